@@ -1,0 +1,28 @@
+//! The rules of kafka-store, as values.
+//!
+//! This crate decides and never acts: it has no IO, no clock and no chance, and is `no_std`, so that
+//! the compiler refuses them. Time arrives as an argument; whatever is to happen leaves as an effect.
+//!
+//! * [`offset`], [`topic`], [`name`], [`origin`], [`gap`]: what things are called and where they lie.
+//! * [`record`]: the canonical bytes of a record, which boundaries, hashes and files are made of.
+//! * [`record_clock`], [`boundary`]: where a segment ends, a pure function of the records.
+//! * [`chart`]: the table that every statechart runs on; [`segment`], [`partition`] and
+//!   [`assignment`] are the charts; [`mermaid`] draws them.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod boundary;
+pub mod gap;
+pub mod name;
+pub mod offset;
+pub mod origin;
+pub mod record;
+pub mod record_clock;
+pub mod topic;
+
+/// A moment in milliseconds since the Unix epoch, as Kafka writes it.
+///
+/// Verbatim from the log: any `i64` occurs, also -1 ("no timestamp") and values that are no time at all.
+pub type TimestampMs = i64;

@@ -1,0 +1,315 @@
+//! The canonical bytes of a record.
+//!
+//! They are the Avro encoding of one fixed schema (`docs/format.md`), whatever codec the file has.
+//! Boundaries count them, the content hash covers them, blocks are made of them: a record is encoded
+//! once and these bytes are what the rest of the program passes on.
+
+use crate::TimestampMs;
+use crate::offset::Offset;
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// What a record's timestamp means, in the order of the schema's enum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TimestampType {
+    /// The record has none (message format 0).
+    NotAvailable = 0,
+    /// The producer's word.
+    CreateTime = 1,
+    /// The broker's clock at the append.
+    LogAppendTime = 2,
+}
+
+impl TimestampType {
+    /// The symbol in the schema.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            TimestampType::NotAvailable => "NOT_AVAILABLE",
+            TimestampType::CreateTime => "CREATE_TIME",
+            TimestampType::LogAppendTime => "LOG_APPEND_TIME",
+        }
+    }
+
+    /// The type of an index into the schema's enum.
+    pub const fn from_index(index: i64) -> Option<TimestampType> {
+        match index {
+            0 => Some(TimestampType::NotAvailable),
+            1 => Some(TimestampType::CreateTime),
+            2 => Some(TimestampType::LogAppendTime),
+            _ => None,
+        }
+    }
+}
+
+/// A record without its headers, borrowed from wherever it lies. `None` is null, which is not empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordFields<'a> {
+    /// As in the log, verbatim.
+    pub timestamp: TimestampMs,
+    /// What `timestamp` means.
+    pub timestamp_type: TimestampType,
+    /// The place in the log.
+    pub offset: Offset,
+    /// The key.
+    pub key: Option<&'a [u8]>,
+    /// The value; null is a tombstone.
+    pub value: Option<&'a [u8]>,
+}
+
+/// Appends the canonical bytes of a record to `out`.
+///
+/// `headers` are in the log's order, duplicates kept; a name is any bytes, since Kafka does not check
+/// that it is UTF-8. The length of the iterator must be exact.
+pub fn encode_record<'h>(
+    record: &RecordFields<'_>,
+    headers: impl ExactSizeIterator<Item = (&'h [u8], Option<&'h [u8]>)>,
+    out: &mut Vec<u8>,
+) {
+    encode_long(record.timestamp, out);
+    encode_nullable_bytes(record.key, out);
+    encode_nullable_bytes(record.value, out);
+    encode_long(record.offset.get(), out);
+    encode_long(record.timestamp_type as i64, out);
+    let header_count = headers.len();
+    if header_count > 0 {
+        encode_long(header_count as i64, out);
+        let mut encoded = 0;
+        for (name, value) in headers {
+            encode_header(name, value, out);
+            encoded += 1;
+        }
+        assert_eq!(encoded, header_count, "the header iterator's length was not exact");
+    }
+    out.push(0); // The end of the array.
+}
+
+fn encode_header(name: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
+    match core::str::from_utf8(name) {
+        Ok(_) => {
+            encode_bytes(name, out);
+            encode_nullable_bytes(value, out);
+            out.push(0); // raw_key: null
+        }
+        Err(_) => {
+            encode_bytes(String::from_utf8_lossy(name).as_bytes(), out);
+            encode_nullable_bytes(value, out);
+            encode_nullable_bytes(Some(name), out);
+        }
+    }
+}
+
+/// Appends Avro's zigzag variable-length integer.
+pub fn encode_long(value: i64, out: &mut Vec<u8>) {
+    let mut zigzag = ((value << 1) ^ (value >> 63)) as u64;
+    while zigzag >= 0x80 {
+        out.push(zigzag as u8 | 0x80);
+        zigzag >>= 7;
+    }
+    out.push(zigzag as u8);
+}
+
+/// Appends Avro's `bytes` (or `string`): the length, then the bytes.
+pub fn encode_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    encode_long(bytes.len() as i64, out);
+    out.extend_from_slice(bytes);
+}
+
+fn encode_nullable_bytes(bytes: Option<&[u8]>, out: &mut Vec<u8>) {
+    match bytes {
+        None => out.push(0),
+        Some(bytes) => {
+            out.push(2); // The zigzag of union branch 1.
+            encode_bytes(bytes, out);
+        }
+    }
+}
+
+/// One header of a decoded record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecodedHeader<'a> {
+    /// The name's bytes as they were in the log.
+    pub name: Cow<'a, [u8]>,
+    /// The value; null is not empty.
+    pub value: Option<&'a [u8]>,
+}
+
+/// Why bytes are not a record's canonical bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes end inside a record.
+    #[error("the block ends inside a record")]
+    Truncated,
+    /// A number is longer than 64 bits, or a length, branch or symbol is out of its range.
+    #[error("the record holds a number that is out of range")]
+    OutOfRange,
+    /// A header's name is not UTF-8 where the schema says string.
+    #[error("a header's name is not UTF-8 although the schema says string")]
+    NotUtf8,
+}
+
+/// Reads Avro data from a slice, front to back.
+#[derive(Clone, Debug)]
+pub struct Decoder<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Decoder<'a> {
+    /// Starts at the front of `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Decoder<'a> {
+        Decoder { rest: bytes }
+    }
+
+    /// What has not been read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// One zigzag variable-length integer.
+    pub fn long(&mut self) -> Result<i64, DecodeError> {
+        let mut zigzag = 0_u64;
+        for (index, &byte) in self.rest.iter().enumerate().take(10) {
+            let bits = u64::from(byte & 0x7f);
+            if index == 9 && bits > 1 {
+                return Err(DecodeError::OutOfRange);
+            }
+            zigzag |= bits << (7 * index);
+            if byte & 0x80 == 0 {
+                self.rest = &self.rest[index + 1..];
+                return Ok((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64));
+            }
+        }
+        Err(if self.rest.len() < 10 { DecodeError::Truncated } else { DecodeError::OutOfRange })
+    }
+
+    /// One length-prefixed run of bytes.
+    pub fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+        let length = usize::try_from(self.long()?).map_err(|_| DecodeError::OutOfRange)?;
+        let (bytes, rest) = self.rest.split_at_checked(length).ok_or(DecodeError::Truncated)?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    fn nullable_bytes(&mut self) -> Result<Option<&'a [u8]>, DecodeError> {
+        match self.long()? {
+            0 => Ok(None),
+            1 => self.bytes().map(Some),
+            _ => Err(DecodeError::OutOfRange),
+        }
+    }
+
+    /// One record of our schema; its headers replace what is in `headers`.
+    pub fn record(&mut self, headers: &mut Vec<DecodedHeader<'a>>) -> Result<RecordFields<'a>, DecodeError> {
+        headers.clear();
+        let timestamp = self.long()?;
+        let key = self.nullable_bytes()?;
+        let value = self.nullable_bytes()?;
+        let offset = Offset::new(self.long()?).ok_or(DecodeError::OutOfRange)?;
+        let timestamp_type = TimestampType::from_index(self.long()?).ok_or(DecodeError::OutOfRange)?;
+        loop {
+            let mut count = self.long()?;
+            if count == 0 {
+                return Ok(RecordFields { timestamp, timestamp_type, offset, key, value });
+            }
+            if count < 0 {
+                // Avro lets a writer say how many bytes the array's block has; we never do, others may.
+                self.long()?;
+                count = count.checked_neg().ok_or(DecodeError::OutOfRange)?;
+            }
+            for _ in 0..count {
+                headers.push(self.header()?);
+            }
+        }
+    }
+
+    fn header(&mut self) -> Result<DecodedHeader<'a>, DecodeError> {
+        let name = self.bytes()?;
+        core::str::from_utf8(name).map_err(|_| DecodeError::NotUtf8)?;
+        let value = self.nullable_bytes()?;
+        let raw_name = self.nullable_bytes()?;
+        Ok(DecodedHeader { name: Cow::Borrowed(raw_name.unwrap_or(name)), value })
+    }
+
+    /// One record of the original tool's schema, which holds neither offset nor headers.
+    pub fn original_record(&mut self, offset: Offset) -> Result<RecordFields<'a>, DecodeError> {
+        let timestamp = self.long()?;
+        let key = self.nullable_bytes()?;
+        let value = self.nullable_bytes()?;
+        Ok(RecordFields { timestamp, timestamp_type: TimestampType::NotAvailable, offset, key, value })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type OwnedHeader = (Vec<u8>, Option<Vec<u8>>);
+
+    proptest! {
+        #[test]
+        fn records_survive_the_round_trip(
+            timestamp: i64,
+            type_index in 0_i64..3,
+            offset in 0..i64::MAX,
+            key: Option<Vec<u8>>,
+            value: Option<Vec<u8>>,
+            headers: Vec<OwnedHeader>,
+        ) {
+            let record = RecordFields {
+                timestamp,
+                timestamp_type: TimestampType::from_index(type_index).expect("in range"),
+                offset: Offset::new(offset).expect("in range"),
+                key: key.as_deref(),
+                value: value.as_deref(),
+            };
+            let mut bytes = Vec::new();
+            encode_record(&record, headers.iter().map(|(name, value)| (&name[..], value.as_deref())), &mut bytes);
+            let mut decoder = Decoder::new(&bytes);
+            let mut decoded = Vec::new();
+            prop_assert_eq!(decoder.record(&mut decoded), Ok(record));
+            prop_assert!(decoder.rest().is_empty());
+            let decoded: Vec<OwnedHeader> =
+                decoded.into_iter().map(|header| (header.name.into_owned(), header.value.map(<[u8]>::to_vec))).collect();
+            prop_assert_eq!(decoded, headers);
+        }
+
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes: Vec<u8>) {
+            let mut headers = Vec::new();
+            let mut decoder = Decoder::new(&bytes);
+            while !decoder.rest().is_empty() && decoder.record(&mut headers).is_ok() {}
+        }
+
+        #[test]
+        fn every_cut_is_noticed(value: Vec<u8>, cut in 1_usize..8) {
+            let record = RecordFields {
+                timestamp: 1, timestamp_type: TimestampType::CreateTime, offset: Offset::default(),
+                key: None, value: Some(&value),
+            };
+            let mut bytes = Vec::new();
+            encode_record(&record, core::iter::empty(), &mut bytes);
+            bytes.truncate(bytes.len().saturating_sub(cut));
+            prop_assert!(Decoder::new(&bytes).record(&mut Vec::new()).is_err());
+        }
+    }
+
+    #[test]
+    fn long_is_avros_zigzag() {
+        for (value, bytes) in [
+            (0, &[0][..]),
+            (-1, &[1]),
+            (1, &[2]),
+            (-64, &[0x7f]),
+            (64, &[0x80, 1]),
+            (i64::MIN, &[255, 255, 255, 255, 255, 255, 255, 255, 255, 1]),
+        ] {
+            let mut out = Vec::new();
+            encode_long(value, &mut out);
+            assert_eq!(out, bytes);
+            assert_eq!(Decoder::new(bytes).long(), Ok(value));
+        }
+        assert_eq!(Decoder::new(&[255; 10]).long(), Err(DecodeError::OutOfRange));
+        assert_eq!(Decoder::new(&[255; 9]).long(), Err(DecodeError::Truncated));
+    }
+}
