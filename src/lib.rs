@@ -1,1 +1,3 @@
 //! kafka-store
+
+pub mod avro;
