@@ -1,1 +1,4 @@
 //! kafka-store
+
+pub mod avro;
+pub mod store;

@@ -1,0 +1,60 @@
+//! Why a file cannot be read.
+
+use std::io;
+
+/// Why bytes are not a whole segment file. Positions are byte offsets in the file.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file itself could not be read.
+    #[error("the file cannot be read at byte {position}")]
+    Io {
+        /// Where.
+        position: u64,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The file ends too early: what there is of it is right. The original tool leaves such files after a crash.
+    #[error("the file is truncated: it ends at byte {position}, {inside}")]
+    Truncated {
+        /// Where it ends.
+        position: u64,
+        /// What is incomplete, in words.
+        inside: String,
+    },
+    /// The file holds something that no writer of it writes.
+    #[error("the file is corrupt at byte {position}: {problem}")]
+    Corrupt {
+        /// Where the part begins that is wrong.
+        position: u64,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The file is not a segment: no Avro file, or one of another schema.
+    #[error("the file is not a kafka-store segment: {problem}")]
+    NotSegment {
+        /// How that shows.
+        problem: String,
+    },
+    /// The file is a segment of a later version, or its codec is not supported.
+    #[error("the file needs another version of kafka-store: {problem}")]
+    Unsupported {
+        /// What this version does not know.
+        problem: String,
+    },
+}
+
+impl ReadError {
+    /// Whether the file merely ends too early.
+    pub fn is_truncated(&self) -> bool {
+        matches!(self, ReadError::Truncated { .. })
+    }
+
+    pub(super) fn corrupt(position: u64, problem: impl Into<String>) -> ReadError {
+        ReadError::Corrupt { position, problem: problem.into() }
+    }
+
+    pub(super) fn truncated(position: u64, inside: impl Into<String>) -> ReadError {
+        ReadError::Truncated { position, inside: inside.into() }
+    }
+}

@@ -1,0 +1,314 @@
+//! Reading a segment, ours or the original tool's, block by block.
+
+use super::BLOCK_BYTES_MAX;
+use super::codec::BlockCodec;
+use super::content_hash::ContentHash;
+use super::error::ReadError;
+use super::header::SegmentHeader;
+use super::header_entries::{block_codec, schema};
+use super::metadata::Metadata;
+use super::schema::is_original;
+use super::source::ByteSource;
+use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::record::{DecodedHeader, Decoder, RecordFields};
+use std::fmt;
+use std::io::Read;
+
+/// What a file says before its first block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileHeader {
+    /// The first offset covered: the file's name.
+    pub start: Offset,
+    /// How its blocks are compressed.
+    pub codec: BlockCodec,
+    /// Who wrote it.
+    pub kind: FileKind,
+}
+
+/// Who wrote a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// This program.
+    Ours(Box<SegmentHeader>),
+    /// The original tool: no offsets (a record's is start + index), no headers, no word on where it ends.
+    Original,
+}
+
+/// Reads a segment file front to back and checks everything on the way.
+///
+/// At the end of one of our files the record count and the content hash must be what the header says.
+pub struct SegmentReader<R> {
+    source: ByteSource<R>,
+    header: FileHeader,
+    sync: [u8; 16],
+    decompressor: libdeflater::Decompressor,
+    stored: Vec<u8>,
+    /// Its front, `records_bytes` long, is the block; it is kept longer so that it is not zeroed for every block.
+    records: Vec<u8>,
+    records_bytes: usize,
+    record_count: u64,
+    last_offset: Option<Offset>,
+    hasher: blake3::Hasher,
+}
+
+/// One block of records.
+#[derive(Debug)]
+pub struct Block<'a> {
+    bytes: &'a [u8],
+    record_count: u64,
+    /// Only for the original tool's files: the offset of the first record.
+    derived_offset: Option<Offset>,
+    header: &'a FileHeader,
+    last_offset: &'a mut Option<Offset>,
+    position: u64,
+}
+
+/// The records of a block, one at a time.
+#[derive(Debug)]
+pub struct Records<'a> {
+    decoder: Decoder<'a>,
+    headers: Vec<DecodedHeader<'a>>,
+    block: Block<'a>,
+    index: u64,
+}
+
+/// One record, borrowed from its block.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// Everything but the headers.
+    pub fields: RecordFields<'a>,
+    /// The headers, in the log's order.
+    pub headers: &'a [DecodedHeader<'a>],
+}
+
+impl<R: Read> SegmentReader<R> {
+    /// Reads the header of a file whose name says that it starts at `start`.
+    ///
+    /// # Errors
+    /// If there is no whole header of either kind, or ours says that it starts elsewhere.
+    pub fn new(reader: R, start: Offset) -> Result<SegmentReader<R>, ReadError> {
+        let mut source = ByteSource::new(reader);
+        let metadata = Metadata::read(&mut source)?;
+        let header = FileHeader::from_metadata(&metadata, start)?;
+        Ok(SegmentReader {
+            source,
+            header,
+            sync: metadata.sync,
+            decompressor: libdeflater::Decompressor::new(),
+            stored: Vec::new(),
+            records: Vec::new(),
+            records_bytes: 0,
+            record_count: 0,
+            last_offset: None,
+            hasher: blake3::Hasher::new(),
+        })
+    }
+
+    /// What the file says before its first block.
+    pub fn header(&self) -> &FileHeader {
+        &self.header
+    }
+
+    /// Records in the blocks read so far.
+    pub fn record_count(&self) -> u64 {
+        self.record_count
+    }
+
+    /// Bytes of the file read so far.
+    pub fn position(&self) -> u64 {
+        self.source.position()
+    }
+
+    /// The hash of the records in the blocks read so far, as they are encoded in this file.
+    pub fn content_hash(&self) -> ContentHash {
+        self.hasher.finalize().into()
+    }
+
+    /// The next block, or `None` at the clean end of the file.
+    ///
+    /// # Errors
+    /// Whatever keeps the file from being a whole segment; nothing can be read after that.
+    pub fn next_block(&mut self) -> Result<Option<Block<'_>>, ReadError> {
+        const INSIDE: &str = "inside a block";
+        let position = self.source.position();
+        if self.source.at_end()? {
+            self.check_end(position)?;
+            return Ok(None);
+        }
+        let record_count = self.source.length(BLOCK_BYTES_MAX, "a block's number of records", INSIDE)?;
+        let stored_bytes = self.source.length(BLOCK_BYTES_MAX, "a block's size", INSIDE)?;
+        self.source.bytes(stored_bytes, &mut self.stored, INSIDE)?;
+        let sync_position = self.source.position();
+        if self.source.array::<16>(INSIDE)? != self.sync {
+            return Err(ReadError::corrupt(sync_position, "the block does not end with the file's sync marker"));
+        }
+        self.decompress(position)?;
+        self.hasher.update(&self.records[..self.records_bytes]);
+        let derived_offset = match self.header.kind {
+            FileKind::Ours(_) => None,
+            FileKind::Original => Some(
+                self.header
+                    .start
+                    .advanced_by(self.record_count)
+                    .ok_or_else(|| ReadError::corrupt(position, "its records go beyond the last offset"))?,
+            ),
+        };
+        self.record_count += record_count;
+        Ok(Some(Block {
+            bytes: &self.records[..self.records_bytes],
+            record_count,
+            derived_offset,
+            header: &self.header,
+            last_offset: &mut self.last_offset,
+            position,
+        }))
+    }
+
+    fn check_end(&self, position: u64) -> Result<(), ReadError> {
+        let FileKind::Ours(header) = &self.header.kind else {
+            return Ok(());
+        };
+        let (found, said) = (self.record_count, header.record_count);
+        if found < said {
+            Err(ReadError::truncated(position, format!("after {found} of its {said} records")))
+        } else if found > said {
+            Err(ReadError::corrupt(position, format!("it has {found} records, and its header says {said}")))
+        } else if self.content_hash() != header.content_hash {
+            Err(ReadError::corrupt(position, "its records are not those that its header's content hash is of"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Leaves in `records` what the block in `stored` holds.
+    ///
+    /// Avro does not say how much that is, so the buffer grows until it fits; it keeps its length
+    /// between blocks, which are alike.
+    fn decompress(&mut self, position: u64) -> Result<(), ReadError> {
+        use libdeflater::DecompressionError::{BadData, InsufficientSpace};
+        const FIRST_GUESS_BYTES: usize = 128 * 1024;
+        /// A buffer that one huge record has blown up is given back after it.
+        const KEPT_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+        /// No deflate stream expands further than this.
+        const RATIO_MAX: usize = 1032;
+        if self.header.codec == BlockCodec::Null {
+            std::mem::swap(&mut self.stored, &mut self.records);
+            self.records_bytes = self.records.len();
+            return Ok(());
+        }
+        if self.records.len() > KEPT_BUFFER_BYTES {
+            self.records = Vec::new();
+        }
+        let most = self.stored.len().saturating_mul(RATIO_MAX).saturating_add(64).min(BLOCK_BYTES_MAX as usize);
+        let mut room = self.records.len().max(FIRST_GUESS_BYTES);
+        loop {
+            self.records.resize(room, 0);
+            // Bytes after the end of the deflate stream are ignored: the original tool leaves three there.
+            match self.decompressor.deflate_decompress(&self.stored, &mut self.records) {
+                Ok(length) => {
+                    self.records_bytes = length;
+                    return Ok(());
+                }
+                Err(InsufficientSpace) if room < most => room = room.saturating_mul(2).min(most),
+                Err(InsufficientSpace) => {
+                    return Err(ReadError::corrupt(position, "the block is larger than any block can be"));
+                }
+                Err(BadData) => return Err(ReadError::corrupt(position, "the block is not what deflate writes")),
+            }
+        }
+    }
+}
+
+impl FileHeader {
+    fn from_metadata(metadata: &Metadata, start: Offset) -> Result<FileHeader, ReadError> {
+        let codec = block_codec(metadata)?;
+        match schema(metadata) {
+            Some(schema) if is_original(schema) => Ok(FileHeader { start, codec, kind: FileKind::Original }),
+            _ => {
+                let header = SegmentHeader::from_metadata(metadata)?;
+                if header.name.start != start {
+                    let problem = format!("its name says that it starts at {start}, its header {}", header.name.start);
+                    return Err(ReadError::corrupt(0, problem));
+                }
+                Ok(FileHeader { start, codec, kind: FileKind::Ours(Box::new(header)) })
+            }
+        }
+    }
+
+    /// The header of ours, if it is one.
+    pub fn ours(&self) -> Option<&SegmentHeader> {
+        match &self.kind {
+            FileKind::Ours(header) => Some(header),
+            FileKind::Original => None,
+        }
+    }
+}
+
+impl<'a> Block<'a> {
+    /// The encoded records, as they are hashed.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// How many records it says it has.
+    pub fn record_count(&self) -> u64 {
+        self.record_count
+    }
+
+    /// The records, decoded one at a time.
+    pub fn records(self) -> Records<'a> {
+        Records { decoder: Decoder::new(self.bytes), headers: Vec::new(), block: self, index: 0 }
+    }
+}
+
+impl<'a> Records<'a> {
+    /// The next record, or `None` after the last.
+    ///
+    /// # Errors
+    /// If the bytes are not records, or their offsets do not increase within the segment's range.
+    pub fn next_record(&mut self) -> Result<Option<Record<'_>>, ReadError> {
+        if self.index == self.block.record_count {
+            return match self.decoder.rest().len() {
+                0 => Ok(None),
+                rest => Err(self.corrupt(&format!("{rest} bytes follow it, the last"))),
+            };
+        }
+        let decoded = match self.block.derived_offset {
+            None => self.decoder.record(&mut self.headers),
+            Some(first) => match first.advanced_by(self.index) {
+                Some(offset) => self.decoder.original_record(offset),
+                None => return Err(self.corrupt("it goes beyond the last offset")),
+            },
+        };
+        self.index += 1;
+        let fields = decoded.map_err(|error| self.corrupt(&error.to_string()))?;
+        self.check_offset(fields.offset)?;
+        Ok(Some(Record { fields, headers: &self.headers }))
+    }
+
+    fn check_offset(&mut self, offset: Offset) -> Result<(), ReadError> {
+        if let Some(last) = self.block.last_offset.filter(|last| offset <= *last) {
+            return Err(self.corrupt(&format!("its offset {offset} follows {last}")));
+        }
+        if let FileKind::Ours(header) = &self.block.header.kind
+            && !header.range().contains(offset)
+        {
+            return Err(self.corrupt(&format!("its offset {offset} lies outside of {}", header.range())));
+        }
+        *self.block.last_offset = Some(offset);
+        Ok(())
+    }
+
+    fn corrupt(&self, problem: &str) -> ReadError {
+        ReadError::corrupt(self.block.position, format!("record {} of the block here: {problem}", self.index))
+    }
+}
+
+impl<R> fmt::Debug for SegmentReader<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SegmentReader")
+            .field("header", &self.header)
+            .field("record_count", &self.record_count)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,94 @@
+//! Bytes that are read front to back, with their position in the file.
+
+use super::error::ReadError;
+use std::io::{self, BufRead, BufReader, Read};
+
+/// The Avro primitives of a file's outer structure, over any reader.
+#[derive(Debug)]
+pub(super) struct ByteSource<R> {
+    reader: BufReader<R>,
+    position: u64,
+}
+
+impl<R: Read> ByteSource<R> {
+    pub(super) fn new(reader: R) -> ByteSource<R> {
+        ByteSource { reader: BufReader::with_capacity(64 * 1024, reader), position: 0 }
+    }
+
+    /// How many bytes have been taken.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Whether the file ends here.
+    pub(super) fn at_end(&mut self) -> Result<bool, ReadError> {
+        loop {
+            match self.reader.fill_buf() {
+                Ok(bytes) => return Ok(bytes.is_empty()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(ReadError::Io { position: self.position, source }),
+            }
+        }
+    }
+
+    /// Replaces what is in `out` by the next `length` bytes. `inside` says what they belong to.
+    ///
+    /// The length comes from the file: memory grows with what is there, not with what is said.
+    pub(super) fn bytes(&mut self, length: u64, out: &mut Vec<u8>, inside: &str) -> Result<(), ReadError> {
+        out.clear();
+        let taken = self
+            .reader
+            .by_ref()
+            .take(length)
+            .read_to_end(out)
+            .map_err(|source| ReadError::Io { position: self.position + out.len() as u64, source })?;
+        self.position += taken as u64;
+        if (taken as u64) < length { Err(ReadError::truncated(self.position, inside)) } else { Ok(()) }
+    }
+
+    /// The next `N` bytes.
+    pub(super) fn array<const N: usize>(&mut self, inside: &str) -> Result<[u8; N], ReadError> {
+        let mut array = [0; N];
+        let mut filled = 0;
+        while filled < N {
+            match self.reader.read(&mut array[filled..]) {
+                Ok(0) => return Err(ReadError::truncated(self.position, inside)),
+                Ok(count) => {
+                    filled += count;
+                    self.position += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(ReadError::Io { position: self.position, source }),
+            }
+        }
+        Ok(array)
+    }
+
+    /// One zigzag variable-length integer.
+    pub(super) fn long(&mut self, inside: &str) -> Result<i64, ReadError> {
+        let start = self.position;
+        let mut zigzag = 0_u64;
+        for index in 0..10 {
+            let [byte] = self.array(inside)?;
+            let bits = u64::from(byte & 0x7f);
+            if index == 9 && bits > 1 {
+                break;
+            }
+            zigzag |= bits << (7 * index);
+            if byte & 0x80 == 0 {
+                return Ok((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64));
+            }
+        }
+        Err(ReadError::corrupt(start, "a number has more than 64 bits"))
+    }
+
+    /// A count or a length: not negative and at most `most`.
+    pub(super) fn length(&mut self, most: u64, what: &str, inside: &str) -> Result<u64, ReadError> {
+        let start = self.position;
+        let length = self.long(inside)?;
+        match u64::try_from(length) {
+            Ok(length) if length <= most => Ok(length),
+            _ => Err(ReadError::corrupt(start, format!("{what} is {length}, and 0 to {most} are possible"))),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Writing a segment: blocks first, the header at the seal.
+
+use super::BLOCK_BYTES_MAX;
+use super::codec::{Codec, Compressor};
+use super::content_hash::ContentHash;
+use super::header::{HEADER_BYTES, SealError, SegmentHeader, sync_marker};
+use super::summary::SegmentSummary;
+use kafka_store_statecharts::name::SegmentName;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// A segment that is being written into a spool file.
+///
+/// The first [`HEADER_BYTES`] stay unwritten until [`SegmentWriter::seal`]: until then the file is no
+/// Avro file, and nobody can take it for a segment. Nothing here calls fsync; the store does.
+pub struct SegmentWriter {
+    file: File,
+    name: SegmentName,
+    codec: Codec,
+    sync: [u8; 16],
+    bytes_written: u64,
+    record_count: u64,
+    record_bytes: u64,
+    hasher: blake3::Hasher,
+}
+
+/// A segment whose file is complete, not yet durable.
+#[derive(Debug)]
+pub struct SealedFile {
+    /// What its header says.
+    pub header: SegmentHeader,
+    /// The file's length.
+    pub file_bytes: u64,
+    /// The file, open for reading and writing as it was given.
+    pub file: File,
+}
+
+impl SegmentWriter {
+    /// Starts the segment `name` in `file`, which is empty and open for writing.
+    ///
+    /// # Errors
+    /// If the file is not empty or its length cannot be told.
+    pub fn create(file: File, name: SegmentName, codec: Codec) -> io::Result<SegmentWriter> {
+        if file.metadata()?.len() != 0 {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the spool file is not empty"));
+        }
+        Ok(SegmentWriter {
+            file,
+            sync: sync_marker(&name),
+            name,
+            codec,
+            bytes_written: HEADER_BYTES as u64,
+            record_count: 0,
+            record_bytes: 0,
+            hasher: blake3::Hasher::new(),
+        })
+    }
+
+    /// Compresses and writes one block and returns the bytes that the file has grown by.
+    ///
+    /// `records` are the canonical bytes of `record_count` whole records. Where blocks end is the
+    /// caller's part ([`super::BLOCK_RECORD_BYTES`]).
+    ///
+    /// # Errors
+    /// What the system says. The segment is then as before the call, and the call can be repeated.
+    pub fn append_block(&mut self, compressor: &mut Compressor, records: &[u8], record_count: u64) -> io::Result<u64> {
+        if record_count == 0 || records.is_empty() || records.len() as u64 > BLOCK_BYTES_MAX {
+            let problem = format!("a block of {record_count} records and {} bytes is impossible", records.len());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
+        let block = compressor.frame(self.codec, record_count, records, &self.sync);
+        self.file.write_all_at(block, self.bytes_written)?;
+        self.hasher.update(records);
+        self.bytes_written += block.len() as u64;
+        self.record_count += record_count;
+        self.record_bytes += records.len() as u64;
+        Ok(block.len() as u64)
+    }
+
+    /// Writes the header: the file is then a whole segment.
+    ///
+    /// # Errors
+    /// If the summary contradicts what was written, or what the system says.
+    pub fn seal(self, summary: &SegmentSummary) -> Result<SealedFile, SealError> {
+        let content_hash = self.content_hash();
+        let header = SegmentHeader::new(self.name, self.codec, self.record_count, content_hash, summary.clone())?;
+        self.file.write_all_at(&header.encode()?, 0).map_err(SealError::Io)?;
+        Ok(SealedFile { header, file_bytes: self.bytes_written, file: self.file })
+    }
+
+    /// The segment's name.
+    pub fn name(&self) -> &SegmentName {
+        &self.name
+    }
+
+    /// The hash of the records written so far.
+    pub fn content_hash(&self) -> ContentHash {
+        self.hasher.finalize().into()
+    }
+
+    /// The length of the file so far, the unwritten header included.
+    pub fn bytes_written(&self) -> u64 {
+        self.bytes_written
+    }
+
+    /// Records written so far.
+    pub fn record_count(&self) -> u64 {
+        self.record_count
+    }
+
+    /// Canonical bytes of the records written so far, before compression.
+    pub fn record_bytes(&self) -> u64 {
+        self.record_bytes
+    }
+}
+
+impl std::fmt::Debug for SegmentWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SegmentWriter")
+            .field("name", &self.name)
+            .field("codec", &self.codec)
+            .field("bytes_written", &self.bytes_written)
+            .field("record_count", &self.record_count)
+            .finish_non_exhaustive()
+    }
+}

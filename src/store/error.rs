@@ -1,0 +1,123 @@
+//! Why a store did not do what it was asked for.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+/// A failed call: what was tried, where, and what to do. The system's own words are the source.
+#[derive(Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    action: &'static str,
+    location: String,
+    source: Option<io::Error>,
+}
+
+/// What a failure means for whoever called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// The store itself is not there: a wrong path, or a file system that is not mounted.
+    StoreNotFound,
+    /// Permissions, or a read-only file system. It stays so until somebody acts.
+    Permission,
+    /// No space or quota left. It may pass.
+    NoSpace,
+    /// It may pass by itself: too many open files, a network file system that stutters.
+    Transient,
+    /// fsync failed. The file's pages are in doubt: it must not be used again, however often fsync succeeds later.
+    NotDurable,
+    /// The file system lacks what a create-only write or a lock needs.
+    Unsupported,
+    /// The spool file is not there.
+    SpoolFileMissing,
+    /// Something that is no object of ours is in the way, or a name is impossible.
+    Invalid,
+}
+
+impl StoreError {
+    /// An error from what the system said.
+    pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> StoreError {
+        StoreError { kind: classify(&source), action, location: path.display().to_string(), source: Some(source) }
+    }
+
+    /// An error whose kind follows from more than what the system said.
+    pub(super) fn new(
+        kind: StoreErrorKind,
+        action: &'static str,
+        path: &Path,
+        source: Option<io::Error>,
+    ) -> StoreError {
+        StoreError { kind, action, location: path.display().to_string(), source }
+    }
+
+    /// What it means.
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+
+    /// Whether the same call may succeed later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.kind, StoreErrorKind::Transient | StoreErrorKind::NoSpace)
+    }
+}
+
+impl StoreErrorKind {
+    /// What to do about it.
+    const fn advice(self) -> &'static str {
+        match self {
+            StoreErrorKind::StoreNotFound => "create the directory, mount its file system, or correct the path",
+            StoreErrorKind::Permission => "give the user that runs kafka-store the right to do so",
+            StoreErrorKind::NoSpace => "make space, or raise the quota",
+            StoreErrorKind::Transient => "it may pass by itself",
+            StoreErrorKind::NotDurable => "check the disk; a restart repeats the work from Kafka",
+            StoreErrorKind::Unsupported => "use a file system that has hard links (or renameat2) and file locks",
+            StoreErrorKind::SpoolFileMissing => "a restart repeats the work from Kafka",
+            StoreErrorKind::Invalid => "look at what is there, and move away what kafka-store has not made",
+        }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {} {} ({})", self.action, self.location, self.kind.advice())
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
+    }
+}
+
+/// The one place that decides what a system error means.
+fn classify(error: &io::Error) -> StoreErrorKind {
+    match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StoreErrorKind::Permission,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreErrorKind::NoSpace,
+        ErrorKind::Unsupported => StoreErrorKind::Unsupported,
+        ErrorKind::NotADirectory
+        | ErrorKind::IsADirectory
+        | ErrorKind::AlreadyExists
+        | ErrorKind::InvalidFilename
+        | ErrorKind::InvalidInput
+        | ErrorKind::FileTooLarge => StoreErrorKind::Invalid,
+        ErrorKind::NotFound => StoreErrorKind::StoreNotFound,
+        // What is left passes more often than not (EIO and ESTALE of network file systems, EMFILE, ENOMEM, EBUSY):
+        // retrying loses nothing, giving up stops the archive.
+        _ => StoreErrorKind::Transient,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_where_and_what_to_do() {
+        let error = StoreError::io("create", Path::new("/archive/x"), io::Error::from(ErrorKind::StorageFull));
+        assert_eq!(error.to_string(), "cannot create /archive/x (make space, or raise the quota)");
+        assert!(error.is_transient() && std::error::Error::source(&error).is_some());
+        let error = StoreError::io("create", Path::new("/archive/x"), io::Error::from(ErrorKind::PermissionDenied));
+        assert!(!error.is_transient());
+    }
+}

@@ -1,0 +1,156 @@
+//! The directory of one running process for temporary and spool files.
+
+use super::directories::{Directories, sync_directory};
+use super::error::{StoreError, StoreErrorKind};
+use kafka_store_statecharts::name::RESERVED;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// `<root>/~kafka-store/tmp/<instance>/`, held by a lock on the file `lock` in it for as long as this value lives.
+///
+/// The system releases the lock when the process ends, however it ends: what can be locked is nobody's
+/// any more. Dropping the value removes the directory with all that is in it.
+///
+/// Instances come and go under one more lock, on `tmp/lock`: while it is held, no directory is in the
+/// state between its creation and its own lock, so clean-up cannot take one from under its owner.
+#[derive(Debug)]
+pub struct InstanceDir {
+    path: PathBuf,
+    folder: PathBuf,
+    next_file: AtomicU64,
+    /// Held, not used.
+    _lock: File,
+}
+
+const LOCK: &str = "lock";
+
+impl InstanceDir {
+    /// Makes a directory of our own below `root`, which must exist.
+    ///
+    /// # Errors
+    /// If the directory cannot be made or locked.
+    pub fn create(root: &Path) -> Result<InstanceDir, StoreError> {
+        let root = std::path::absolute(root).map_err(|error| StoreError::io("find", root, error))?;
+        let folder = Directories::new(root).ensure(&Path::new(RESERVED).join("tmp"))?;
+        let _comings_and_goings = lock_folder(&folder)?;
+        let path = create_directory(&folder)?;
+        let lock_path = path.join(LOCK);
+        let lock = open_lock(&lock_path).map_err(|error| StoreError::io("create", &lock_path, error))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(InstanceDir { path, folder, next_file: AtomicU64::new(0), _lock: lock }),
+            Err(TryLockError::WouldBlock) => {
+                Err(StoreError::new(StoreErrorKind::Invalid, "lock the new file", &lock_path, None))
+            }
+            Err(TryLockError::Error(error)) => Err(lock_error(&lock_path, error)),
+        }
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Creates an empty file for reading and writing. The label only tells people what it is.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn create_file(&self, label: &str) -> Result<(PathBuf, File), StoreError> {
+        let number = self.next_file.fetch_add(1, Ordering::Relaxed);
+        let path = self.path.join(format!("{number:06}-{label}"));
+        match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
+            Ok(file) => Ok((path, file)),
+            Err(error) => Err(StoreError::io("create", &path, error)),
+        }
+    }
+
+    /// Removes the directories of processes that have ended and returns how many there were.
+    ///
+    /// # Errors
+    /// If a directory that is nobody's cannot be removed. Those of running processes are no error.
+    pub fn clean_up_others(&self) -> Result<usize, StoreError> {
+        let _comings_and_goings = lock_folder(&self.folder)?;
+        let entries = fs::read_dir(&self.folder).map_err(|error| StoreError::io("list", &self.folder, error))?;
+        let mut removed = 0;
+        for entry in entries {
+            let entry = entry.map_err(|error| StoreError::io("list", &self.folder, error))?;
+            let path = entry.path();
+            if path == self.path || !entry.file_name().to_str().is_some_and(is_instance_name) {
+                continue;
+            }
+            removed += usize::from(remove_if_dead(&path)?);
+        }
+        Ok(removed)
+    }
+}
+
+impl Drop for InstanceDir {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next clean-up.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Waits for the lock under which instances come and go. It is held for moments only.
+fn lock_folder(folder: &Path) -> Result<File, StoreError> {
+    let path = folder.join(LOCK);
+    let file = open_lock(&path).map_err(|error| StoreError::io("create", &path, error))?;
+    file.lock().map_err(|error| lock_error(&path, error))?;
+    Ok(file)
+}
+
+fn open_lock(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+fn lock_error(path: &Path, error: std::io::Error) -> StoreError {
+    StoreError::new(StoreErrorKind::Unsupported, "lock", path, Some(error))
+}
+
+/// `<pid>-<n>`: the process id is for people, the number makes it unique (also among containers that share
+/// the directory, where every process is number 1).
+fn create_directory(folder: &Path) -> Result<PathBuf, StoreError> {
+    let pid = std::process::id();
+    for number in 1_u64.. {
+        let path = folder.join(format!("{pid}-{number}"));
+        match fs::create_dir(&path) {
+            Ok(()) => {
+                sync_directory(folder)?;
+                return Ok(path);
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(StoreError::io("create the directory", &path, error)),
+        }
+    }
+    unreachable!("there are fewer directories than numbers")
+}
+
+fn is_instance_name(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    name.split_once('-').is_some_and(|(pid, number)| is_number(pid) && is_number(number))
+}
+
+/// Removes an instance's directory if its lock can be taken. The caller holds the folder's lock, so a directory
+/// without a lock file is not one that is just being made: its process ended in that very moment.
+fn remove_if_dead(path: &Path) -> Result<bool, StoreError> {
+    let lock_path = path.join(LOCK);
+    let lock = match OpenOptions::new().read(true).write(true).open(&lock_path) {
+        Ok(lock) => Some(lock),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(StoreError::io("open", &lock_path, error)),
+    };
+    if let Some(lock) = &lock {
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) => return Err(lock_error(&lock_path, error)),
+        }
+    }
+    match fs::remove_dir_all(path) {
+        Ok(()) => Ok(true),
+        // Its owner was about to remove it itself.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StoreError::io("remove", path, error)),
+    }
+}

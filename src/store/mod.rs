@@ -1,0 +1,116 @@
+//! Where segments are kept.
+//!
+//! [`ArchiveStore`] is what the rest of the program knows of a store. Its one decisive property is the
+//! create-only write: of two writers of one name exactly one wins, and what it wrote never changes. All
+//! calls block; they are made off the actors' threads.
+
+mod directories;
+mod error;
+mod instance_dir;
+mod local;
+mod publish;
+
+pub use error::{StoreError, StoreErrorKind};
+pub use instance_dir::InstanceDir;
+pub use local::LocalStore;
+
+use kafka_store_statecharts::name::{ChainName, SegmentName};
+use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::topic::TopicName;
+use std::fmt::Debug;
+use std::io::Read;
+use std::path::Path;
+
+/// An object that is in the store for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredObject {
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// What became of a create-only write of a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CreateOutcome {
+    /// The object is ours, visible and durable. The spool file belongs to the store now and is gone from its path.
+    Created(StoredObject),
+    /// The name was taken; the object there is durable and unchanged. The spool file is untouched.
+    AlreadyExists,
+}
+
+/// What became of a create-only write of a small object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SmallOutcome {
+    /// The object is ours, visible and durable.
+    Created,
+    /// The name was taken: these are the bytes that are there.
+    AlreadyExists(Vec<u8>),
+}
+
+/// What a store says of an object without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectStat {
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// A store of segments. Nothing in it is ever overwritten or deleted.
+///
+/// What a store that was opened for writing reports as existing is durable: a commit may rely on it.
+pub trait ArchiveStore: Send + Sync + Debug {
+    /// Makes a sealed spool file the object `name`, unless that exists.
+    ///
+    /// The file must be complete, and nobody may write to it any more. A call that failed can be
+    /// repeated with the same file if the error [is transient](StoreError::is_transient).
+    ///
+    /// # Errors
+    /// Whatever keeps the object from being durable under its name.
+    fn create_segment(&self, name: &SegmentName, spool_file: &Path) -> Result<CreateOutcome, StoreError>;
+
+    /// Makes a small object of `bytes`, unless it exists. `name` begins with `~kafka-store/`.
+    ///
+    /// # Errors
+    /// Whatever keeps the object from being durable under its name.
+    fn create_small(&self, name: &str, bytes: &[u8]) -> Result<SmallOutcome, StoreError>;
+
+    /// The bytes of a small object, if it exists.
+    ///
+    /// # Errors
+    /// If the store cannot say.
+    fn read_small(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Every chain that has a place in the store, in the order of topic, partition and lineage.
+    ///
+    /// # Errors
+    /// If the store cannot say.
+    fn chains(&self) -> Result<Vec<ChainName>, StoreError>;
+
+    /// The chains of one topic, in the order of partition and lineage.
+    ///
+    /// # Errors
+    /// If the store cannot say.
+    fn chains_of(&self, topic: &TopicName) -> Result<Vec<ChainName>, StoreError>;
+
+    /// The start offsets of a chain's segments, from `from` on, in order.
+    ///
+    /// # Errors
+    /// If the store cannot say.
+    fn segments_from(&self, chain: &ChainName, from: Option<Offset>) -> Result<Vec<Offset>, StoreError>;
+
+    /// What is known of an object, if it exists.
+    ///
+    /// # Errors
+    /// If the store cannot say.
+    fn head(&self, name: &SegmentName) -> Result<Option<ObjectStat>, StoreError>;
+
+    /// An object's bytes from the front, if it exists.
+    ///
+    /// # Errors
+    /// If the store cannot say, or the object cannot be opened.
+    fn open(&self, name: &SegmentName) -> Result<Option<Box<dyn Read + Send>>, StoreError>;
+
+    /// Where an object is or would be, for messages: a path or a URL.
+    fn location(&self, name: &SegmentName) -> String;
+
+    /// The store itself, for messages: a path or a URL.
+    fn describe(&self) -> String;
+}
