@@ -1,1 +1,4 @@
 //! kafka-store
+
+pub mod exit;
+pub mod logging;
