@@ -1,4 +1,6 @@
 //! kafka-store
 
+pub mod cli;
+pub mod config;
 pub mod exit;
 pub mod logging;
