@@ -1,6 +1,6 @@
 //! What librdkafka's queues deliver.
 
-use super::list::{PartitionList, elements_of, partition_of};
+use super::list::{elements_of, partition_of};
 use super::{KafkaError, owned, rd};
 use kafka_store_statecharts::TimestampMs;
 use kafka_store_statecharts::record::TimestampType;
@@ -274,16 +274,3 @@ impl<'e> Iterator for Headers<'e> {
 }
 
 impl ExactSizeIterator for Headers<'_> {}
-
-/// A list that belongs to an event, as our own types.
-pub(super) fn list_of(event: &Event) -> Vec<TopicPartition> {
-    // SAFETY: the list belongs to the event and is copied.
-    let list = unsafe { rd::rd_kafka_event_topic_partition_list(event.as_ptr()) };
-    if list.is_null() {
-        return Vec::new();
-    }
-    // SAFETY: as above; copying makes it ours.
-    PartitionList::from_owned(unsafe { rd::rd_kafka_topic_partition_list_copy(list) })
-        .map(|list| list.partitions())
-        .unwrap_or_default()
-}

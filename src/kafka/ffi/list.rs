@@ -35,11 +35,6 @@ impl PartitionList {
         PartitionList(NonNull::new(list).expect("librdkafka allocates or aborts"))
     }
 
-    /// Takes a list over that librdkafka gave to us; `None` for null.
-    pub(super) fn from_owned(list: *mut rd::rd_kafka_topic_partition_list_t) -> Option<PartitionList> {
-        NonNull::new(list).map(PartitionList)
-    }
-
     pub(super) fn of<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> PartitionList {
         let mut list = PartitionList::new();
         for partition in partitions {
@@ -80,11 +75,6 @@ impl PartitionList {
     pub(super) fn elements(&self) -> &[rd::rd_kafka_topic_partition_t] {
         // SAFETY: `self.0` is a valid list.
         unsafe { elements_of(self.0.as_ptr()) }
-    }
-
-    /// The partitions; whatever has no legal name or number is left out.
-    pub(super) fn partitions(&self) -> Vec<TopicPartition> {
-        self.elements().iter().filter_map(partition_of).collect()
     }
 }
 
