@@ -1,9 +1,14 @@
 //! The adapters and the commands of kafka-store.
 
+pub mod archive;
 pub mod avro;
+pub mod blocking;
 pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod exit;
 pub mod kafka;
 pub mod logging;
 pub mod store;
+pub mod transitions;

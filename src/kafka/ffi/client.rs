@@ -91,6 +91,12 @@ impl Client {
         Event::from_owned(unsafe { rd::rd_kafka_queue_poll(self.main.as_ptr(), milliseconds(timeout)) })
     }
 
+    /// Ends a [`Client::poll`] that waits in another thread.
+    pub fn wake(&self) {
+        // SAFETY: the queue is valid.
+        unsafe { rd::rd_kafka_queue_yield(self.main.as_ptr()) };
+    }
+
     /// The next answer to a commit, if there is one.
     pub fn poll_commits(&self) -> Option<CommitAnswer> {
         // SAFETY: the queue is valid; the event becomes ours.
@@ -222,8 +228,9 @@ impl Client {
                 let described = &*(*metadata).topics;
                 KafkaError::check(described.err).map(|()| {
                     let count = usize::try_from(described.partition_cnt).unwrap_or(0);
-                    let mut numbers: Vec<PartitionId> =
-                        (0..count).filter_map(|index| PartitionId::new((*described.partitions.add(index)).id)).collect();
+                    let mut numbers: Vec<PartitionId> = (0..count)
+                        .filter_map(|index| PartitionId::new((*described.partitions.add(index)).id))
+                        .collect();
                     numbers.sort_unstable();
                     numbers
                 })
@@ -273,9 +280,8 @@ impl Conf {
         let (c_name, c_value) = (c_string(name)?, c_string(value)?);
         let mut text = [0; 512];
         // SAFETY: the configuration and the C strings are valid; the message is written to our buffer.
-        let result = unsafe {
-            rd::rd_kafka_conf_set(self.0, c_name.as_ptr(), c_value.as_ptr(), text.as_mut_ptr(), text.len())
-        };
+        let result =
+            unsafe { rd::rd_kafka_conf_set(self.0, c_name.as_ptr(), c_value.as_ptr(), text.as_mut_ptr(), text.len()) };
         match result {
             rd::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK => Ok(()),
             _ => Err(KafkaError::local(owned(text.as_ptr()))),

@@ -1,0 +1,16 @@
+//! The archive: chains of segments in a store. Above the adapters; it joins store, file format and Kafka.
+
+mod arbiter;
+mod first_start;
+mod identity;
+mod locate;
+mod origin_object;
+mod spool;
+mod walk;
+
+pub use arbiter::Arbiter;
+pub use first_start::{FirstStart, FirstStartError};
+pub use identity::Identity;
+pub(crate) use locate::no_committed_offset;
+pub use locate::{Locator, LocatorParams};
+pub use spool::Spool;
