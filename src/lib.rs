@@ -1,4 +1,9 @@
-//! kafka-store
+//! The adapters and the commands of kafka-store.
 
 pub mod avro;
+pub mod cli;
+pub mod config;
+pub mod exit;
+pub mod kafka;
+pub mod logging;
 pub mod store;

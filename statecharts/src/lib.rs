@@ -13,14 +13,21 @@
 
 extern crate alloc;
 
+pub mod assignment;
 pub mod boundary;
+pub mod chart;
+pub mod commit_metadata;
 pub mod gap;
+pub mod mermaid;
 pub mod name;
 pub mod offset;
 pub mod origin;
+pub mod partition;
 pub mod record;
 pub mod record_clock;
+pub mod segment;
 pub mod topic;
+pub mod wall_clock;
 
 /// A moment in milliseconds since the Unix epoch, as Kafka writes it.
 ///

@@ -10,6 +10,9 @@ use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+/// A block of a segment file closes after the record that brings it to this many canonical bytes.
+pub const BLOCK_BYTES: usize = 64 * 1024;
+
 /// What a record's timestamp means, in the order of the schema's enum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TimestampType {

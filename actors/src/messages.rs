@@ -1,0 +1,122 @@
+//! Every message between the actors: who sends it to whom, and what bounds it.
+
+use crate::batch::RecordBatch;
+use crate::ports::{CompletedSegment, IndexFailure, IndexRow, StoreAnswer, StoreFailure};
+use actix::prelude::*;
+use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
+use kafka_store_statecharts::topic::TopicPartition;
+
+/// Poll thread → Consumer. Bounded by the mailbox (16) and the budget.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct LogEvents(pub Vec<LogEvent>);
+
+/// What the poll thread saw, in its order.
+#[derive(Debug)]
+pub enum LogEvent {
+    /// The group gave partitions.
+    Assigned {
+        /// The epoch of this assignment.
+        epoch: AssignmentEpoch,
+        /// Which.
+        partitions: Vec<TopicPartition>,
+    },
+    /// The group took partitions away.
+    Revoked {
+        /// Which.
+        partitions: Vec<TopicPartition>,
+    },
+    /// Records of one partition.
+    Records(TopicPartition, RecordBatch),
+    /// Everything there is has been fetched.
+    EndReached(TopicPartition, EndReached),
+    /// Something that must not be skipped.
+    Failed {
+        /// Of which partition.
+        partition: TopicPartition,
+        /// In which assignment.
+        epoch: AssignmentEpoch,
+        /// What, and what to do about it.
+        reason: String,
+    },
+    /// The client is of no use any more.
+    ClientFailed {
+        /// Kafka's word.
+        reason: String,
+    },
+}
+
+/// Everything there is has been fetched. Part of [`LogEvent`], and Consumer → PartitionWriter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct EndReached {
+    /// In which assignment.
+    pub epoch: AssignmentEpoch,
+    /// In which start of fetching.
+    pub seek_epoch: SeekEpoch,
+    /// The position: past trailing offsets that the log does not show.
+    pub position: Offset,
+    /// The high watermark, if it is known. Beyond `position` while a transaction is open.
+    pub high_watermark: Option<Offset>,
+}
+
+/// Consumer → PartitionWriter: what it is about. Bounded by the mailbox (64); the Consumer keeps the rest in order.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub enum WriterMail {
+    /// Records to archive.
+    Records(RecordBatch),
+    /// Everything there is has been fetched.
+    EndReached(EndReached),
+    /// Something that must not be skipped.
+    Failed {
+        /// What, and what to do about it.
+        reason: String,
+    },
+    /// The group took the partition away.
+    Revoke,
+    /// The process is stopping: finish what is sealed.
+    Drain,
+}
+
+/// PartitionWriter → Consumer. Bounded by the mailbox; the writer waits for room.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct WriterReport {
+    /// Whose.
+    pub partition: TopicPartition,
+    /// Of which assignment.
+    pub epoch: AssignmentEpoch,
+    /// What.
+    pub report: Report,
+}
+
+/// What a writer reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Its target is reached and everything below is stored and committed.
+    TargetReached,
+    /// It cannot go on.
+    Frozen {
+        /// Why, and what to do about it.
+        reason: String,
+    },
+    /// It has nothing left to do.
+    Gone,
+}
+
+/// Daemon → Consumer: stop in good order.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Drain;
+
+/// PartitionWriter → UploaderPool → Uploader: store this. One for each partition at a time.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<StoreAnswer, StoreFailure>")]
+pub struct StoreSegment(pub CompletedSegment);
+
+/// PartitionWriter → Indexer: write this row. One for each partition at a time, in the chain's order.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), IndexFailure>")]
+pub struct WriteIndexRow(pub IndexRow);

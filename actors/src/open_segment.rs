@@ -1,0 +1,160 @@
+//! The open segment of a writer: its spool file, the boundary rule at work on it, the block being filled.
+
+use crate::batch::RecordBatch;
+use crate::ports::{CompletedSegment, OpenFile, SegmentSummary, SpoolError};
+use kafka_store_statecharts::TimestampMs;
+use kafka_store_statecharts::boundary::{BoundaryRule, BoundarySettings, SealReason, Verdict};
+use kafka_store_statecharts::chart::Now;
+use kafka_store_statecharts::offset::{Offset, OffsetRange};
+use kafka_store_statecharts::record::BLOCK_BYTES;
+
+/// A segment that records are appended to.
+#[derive(Debug)]
+pub(crate) struct OpenSegment {
+    pub(crate) start: Offset,
+    pub(crate) opened_at: Now,
+    pub(crate) last_arrival: Now,
+    file: Box<dyn OpenFile>,
+    rule: BoundaryRule,
+    /// The open block's records that came with earlier batches.
+    block: Vec<u8>,
+    block_records: u64,
+    records: Option<RecordsSeen>,
+}
+
+/// What the summary says of the records.
+#[derive(Clone, Copy, Debug)]
+struct RecordsSeen {
+    count: u64,
+    last_offset: Offset,
+    last_timestamp: TimestampMs,
+    timestamps: (TimestampMs, TimestampMs),
+}
+
+/// Why [`OpenSegment::append`] stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Appended {
+    /// The batch is used up.
+    All,
+    /// A block was written; there may be more records.
+    Block,
+    /// The segment ends here, with or without the record at the cursor.
+    Boundary(SealReason),
+}
+
+/// How far a batch has been taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cursor {
+    pub(crate) record: usize,
+    byte: usize,
+}
+
+impl OpenSegment {
+    pub(crate) fn new(start: Offset, file: Box<dyn OpenFile>, settings: BoundarySettings, now: Now) -> OpenSegment {
+        OpenSegment {
+            start,
+            opened_at: now,
+            last_arrival: now,
+            file,
+            rule: BoundaryRule::new(settings),
+            block: Vec::new(),
+            block_records: 0,
+            records: None,
+        }
+    }
+
+    /// Takes records from the cursor on, up to the end of a block, a boundary, or `target`.
+    ///
+    /// At most one block is compressed, so that one call keeps its thread for about a millisecond.
+    pub(crate) fn append(
+        &mut self,
+        batch: &RecordBatch,
+        cursor: &mut Cursor,
+        target: Option<Offset>,
+        now: Now,
+    ) -> Result<Appended, SpoolError> {
+        self.last_arrival = now;
+        let from = cursor.byte;
+        let mut reached = Appended::All;
+        while let Some(mark) = batch.marks.get(cursor.record) {
+            if target.is_some_and(|target| mark.offset >= target) {
+                reached = Appended::Boundary(SealReason::UntilEnd);
+                break;
+            }
+            let verdict = self.rule.observe((mark.end - cursor.byte) as u64, mark.timestamp);
+            if let Verdict::SealBefore(reason) = verdict {
+                reached = Appended::Boundary(reason);
+                break;
+            }
+            self.see(mark.offset, mark.timestamp);
+            cursor.record += 1;
+            cursor.byte = mark.end;
+            self.block_records += 1;
+            if let Verdict::SealAfter(reason) = verdict {
+                reached = Appended::Boundary(reason);
+                break;
+            }
+            if self.block.len() + (cursor.byte - from) >= BLOCK_BYTES {
+                reached = Appended::Block;
+                break;
+            }
+        }
+        let run = &batch.bytes[from..cursor.byte];
+        if self.block.is_empty() && self.block.len() + run.len() >= BLOCK_BYTES {
+            // The usual case of a backlog: a whole block lies in the batch and need not be copied.
+            self.file.append_block(run, std::mem::take(&mut self.block_records))?;
+        } else {
+            self.block.extend_from_slice(run);
+            if self.block.len() >= BLOCK_BYTES {
+                self.write_block()?;
+            }
+        }
+        Ok(reached)
+    }
+
+    fn see(&mut self, offset: Offset, timestamp: TimestampMs) {
+        match &mut self.records {
+            None => {
+                self.records = Some(RecordsSeen {
+                    count: 1,
+                    last_offset: offset,
+                    last_timestamp: timestamp,
+                    timestamps: (timestamp, timestamp),
+                });
+            }
+            Some(seen) => {
+                seen.count += 1;
+                seen.last_offset = offset;
+                seen.last_timestamp = timestamp;
+                seen.timestamps = (seen.timestamps.0.min(timestamp), seen.timestamps.1.max(timestamp));
+            }
+        }
+    }
+
+    fn write_block(&mut self) -> Result<(), SpoolError> {
+        if self.block_records > 0 {
+            self.file.append_block(&self.block, std::mem::take(&mut self.block_records))?;
+        }
+        self.block.clear();
+        Ok(())
+    }
+
+    /// The offset and the timestamp of the last record; `None` as long as there is none.
+    pub(crate) fn last_record(&self) -> Option<(Offset, TimestampMs)> {
+        self.records.map(|seen| (seen.last_offset, seen.last_timestamp))
+    }
+
+    /// Writes the rest and the header.
+    pub(crate) fn complete(mut self, range: OffsetRange) -> Result<CompletedSegment, SpoolError> {
+        self.write_block()?;
+        let seen = self.records.expect("a segment is sealed only when it has a record");
+        let summary = SegmentSummary {
+            range,
+            record_count: seen.count,
+            timestamps: seen.timestamps,
+            invisible_count: range.offset_count() - seen.count,
+            gaps: Vec::new(),
+        };
+        self.file.complete(&summary)
+    }
+}

@@ -1,0 +1,257 @@
+//! What the actors ask of the world. Adapters answer; a simulation answers too.
+//!
+//! Answers that take time are futures, and what blocks is the adapter's affair: nothing here may keep an
+//! arbiter's thread waiting.
+
+use kafka_store_statecharts::TimestampMs;
+use kafka_store_statecharts::boundary::SealReason;
+use kafka_store_statecharts::chart::Now;
+use kafka_store_statecharts::commit_metadata::CommitMetadata;
+use kafka_store_statecharts::gap::Gap;
+use kafka_store_statecharts::name::{ChainName, SegmentName};
+use kafka_store_statecharts::offset::{Offset, OffsetRange};
+use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
+use kafka_store_statecharts::segment::SegmentContent;
+use kafka_store_statecharts::topic::{TopicId, TopicPartition};
+use std::fmt::Debug;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// An answer that takes time.
+pub type PortFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Everything that the actors need from outside.
+#[derive(Clone, Debug)]
+pub struct Ports {
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Kafka.
+    pub source: Arc<dyn RecordSource>,
+    /// Where chains go on.
+    pub locator: Arc<dyn ChainLocator>,
+    /// Where open segments lie.
+    pub spool: Arc<dyn SegmentSpool>,
+    /// The arbiter store.
+    pub store: Arc<dyn ObjectStore>,
+    /// The index, where there is one.
+    pub index: Option<Arc<dyn SegmentIndex>>,
+    /// The log of transitions.
+    pub transitions: Arc<dyn TransitionLog>,
+}
+
+/// The only clock.
+pub trait Clock: Debug + Send + Sync {
+    /// This moment.
+    fn now(&self) -> Now;
+}
+
+/// Kafka, as a writer sees it. Orders return at once; an order for a partition that was revoked since is void.
+pub trait RecordSource: Debug + Send + Sync {
+    /// Fetch the partition from `position` on; its records are to carry both epochs.
+    fn start_fetching(
+        &self,
+        partition: &TopicPartition,
+        epoch: AssignmentEpoch,
+        seek_epoch: SeekEpoch,
+        position: Offset,
+    );
+
+    /// Fetch the partition no more.
+    fn stop_fetching(&self, partition: &TopicPartition, epoch: AssignmentEpoch);
+
+    /// Commit an offset.
+    fn commit(&self, commit: OffsetCommit) -> PortFuture<Result<(), CommitError>>;
+
+    /// Leave the group. The answer comes when nothing more will be heard of Kafka.
+    fn leave_group(&self) -> PortFuture<()>;
+}
+
+/// An offset to commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OffsetCommit {
+    /// For which partition.
+    pub partition: TopicPartition,
+    /// In which assignment.
+    pub epoch: AssignmentEpoch,
+    /// The offset after the last one archived.
+    pub next_offset: Offset,
+    /// What to keep beside it.
+    pub metadata: CommitMetadata,
+}
+
+/// A commit that did not reach Kafka, or may not have. It can lose nothing: the store decides.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("offset not committed: {reason}")]
+pub struct CommitError {
+    /// Kafka's word.
+    pub reason: String,
+}
+
+/// Finds where the chain of a partition goes on.
+pub trait ChainLocator: Debug + Send + Sync {
+    /// Walks the chain, from `from` if an end of the chain is known, and settles its origin if it has none.
+    fn locate(&self, partition: &TopicPartition, from: Option<Offset>) -> PortFuture<Result<Located, Blocked>>;
+
+    /// Whether the chain covers everything below `target`, whoever wrote it.
+    fn is_covered(&self, partition: &TopicPartition, target: Offset) -> PortFuture<Result<bool, Blocked>>;
+}
+
+/// Where a chain goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// The chain.
+    pub chain: ChainName,
+    /// The topic's id, where the broker has one.
+    pub topic_id: Option<TopicId>,
+    /// The next offset to archive.
+    pub position: Offset,
+    /// What the committed offset should say and does not.
+    pub commit: Option<CommitMetadata>,
+}
+
+/// Something that must not be skipped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Blocked {
+    /// What, and what to do about it.
+    pub reason: String,
+}
+
+/// Where open segments lie until they are stored.
+pub trait SegmentSpool: Debug + Send + Sync {
+    /// Opens a file for a segment.
+    fn open(
+        &self,
+        chain: &ChainName,
+        topic_id: Option<TopicId>,
+        start: Offset,
+    ) -> Result<Box<dyn OpenFile>, SpoolError>;
+}
+
+/// The file of an open segment. Dropping it removes it.
+pub trait OpenFile: Debug + Send {
+    /// Compresses and appends one block of whole records.
+    fn append_block(&mut self, records: &[u8], record_count: u64) -> Result<(), SpoolError>;
+
+    /// Writes the header: the file is complete, though not yet on disk.
+    fn complete(self: Box<Self>, summary: &SegmentSummary) -> Result<CompletedSegment, SpoolError>;
+}
+
+/// What is known of a segment when it is sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentSummary {
+    /// The offsets covered.
+    pub range: OffsetRange,
+    /// The records in it.
+    pub record_count: u64,
+    /// The least and the greatest timestamp, verbatim.
+    pub timestamps: (TimestampMs, TimestampMs),
+    /// Offsets covered that the log does not show.
+    pub invisible_count: u64,
+    /// Offsets covered that are missing for any other reason.
+    pub gaps: Vec<Gap>,
+}
+
+/// A complete segment in the spool.
+#[derive(Clone, Debug)]
+pub struct CompletedSegment {
+    /// Its name in a store.
+    pub name: SegmentName,
+    /// What it holds.
+    pub content: SegmentContent,
+    /// The file.
+    pub file: Arc<dyn SpoolFile>,
+}
+
+/// A complete file in the spool. Dropping it removes it.
+pub trait SpoolFile: Debug + Send + Sync {
+    /// Where it lies.
+    fn path(&self) -> &Path;
+}
+
+/// The spool cannot be written.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct SpoolError {
+    /// What, and what to do about it.
+    pub reason: String,
+}
+
+/// The arbiter store. Its create-only write decides where a segment ends.
+pub trait ObjectStore: Debug + Send + Sync {
+    /// Stores a segment under its name if the name is free; looks at what is there if it is not.
+    fn store(&self, segment: &CompletedSegment) -> PortFuture<Result<StoreAnswer, StoreFailure>>;
+}
+
+/// What the store holds under a segment's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreAnswer {
+    /// Our segment, verified.
+    Stored(SegmentContent),
+    /// Another object of this chain that is whole, or our own from an earlier try.
+    AlreadyExists(SegmentContent),
+    /// Something that must not be adopted.
+    Conflicts {
+        /// What, and what to do about it.
+        reason: String,
+    },
+}
+
+/// The store could not be asked, or its answer was lost. The same call may be made again.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct StoreFailure {
+    /// What, and what to do about it.
+    pub reason: String,
+}
+
+/// The index of segments.
+pub trait SegmentIndex: Debug + Send + Sync {
+    /// Writes the row of a stored segment; an identical row that is there already is success.
+    fn write_row(&self, row: IndexRow) -> PortFuture<Result<(), IndexFailure>>;
+}
+
+/// One row of the index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexRow {
+    /// The object.
+    pub name: SegmentName,
+    /// What the store holds.
+    pub stored: SegmentContent,
+}
+
+/// The index could not be asked, or its answer was lost. The same call may be made again.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct IndexFailure {
+    /// What, and what to do about it.
+    pub reason: String,
+}
+
+/// Keeps every change of a state's name.
+pub trait TransitionLog: Debug + Send + Sync {
+    /// Takes one change; it is kept when this returns.
+    fn record(&self, transition: &TransitionRecord<'_>);
+}
+
+/// One change of a state's name.
+#[derive(Clone, Debug)]
+pub struct TransitionRecord<'a> {
+    /// When.
+    pub now: Now,
+    /// Of which partition; `None` for the assignment chart.
+    pub partition: Option<&'a TopicPartition>,
+    /// Of which segment, by its start.
+    pub segment_start: Option<Offset>,
+    /// Which chart.
+    pub chart: &'static str,
+    /// The state before.
+    pub from: &'static str,
+    /// What happened.
+    pub event: &'static str,
+    /// The state after.
+    pub to: &'static str,
+    /// Why a segment was sealed, where this transition sealed one.
+    pub seal_reason: Option<SealReason>,
+}

@@ -1,0 +1,104 @@
+//! The flags of the daemon: the original's, and more.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args};
+
+use super::Redacted;
+
+/// The daemon's flags as they are written. Texts are kept as texts: [`crate::config::DaemonConfig`] reads
+/// them and tells all that is wrong at once. So nothing is required here, and a command needs none of it.
+#[derive(Args, Clone, Debug)]
+pub struct DaemonArgs {
+    /// Brokers to ask first, separated by commas
+    #[arg(long, value_name = "HOST:PORT,…", help_heading = "Kafka")]
+    pub broker_list: Option<String>,
+
+    /// Topic to archive; repeat it, or separate by commas, for several
+    // `alias`: a prefix that was unique in the original and no longer is.
+    #[arg(long, value_name = "TOPIC", alias = "t", help_heading = "Kafka")]
+    pub topic: Vec<String>,
+
+    /// Consumer group; its members share the partitions
+    #[arg(long, value_name = "GROUP", help_heading = "Kafka")]
+    pub group: Option<String>,
+
+    /// Where to begin at the group's first start: earliest, latest or error (smallest and largest work too)
+    ///
+    /// Only for partitions that have neither files nor a committed offset then. With error, the first start
+    /// needs an offset to be committed. A partition that appears later is archived from its beginning.
+    #[arg(long, value_name = "RESET", default_value = "error", help_heading = "Kafka")]
+    pub offset_reset: String,
+
+    /// Property of librdkafka, such as security.protocol=SSL; may be repeated
+    ///
+    /// Properties that the archive depends on are refused, with the flag to use or the reason.
+    #[arg(short = 'X', value_name = "KEY=VALUE", help_heading = "Kafka")]
+    pub kafka_properties: Vec<Redacted>,
+
+    /// End a file after the record that brings its records to this size
+    ///
+    /// Counted before compression, so that files end at the same records whatever the codec: on disk they
+    /// are smaller.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "256M",
+        allow_negative_numbers = true,
+        help_heading = "Where a file ends"
+    )]
+    pub file_size: String,
+
+    /// End a file after this many records [default: no limit]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, help_heading = "Where a file ends")]
+    pub file_records: Option<String>,
+
+    /// End a file before the record whose time is this much later than the file's first
+    ///
+    /// By the timestamps of the records, not by the clock: the same records give the same files in every run.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "3600",
+        allow_negative_numbers = true,
+        help_heading = "Where a file ends"
+    )]
+    pub file_age_seconds: String,
+
+    /// End a file when all there is has been read, and nothing new came for this long [default: the age + 600]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, help_heading = "Where a file ends")]
+    pub idle_seal_seconds: Option<String>,
+
+    /// End a file whose first record came this long ago, whatever the timestamps say [default: 4 times the age]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, help_heading = "Where a file ends")]
+    pub seal_after_seconds: Option<String>,
+
+    /// Compression: deflate, deflate:LEVEL (1 to 12), or null for none
+    #[arg(long, value_name = "NAME[:LEVEL]", default_value = "deflate", help_heading = "Store")]
+    pub codec: String,
+
+    /// Directory to archive to; it must exist and be writable
+    #[arg(long, value_name = "DIR", help_heading = "Store")]
+    pub local_store: Option<PathBuf>,
+
+    /// End when everything is archived that is there at the start
+    #[arg(long, help_heading = "Running")]
+    pub until_end: bool,
+
+    /// Give --until-end up after this time: 30 or 30s, 5m, 1h
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true, help_heading = "Running")]
+    pub timeout: Option<String>,
+
+    /// Log more to stderr than warnings: -v what happens, -vv every effect
+    // The aliases are the prefixes that --version would make ambiguous.
+    #[arg(short, long, action = ArgAction::Count, aliases = ["v", "ve", "ver"], help_heading = "Running")]
+    pub verbose: u8,
+
+    /// The original's flag for a store that this version does not have.
+    #[arg(long, hide = true)]
+    pub gcloud_store_url: Option<Redacted>,
+
+    /// The original's flag for an index that this version does not have.
+    #[arg(long, hide = true)]
+    pub mysql_metadata_url: Option<Redacted>,
+}

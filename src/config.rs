@@ -1,0 +1,287 @@
+//! What the daemon is told to do: the command line, turned into values that need no further checks.
+
+mod codec;
+mod duration;
+mod properties;
+mod size;
+mod store;
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kafka_store_statecharts::boundary::BoundarySettings;
+use kafka_store_statecharts::topic::TopicName;
+
+pub use codec::{CodecChoice, CodecError, CodecName};
+pub use duration::{DurationError, parse_duration, parse_seconds};
+pub use properties::{KafkaProperties, PropertyError};
+pub use size::{SizeError, parse_size};
+pub use store::{LocalStoreError, check_local_store};
+
+use crate::cli::{DaemonArgs, Redacted};
+use crate::exit::ExitCode;
+use crate::logging::Verbosity;
+
+/// Everything that the daemon runs on. `Debug` shows no secret.
+#[derive(Clone, Debug)]
+pub struct DaemonConfig {
+    /// `--broker-list`, as librdkafka takes it.
+    pub brokers: String,
+    /// `--topic`: at least one, sorted, each once.
+    pub topics: Vec<TopicName>,
+    /// `--group`, not empty.
+    pub group: String,
+    /// `--offset-reset`.
+    pub offset_reset: OffsetReset,
+    /// `--file-size`, `--file-records`, `--file-age-seconds`.
+    pub boundary: BoundarySettings,
+    /// `--idle-seal-seconds`.
+    pub idle_seal: Duration,
+    /// `--seal-after-seconds`.
+    pub seal_after: Duration,
+    /// `--codec`.
+    pub codec: CodecChoice,
+    /// `--local-store`: it was a directory, and writable, when this was made.
+    pub local_store: PathBuf,
+    /// `-X`.
+    pub kafka_properties: KafkaProperties,
+    /// `--until-end`; `None`: until it is stopped.
+    pub until_end: Option<UntilEnd>,
+    /// `-v`.
+    pub verbosity: Verbosity,
+}
+
+/// Where a partition begins that has neither an archive nor a committed offset at the group's first start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetReset {
+    /// At the first record that Kafka still has.
+    Earliest,
+    /// At the next record to come.
+    Latest,
+    /// Nowhere: it is an error.
+    Error,
+}
+
+/// Archive what is there now, and end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UntilEnd {
+    /// `--timeout`: give up after this time.
+    pub timeout: Option<Duration>,
+}
+
+/// Everything that is wrong with a command line, one clear line for each.
+#[derive(Debug)]
+pub struct ConfigErrors(Vec<Problem>);
+
+#[derive(Debug)]
+enum Problem {
+    /// The original's own line and exit code.
+    NoStore,
+    Usage(String),
+    Store(LocalStoreError),
+}
+
+impl ConfigErrors {
+    /// What the process exits with.
+    pub fn exit_code(&self) -> ExitCode {
+        if self.has_wrong_usage() { ExitCode::WrongUsage } else { ExitCode::CannotRun }
+    }
+
+    fn has_wrong_usage(&self) -> bool {
+        self.0.iter().any(|problem| matches!(problem, Problem::Usage(_)))
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in &self.0 {
+            match problem {
+                Problem::NoStore => writeln!(f, "Error: At least one output store is required.")?,
+                Problem::Usage(line) => writeln!(f, "error: {line}")?,
+                Problem::Store(error) => writeln!(f, "error: {error}")?,
+            }
+        }
+        if self.has_wrong_usage() {
+            write!(
+                f,
+                "\nFor more information, try 'kafka-store --help'. To see it work without Kafka: kafka-store demo\n"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+impl DaemonConfig {
+    /// Reads the command line. Nothing but the local store's directory is looked at outside of it.
+    pub fn parse(args: &DaemonArgs) -> Result<DaemonConfig, ConfigErrors> {
+        let mut check = Checks::default();
+        let brokers =
+            check.required("--broker-list", "the brokers to ask first, host:port,…", args.broker_list.as_deref());
+        let topics = check.topics(&args.topic);
+        let group = check.required("--group", "the consumer group that keeps the position", args.group.as_deref());
+        let offset_reset = check.offset_reset(&args.offset_reset);
+        let segment_bytes = check.value("--file-size", &args.file_size, parse_size);
+        let segment_records = check.optional("--file-records", args.file_records.as_deref(), parse_count);
+        let age = check.value("--file-age-seconds", &args.file_age_seconds, parse_seconds);
+        let idle_seal = check.optional("--idle-seal-seconds", args.idle_seal_seconds.as_deref(), parse_seconds);
+        let seal_after = check.optional("--seal-after-seconds", args.seal_after_seconds.as_deref(), parse_seconds);
+        let codec = check.value("--codec", &args.codec, CodecChoice::parse);
+        let until_end = check.until_end(args);
+        let kafka_properties = check.properties(&args.kafka_properties);
+        let local_store = check.stores(args);
+
+        // Each is `None` only where a problem was noted.
+        let config = (|| {
+            let age: Duration = age?;
+            Some(DaemonConfig {
+                brokers: brokers?,
+                topics: topics?,
+                group: group?,
+                offset_reset: offset_reset?,
+                boundary: BoundarySettings {
+                    segment_bytes: segment_bytes?,
+                    segment_records: segment_records?,
+                    segment_age_ms: NonZeroU64::new(age.as_secs() * 1000)?,
+                },
+                idle_seal: idle_seal?.unwrap_or(age + IDLE_SEAL_BEYOND_AGE),
+                seal_after: seal_after?.unwrap_or(age * SEAL_AFTER_AGES),
+                codec: codec?,
+                local_store: local_store?,
+                kafka_properties: kafka_properties?,
+                until_end: until_end?,
+                verbosity: Verbosity::from_count(args.verbose),
+            })
+        })();
+        config.filter(|_| check.problems.is_empty()).ok_or(ConfigErrors(check.problems))
+    }
+}
+
+/// The default of `--idle-seal-seconds` is the age and this: records that come late by some minutes
+/// still find their file open.
+const IDLE_SEAL_BEYOND_AGE: Duration = Duration::from_secs(600);
+
+/// The default of `--seal-after-seconds` is this many times the age.
+const SEAL_AFTER_AGES: u32 = 4;
+
+/// What has been found wrong so far.
+#[derive(Default)]
+struct Checks {
+    problems: Vec<Problem>,
+}
+
+impl Checks {
+    fn usage(&mut self, line: impl Into<String>) {
+        self.problems.push(Problem::Usage(line.into()));
+    }
+
+    fn required(&mut self, flag: &str, what: &str, text: Option<&str>) -> Option<String> {
+        match text {
+            Some(text) if !text.trim().is_empty() => return Some(text.to_owned()),
+            Some(_) => self.usage(format!("{flag} is empty: name {what}")),
+            None => self.usage(format!("{flag} is required: {what}")),
+        }
+        None
+    }
+
+    fn value<T, E: fmt::Display>(
+        &mut self,
+        flag: &str,
+        text: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        parse(text).map_err(|error| self.usage(format!("{flag} {text:?} {error}"))).ok()
+    }
+
+    /// The outer `None` is a problem, the inner one a flag that was not given.
+    fn optional<T, E: fmt::Display>(
+        &mut self,
+        flag: &str,
+        text: Option<&str>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<Option<T>> {
+        match text {
+            Some(text) => self.value(flag, text, parse).map(Some),
+            None => Some(None),
+        }
+    }
+
+    fn topics(&mut self, texts: &[String]) -> Option<Vec<TopicName>> {
+        if texts.is_empty() {
+            self.usage("--topic is required: the topic to archive; repeat it, or write a,b, for several");
+            return None;
+        }
+        let problems_before = self.problems.len();
+        let mut topics = Vec::new();
+        for text in texts {
+            if text.starts_with('^') {
+                self.usage(format!("--topic {text:?}: this version does not take patterns; name each topic"));
+                continue;
+            }
+            for name in text.split(',').map(str::trim) {
+                match TopicName::new(name) {
+                    Ok(topic) => topics.push(topic),
+                    Err(_) if name.is_empty() => self.usage(format!("--topic {text:?} names an empty topic")),
+                    Err(error) => self.usage(format!("--topic: {error}")),
+                }
+            }
+        }
+        topics.sort_unstable();
+        topics.dedup();
+        (self.problems.len() == problems_before).then_some(topics)
+    }
+
+    fn offset_reset(&mut self, text: &str) -> Option<OffsetReset> {
+        match text {
+            "earliest" | "smallest" => return Some(OffsetReset::Earliest),
+            "latest" | "largest" => return Some(OffsetReset::Latest),
+            "error" => return Some(OffsetReset::Error),
+            _ => {
+                self.usage(format!("--offset-reset {text:?} is none of earliest, latest, error (or smallest, largest)"))
+            }
+        }
+        None
+    }
+
+    fn until_end(&mut self, args: &DaemonArgs) -> Option<Option<UntilEnd>> {
+        let timeout = self.optional("--timeout", args.timeout.as_deref(), parse_duration);
+        if args.timeout.is_some() && !args.until_end {
+            self.usage("--timeout is only for --until-end: give both, or neither");
+            return None;
+        }
+        timeout.map(|timeout| args.until_end.then_some(UntilEnd { timeout }))
+    }
+
+    fn properties(&mut self, arguments: &[Redacted]) -> Option<KafkaProperties> {
+        KafkaProperties::parse(arguments.iter().map(Redacted::expose))
+            .map_err(|errors| errors.iter().for_each(|error| self.usage(error.to_string())))
+            .ok()
+    }
+
+    fn stores(&mut self, args: &DaemonArgs) -> Option<PathBuf> {
+        if args.gcloud_store_url.is_some() {
+            self.usage("--gcloud-store-url: this version cannot store in Google Cloud Storage yet; use --local-store");
+        }
+        if args.mysql_metadata_url.is_some() {
+            self.usage("--mysql-metadata-url: this version cannot write an index to MySQL yet; leave it out");
+        }
+        match &args.local_store {
+            Some(path) => {
+                return check_local_store(path).map_err(|error| self.problems.push(Problem::Store(error))).ok();
+            }
+            None if args.gcloud_store_url.is_none() => self.problems.push(Problem::NoStore),
+            None => {}
+        }
+        None
+    }
+}
+
+fn parse_count(text: &str) -> Result<NonZeroU64, &'static str> {
+    text.trim().parse().map_err(|_| "must be a whole number, at least 1")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! How a process of kafka-store ends: the exit codes, and what a panic does.
+
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::Write;
+use std::panic::PanicHookInfo;
+use std::time::Duration;
+
+/// What a process tells the one that started it.
+///
+/// The numbers are a promise to scripts and service managers: they never change their meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ExitCode {
+    /// The work is done; for the daemon also: it was asked to stop (SIGTERM, SIGINT) and did.
+    Done,
+    /// Could not start or run: no store, no committed offset under `--offset-reset error`, brokers out
+    /// of reach, a store that cannot be written to.
+    CannotRun,
+    /// The command line is wrong. Nothing was touched.
+    WrongUsage,
+    /// `--until-end` came to its end, but at least one partition is frozen.
+    Frozen,
+    /// `--timeout` ended `--until-end` before every target was reached.
+    TimedOut,
+    /// Kafka fenced this member of the group, or its client reported an error it cannot recover from.
+    Fenced,
+    /// An internal error, a bug: the process panicked (70 is `EX_SOFTWARE` of `sysexits.h`).
+    Internal,
+    /// `demo` or `read` was interrupted (128 + SIGINT, as shells have it).
+    Interrupted,
+}
+
+impl ExitCode {
+    /// Every code, in the order of the numbers.
+    pub const ALL: [ExitCode; 8] = [
+        ExitCode::Done,
+        ExitCode::CannotRun,
+        ExitCode::WrongUsage,
+        ExitCode::Frozen,
+        ExitCode::TimedOut,
+        ExitCode::Fenced,
+        ExitCode::Internal,
+        ExitCode::Interrupted,
+    ];
+
+    /// The number that the process exits with.
+    pub const fn number(self) -> u8 {
+        match self {
+            ExitCode::Done => 0,
+            ExitCode::CannotRun => 1,
+            ExitCode::WrongUsage => 2,
+            ExitCode::Frozen => 3,
+            ExitCode::TimedOut => 4,
+            ExitCode::Fenced => 5,
+            ExitCode::Internal => 70,
+            ExitCode::Interrupted => 130,
+        }
+    }
+
+    /// One line for `--help` and the documentation.
+    pub const fn description(self) -> &'static str {
+        match self {
+            ExitCode::Done => "done; or stopped by SIGTERM or SIGINT, as asked",
+            ExitCode::CannotRun => "could not start or run: no store, no committed offset, no broker",
+            ExitCode::WrongUsage => "wrong usage of the command line",
+            ExitCode::Frozen => "--until-end ended, but at least one partition is frozen",
+            ExitCode::TimedOut => "--timeout ended --until-end before its targets",
+            ExitCode::Fenced => "Kafka fenced this member, or its client failed for good",
+            ExitCode::Internal => "internal error: a bug; a restart is safe",
+            ExitCode::Interrupted => "interrupted (demo, read)",
+        }
+    }
+}
+
+impl From<ExitCode> for std::process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        code.number().into()
+    }
+}
+
+/// Makes a panic on any thread end the process with [`ExitCode::Internal`]. Call it first in `main`.
+///
+/// A panicking thread takes its part of the pipeline with it; what is left would run on without it and
+/// archive nothing. Recovery is a restart, and a restart is always safe. `panic = "abort"` in the
+/// profiles is the second line: this hook runs before it.
+pub fn install_panic_hook() {
+    std::panic::set_hook(Box::new(|panic| {
+        // The last lines before a bug are the ones that explain it. A bounded wait: the thread that
+        // writes them may be the one that panicked.
+        crate::logging::flush_within(Duration::from_secs(1));
+        report(panic);
+        std::process::exit(ExitCode::Internal.number().into());
+    }));
+}
+
+/// Writes what is known. Nothing can be done about a stderr that is gone, and the code still tells.
+fn report(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    let mut stderr = std::io::stderr().lock();
+    let _ = writeln!(stderr, "kafka-store: internal error at {place}: {}", text_of(panic.payload()));
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        let _ = writeln!(stderr, "{backtrace}");
+    }
+    let _ = writeln!(
+        stderr,
+        "this is a bug in kafka-store {}: please report it with the lines above. \
+         The archive is whole; a restart is safe.",
+        env!("CARGO_PKG_VERSION")
+    );
+}
+
+fn text_of(payload: &(dyn Any + Send)) -> &str {
+    if let Some(text) = payload.downcast_ref::<&'static str>() {
+        text
+    } else {
+        payload.downcast_ref::<String>().map_or("(no message)", String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_distinct_and_in_order() {
+        assert!(ExitCode::ALL.is_sorted_by(|a, b| a.number() < b.number()));
+    }
+}

@@ -1,0 +1,178 @@
+//! Questions to the brokers that are not about consuming. They block: ask them off the poll thread.
+
+use super::client::{Client, milliseconds};
+use super::event::Event;
+use super::list::{PartitionList, partition_of, topic_string};
+use super::{KafkaError, owned, rd};
+use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::topic::{TopicId, TopicName, TopicPartition};
+use std::collections::BTreeMap;
+use std::ptr::NonNull;
+use std::time::Duration;
+
+/// Which end of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogEnd {
+    /// The log start offset.
+    Start,
+    /// The last stable offset: where readers of committed records stop.
+    LastStable,
+    /// The high watermark.
+    HighWatermark,
+}
+
+impl LogEnd {
+    /// Kafka's OffsetSpec: -2 asks for the earliest offset, -1 for the latest.
+    fn spec(self) -> i64 {
+        if self == LogEnd::Start { -2 } else { -1 }
+    }
+
+    fn isolation(self) -> rd::rd_kafka_IsolationLevel_t {
+        match self {
+            LogEnd::HighWatermark => rd::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED,
+            _ => rd::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED,
+        }
+    }
+}
+
+impl Client {
+    /// Where logs begin or end.
+    pub fn log_ends(
+        &self,
+        partitions: &[TopicPartition],
+        end: LogEnd,
+        timeout: Duration,
+    ) -> Result<BTreeMap<TopicPartition, Offset>, KafkaError> {
+        let mut list = PartitionList::new();
+        for partition in partitions {
+            list.add(partition).offset = end.spec();
+        }
+        let request = Request::new(self, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS, timeout)?;
+        // SAFETY: options, list and queue are valid; the list is copied.
+        unsafe {
+            KafkaError::take(rd::rd_kafka_AdminOptions_set_isolation_level(request.options.as_ptr(), end.isolation()))?;
+            rd::rd_kafka_ListOffsets(
+                self.handle(),
+                list.as_ptr(),
+                request.options.as_ptr(),
+                request.queue.as_ptr(),
+            );
+        }
+        let answer = request.answer(timeout)?;
+        let mut ends = BTreeMap::new();
+        // SAFETY: the event answers ListOffsets; what is read belongs to it and lives as long.
+        unsafe {
+            let result = rd::rd_kafka_event_ListOffsets_result(answer.as_ptr());
+            if result.is_null() {
+                return Err(KafkaError::local("the broker did not answer ListOffsets".to_owned()));
+            }
+            let mut count = 0;
+            let infos = rd::rd_kafka_ListOffsets_result_infos(result, &mut count);
+            for index in 0..count {
+                let element = &*rd::rd_kafka_ListOffsetsResultInfo_topic_partition(*infos.add(index));
+                KafkaError::check(element.err)?;
+                if let (Some(partition), Some(offset)) = (partition_of(element), Offset::new(element.offset)) {
+                    ends.insert(partition, offset);
+                }
+            }
+        }
+        Ok(ends)
+    }
+
+    /// The id of a topic; `None` where the broker has none.
+    pub fn topic_id(&self, topic: &TopicName, timeout: Duration) -> Result<Option<TopicId>, KafkaError> {
+        let request = Request::new(self, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout)?;
+        let name = topic_string(topic);
+        let mut names = [name.as_ptr()];
+        // SAFETY: the collection copies the name and is freed after the call that reads it.
+        unsafe {
+            let topics = rd::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
+            rd::rd_kafka_DescribeTopics(self.handle(), topics, request.options.as_ptr(), request.queue.as_ptr());
+            rd::rd_kafka_TopicCollection_destroy(topics);
+        }
+        let answer = request.answer(timeout)?;
+        // SAFETY: the event answers DescribeTopics; what is read belongs to it and lives as long.
+        unsafe {
+            let result = rd::rd_kafka_event_DescribeTopics_result(answer.as_ptr());
+            let mut count = 0;
+            let descriptions = if result.is_null() {
+                std::ptr::null_mut()
+            } else {
+                rd::rd_kafka_DescribeTopics_result_topics(result, &mut count)
+            };
+            if descriptions.is_null() || count == 0 {
+                return Ok(None);
+            }
+            let description = *descriptions;
+            let error = rd::rd_kafka_TopicDescription_error(description);
+            if !error.is_null() {
+                KafkaError::check(rd::rd_kafka_error_code(error))?;
+            }
+            let id = rd::rd_kafka_TopicDescription_topic_id(description);
+            if id.is_null() {
+                return Ok(None);
+            }
+            let high = rd::rd_kafka_Uuid_most_significant_bits(id).to_be_bytes();
+            let low = rd::rd_kafka_Uuid_least_significant_bits(id).to_be_bytes();
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&high);
+            bytes[8..].copy_from_slice(&low);
+            Ok(TopicId::new(bytes))
+        }
+    }
+}
+
+/// One question with its options, and the queue on which the answer comes.
+struct Request {
+    options: NonNull<rd::rd_kafka_AdminOptions_t>,
+    queue: NonNull<rd::rd_kafka_queue_t>,
+}
+
+impl Request {
+    fn new(client: &Client, operation: rd::rd_kafka_admin_op_t, timeout: Duration) -> Result<Request, KafkaError> {
+        let mut text = [0; 256];
+        // SAFETY: the client is valid; both objects are freed by `Drop`.
+        unsafe {
+            let options = NonNull::new(rd::rd_kafka_AdminOptions_new(client.handle(), operation));
+            let queue = NonNull::new(rd::rd_kafka_queue_new(client.handle()));
+            let request = Request {
+                options: options.expect("librdkafka knows the operation"),
+                queue: queue.expect("librdkafka allocates or aborts"),
+            };
+            let code = rd::rd_kafka_AdminOptions_set_request_timeout(
+                request.options.as_ptr(),
+                milliseconds(timeout),
+                text.as_mut_ptr(),
+                text.len(),
+            );
+            KafkaError::check(code).map_err(|_| KafkaError::local(owned(text.as_ptr())))?;
+            Ok(request)
+        }
+    }
+
+    fn answer(&self, timeout: Duration) -> Result<Event, KafkaError> {
+        // The broker's own answer to a late request comes first; the margin is for the way.
+        let margin = Duration::from_secs(1);
+        // SAFETY: the queue is valid; the event becomes ours.
+        let event = Event::from_owned(unsafe {
+            rd::rd_kafka_queue_poll(self.queue.as_ptr(), milliseconds(timeout + margin))
+        });
+        let event = event.ok_or_else(|| KafkaError::local("no broker answered in time".to_owned()))?;
+        // SAFETY: the event is valid; its string is copied.
+        let (code, text) = unsafe {
+            (rd::rd_kafka_event_error(event.as_ptr()), owned(rd::rd_kafka_event_error_string(event.as_ptr())))
+        };
+        KafkaError::check(code).map_err(|error| KafkaError { text, ..error })?;
+        Ok(event)
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        // SAFETY: both are ours and not used any more.
+        unsafe {
+            rd::rd_kafka_queue_destroy(self.queue.as_ptr());
+            rd::rd_kafka_AdminOptions_destroy(self.options.as_ptr());
+        }
+    }
+}

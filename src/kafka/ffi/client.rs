@@ -1,0 +1,295 @@
+//! The consumer client.
+
+use super::event::Event;
+use super::list::{Committed, PartitionList, PartitionOffset, committed_of, partition_of, topic_string};
+use super::{KafkaError, owned, rd};
+use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
+use std::collections::BTreeMap;
+use std::ffi::{CString, c_int, c_void};
+use std::ptr::{NonNull, null_mut};
+use std::time::Duration;
+
+/// One librdkafka consumer with its queues. Its calls may be made from any thread.
+#[derive(Debug)]
+pub struct Client {
+    handle: NonNull<rd::rd_kafka_t>,
+    /// Records, rebalances, errors and log lines.
+    main: NonNull<rd::rd_kafka_queue_t>,
+    /// Answers to commits, so that they come also while records are not wanted.
+    commits: NonNull<rd::rd_kafka_queue_t>,
+}
+
+// SAFETY: librdkafka's handles and queues may be used from any thread at once (its INTRODUCTION.md, "Threads and
+// callbacks"); no callback into Rust is registered.
+unsafe impl Send for Client {}
+// SAFETY: as above.
+unsafe impl Sync for Client {}
+
+/// Tells the answers to commits apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommitTicket(pub u64);
+
+/// The answer to one commit.
+#[derive(Debug)]
+pub struct CommitAnswer {
+    /// Which commit.
+    pub ticket: CommitTicket,
+    /// Whether Kafka has it.
+    pub result: Result<(), KafkaError>,
+}
+
+impl Client {
+    /// A client with these properties; an unknown name or a bad value is an error that says so.
+    pub fn new<'a>(properties: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Client, KafkaError> {
+        let conf = Conf::new();
+        for (name, value) in properties {
+            conf.set(name, value)?;
+        }
+        conf.set("log.queue", "true")?;
+        let events =
+            rd::RD_KAFKA_EVENT_REBALANCE | rd::RD_KAFKA_EVENT_ERROR | rd::RD_KAFKA_EVENT_FETCH | rd::RD_KAFKA_EVENT_LOG;
+        let mut text = [0; 512];
+        // SAFETY: the configuration is valid; `rd_kafka_new` takes it over if it succeeds, and only then.
+        let handle = unsafe {
+            rd::rd_kafka_conf_set_events(conf.0, events);
+            rd::rd_kafka_new(rd::rd_kafka_type_t::RD_KAFKA_CONSUMER, conf.0, text.as_mut_ptr(), text.len())
+        };
+        let Some(handle) = NonNull::new(handle) else { return Err(KafkaError::local(owned(text.as_ptr()))) };
+        std::mem::forget(conf);
+        // SAFETY: the handle is valid; its queues live until they are destroyed, which `Drop` does first.
+        let (main, commits) = unsafe {
+            rd::rd_kafka_poll_set_consumer(handle.as_ptr());
+            rd::rd_kafka_set_log_queue(handle.as_ptr(), null_mut());
+            (rd::rd_kafka_queue_get_consumer(handle.as_ptr()), rd::rd_kafka_queue_new(handle.as_ptr()))
+        };
+        Ok(Client {
+            handle,
+            main: NonNull::new(main).expect("a consumer has a queue"),
+            commits: NonNull::new(commits).expect("librdkafka allocates or aborts"),
+        })
+    }
+
+    pub(super) fn handle(&self) -> *mut rd::rd_kafka_t {
+        self.handle.as_ptr()
+    }
+
+    /// Joins the group for these topics.
+    pub fn subscribe(&self, topics: &[TopicName]) -> Result<(), KafkaError> {
+        let mut list = PartitionList::new();
+        for topic in topics {
+            let partition = PartitionId::new(0).expect("0 is a partition");
+            list.add(&TopicPartition { topic: topic.clone(), partition }).partition = -1;
+        }
+        // SAFETY: the list is valid and copied.
+        KafkaError::check(unsafe { rd::rd_kafka_subscribe(self.handle(), list.as_ptr()) })
+    }
+
+    /// The next event, if one comes within the time.
+    pub fn poll(&self, timeout: Duration) -> Option<Event> {
+        // SAFETY: the queue is valid; the event becomes ours.
+        Event::from_owned(unsafe { rd::rd_kafka_queue_poll(self.main.as_ptr(), milliseconds(timeout)) })
+    }
+
+    /// The next answer to a commit, if there is one.
+    pub fn poll_commits(&self) -> Option<CommitAnswer> {
+        // SAFETY: the queue is valid; the event becomes ours.
+        let event = Event::from_owned(unsafe { rd::rd_kafka_queue_poll(self.commits.as_ptr(), 0) })?;
+        // SAFETY: the event is the answer to a commit: its opaque value is the ticket's number, never followed.
+        let (code, opaque, list) = unsafe {
+            (
+                rd::rd_kafka_event_error(event.as_ptr()),
+                rd::rd_kafka_event_opaque(event.as_ptr()),
+                rd::rd_kafka_event_topic_partition_list(event.as_ptr()),
+            )
+        };
+        let mut result = KafkaError::check(code);
+        if result.is_ok() && !list.is_null() {
+            // SAFETY: the list lives as long as the event.
+            for element in unsafe { super::list::elements_of(list) } {
+                result = result.and(KafkaError::check(element.err));
+            }
+        }
+        Some(CommitAnswer { ticket: CommitTicket(opaque.addr() as u64), result })
+    }
+
+    /// Commits an offset; the answer comes by [`Client::poll_commits`].
+    pub fn commit(&self, to: &PartitionOffset, metadata: &str, ticket: CommitTicket) -> Result<(), KafkaError> {
+        let mut list = PartitionList::new();
+        list.add_commit(&to.partition, to.offset, metadata);
+        let opaque = std::ptr::without_provenance_mut::<c_void>(usize::try_from(ticket.0).expect("64-bit machines"));
+        // SAFETY: the list is copied; the opaque value is handed back and never followed; no callback is given.
+        KafkaError::check(unsafe {
+            rd::rd_kafka_commit_queue(self.handle(), list.as_ptr(), self.commits.as_ptr(), None, opaque)
+        })
+    }
+
+    /// Adds partitions to what is fetched; none of them is an answer to a rebalance, too.
+    pub fn incremental_assign(&self, partitions: &[PartitionOffset]) -> Result<(), KafkaError> {
+        let mut list = PartitionList::new();
+        for PartitionOffset { partition, offset } in partitions {
+            list.add(partition).offset = offset.get();
+        }
+        // SAFETY: the list is valid and copied.
+        KafkaError::take(unsafe { rd::rd_kafka_incremental_assign(self.handle(), list.as_ptr()) })
+    }
+
+    /// Takes partitions out of what is fetched; they must be in it.
+    pub fn incremental_unassign(&self, partitions: &[TopicPartition]) -> Result<(), KafkaError> {
+        let list = PartitionList::of(partitions);
+        // SAFETY: the list is valid and copied.
+        KafkaError::take(unsafe { rd::rd_kafka_incremental_unassign(self.handle(), list.as_ptr()) })
+    }
+
+    /// Stops fetching partitions; what was fetched ahead is thrown away.
+    pub fn pause(&self, partitions: &[TopicPartition]) -> Result<(), KafkaError> {
+        let list = PartitionList::of(partitions);
+        // SAFETY: the list is valid and copied.
+        KafkaError::check(unsafe { rd::rd_kafka_pause_partitions(self.handle(), list.as_ptr()) })
+    }
+
+    /// Fetches paused partitions on.
+    pub fn resume(&self, partitions: &[TopicPartition]) -> Result<(), KafkaError> {
+        let list = PartitionList::of(partitions);
+        // SAFETY: the list is valid and copied.
+        KafkaError::check(unsafe { rd::rd_kafka_resume_partitions(self.handle(), list.as_ptr()) })
+    }
+
+    /// The high watermark as of the last fetch; `None` if nothing was fetched yet.
+    pub fn high_watermark(&self, partition: &TopicPartition) -> Option<Offset> {
+        let topic = topic_string(&partition.topic);
+        let (mut low, mut high) = (-1, -1);
+        // SAFETY: the topic is a C string and both numbers are written to our variables.
+        let code = unsafe {
+            rd::rd_kafka_get_watermark_offsets(
+                self.handle(),
+                topic.as_ptr(),
+                partition.partition.get(),
+                &mut low,
+                &mut high,
+            )
+        };
+        KafkaError::check(code).ok().and_then(|()| Offset::new(high))
+    }
+
+    /// What the group has committed for partitions. Asks the broker; blocks.
+    pub fn committed(
+        &self,
+        partitions: &[TopicPartition],
+        timeout: Duration,
+    ) -> Result<BTreeMap<TopicPartition, Option<Committed>>, KafkaError> {
+        let list = PartitionList::of(partitions);
+        // SAFETY: the list is ours and filled in by the call.
+        KafkaError::check(unsafe { rd::rd_kafka_committed(self.handle(), list.as_ptr(), milliseconds(timeout)) })?;
+        list.elements()
+            .iter()
+            .filter_map(|element| Some((partition_of(element)?, committed_of(element))))
+            .map(|(partition, committed)| Ok((partition, committed?)))
+            .collect()
+    }
+
+    /// The cluster's id. Asks a broker if need be; blocks.
+    pub fn cluster_id(&self, timeout: Duration) -> Option<String> {
+        // SAFETY: the answer is a string that is ours to free, or null.
+        unsafe {
+            let id = rd::rd_kafka_clusterid(self.handle(), milliseconds(timeout));
+            if id.is_null() {
+                return None;
+            }
+            let copy = owned(id);
+            rd::rd_kafka_mem_free(self.handle(), id.cast());
+            Some(copy)
+        }
+    }
+
+    /// The partitions of a topic. Asks a broker; blocks. An error if there is no such topic.
+    pub fn partitions(&self, topic: &TopicName, timeout: Duration) -> Result<Vec<PartitionId>, KafkaError> {
+        let name = topic_string(topic);
+        // SAFETY: the topic's handle is used for this one question and given back; the answer is read within its
+        // life, and given back.
+        unsafe {
+            let handle = rd::rd_kafka_topic_new(self.handle(), name.as_ptr(), null_mut());
+            if handle.is_null() {
+                return Err(KafkaError::from_code(rd::rd_kafka_last_error()));
+            }
+            let mut metadata = std::ptr::null();
+            let code = rd::rd_kafka_metadata(self.handle(), 0, handle, &mut metadata, milliseconds(timeout));
+            rd::rd_kafka_topic_destroy(handle);
+            KafkaError::check(code)?;
+            let answer = if (*metadata).topic_cnt < 1 {
+                Err(KafkaError::local(format!("the broker says nothing of topic {topic}")))
+            } else {
+                let described = &*(*metadata).topics;
+                KafkaError::check(described.err).map(|()| {
+                    let count = usize::try_from(described.partition_cnt).unwrap_or(0);
+                    let mut numbers: Vec<PartitionId> =
+                        (0..count).filter_map(|index| PartitionId::new((*described.partitions.add(index)).id)).collect();
+                    numbers.sort_unstable();
+                    numbers
+                })
+            };
+            rd::rd_kafka_metadata_destroy(metadata);
+            answer
+        }
+    }
+
+    /// Begins to leave the group; go on polling until [`Client::is_closed`].
+    pub fn close(&self) -> Result<(), KafkaError> {
+        // SAFETY: both are valid; the queue is the one that is polled on.
+        KafkaError::take(unsafe { rd::rd_kafka_consumer_close_queue(self.handle(), self.main.as_ptr()) })
+    }
+
+    /// Whether the group is left.
+    pub fn is_closed(&self) -> bool {
+        // SAFETY: the handle is valid.
+        unsafe { rd::rd_kafka_consumer_closed(self.handle()) != 0 }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // SAFETY: nothing else uses the handles: `self` is the only owner. Queues first, as librdkafka wants it.
+        unsafe {
+            rd::rd_kafka_queue_destroy(self.commits.as_ptr());
+            rd::rd_kafka_queue_destroy(self.main.as_ptr());
+            rd::rd_kafka_destroy(self.handle());
+        }
+    }
+}
+
+/// A configuration that no client has taken over yet.
+struct Conf(*mut rd::rd_kafka_conf_t);
+
+impl Conf {
+    fn new() -> Conf {
+        // SAFETY: allocates.
+        Conf(unsafe { rd::rd_kafka_conf_new() })
+    }
+
+    fn set(&self, name: &str, value: &str) -> Result<(), KafkaError> {
+        let c_string = |text: &str| {
+            CString::new(text).map_err(|_| KafkaError::local(format!("the value of {name} holds a zero byte")))
+        };
+        let (c_name, c_value) = (c_string(name)?, c_string(value)?);
+        let mut text = [0; 512];
+        // SAFETY: the configuration and the C strings are valid; the message is written to our buffer.
+        let result = unsafe {
+            rd::rd_kafka_conf_set(self.0, c_name.as_ptr(), c_value.as_ptr(), text.as_mut_ptr(), text.len())
+        };
+        match result {
+            rd::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK => Ok(()),
+            _ => Err(KafkaError::local(owned(text.as_ptr()))),
+        }
+    }
+}
+
+impl Drop for Conf {
+    fn drop(&mut self) {
+        // SAFETY: no client has taken the configuration over, or it would have been forgotten.
+        unsafe { rd::rd_kafka_conf_destroy(self.0) };
+    }
+}
+
+pub(super) fn milliseconds(timeout: Duration) -> c_int {
+    c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX)
+}

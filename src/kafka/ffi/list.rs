@@ -1,0 +1,129 @@
+//! librdkafka's lists of partitions.
+
+use super::{KafkaError, owned, rd};
+use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
+use std::ffi::CString;
+use std::ptr::NonNull;
+
+/// A partition and where to go on in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionOffset {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The offset.
+    pub offset: Offset,
+}
+
+/// What a group has committed for a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The next offset to read.
+    pub next_offset: Offset,
+    /// The string kept beside it.
+    pub metadata: String,
+}
+
+/// A list that this process owns.
+#[derive(Debug)]
+pub(super) struct PartitionList(NonNull<rd::rd_kafka_topic_partition_list_t>);
+
+impl PartitionList {
+    pub(super) fn new() -> PartitionList {
+        // SAFETY: allocates; librdkafka aborts the process when memory is out.
+        let list = unsafe { rd::rd_kafka_topic_partition_list_new(0) };
+        PartitionList(NonNull::new(list).expect("librdkafka allocates or aborts"))
+    }
+
+    pub(super) fn of<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> PartitionList {
+        let mut list = PartitionList::new();
+        for partition in partitions {
+            list.add(partition);
+        }
+        list
+    }
+
+    /// Adds a partition without an offset, and gives its element to fill in.
+    pub(super) fn add(&mut self, partition: &TopicPartition) -> &mut rd::rd_kafka_topic_partition_t {
+        let topic = topic_string(&partition.topic);
+        // SAFETY: the list is ours, the topic's name is copied, and the element lives until the list
+        // changes again, which the borrow of `self` prevents.
+        unsafe {
+            &mut *rd::rd_kafka_topic_partition_list_add(self.0.as_ptr(), topic.as_ptr(), partition.partition.get())
+        }
+    }
+
+    /// Adds a partition with an offset and metadata to commit.
+    pub(super) fn add_commit(&mut self, partition: &TopicPartition, next_offset: Offset, metadata: &str) {
+        let element = self.add(partition);
+        element.offset = next_offset.get();
+        // SAFETY: librdkafka frees the metadata with the list, by `free`, so it must come from `malloc`.
+        // The copied bytes fit: the block has their length.
+        unsafe {
+            let block = libc::malloc(metadata.len().max(1));
+            assert!(!block.is_null(), "out of memory");
+            std::ptr::copy_nonoverlapping(metadata.as_ptr(), block.cast(), metadata.len());
+            element.metadata = block;
+            element.metadata_size = metadata.len();
+        }
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut rd::rd_kafka_topic_partition_list_t {
+        self.0.as_ptr()
+    }
+
+    pub(super) fn elements(&self) -> &[rd::rd_kafka_topic_partition_t] {
+        // SAFETY: `self.0` is a valid list.
+        unsafe { elements_of(self.0.as_ptr()) }
+    }
+}
+
+impl Drop for PartitionList {
+    fn drop(&mut self) {
+        // SAFETY: the list is ours and nothing borrows from it any more.
+        unsafe { rd::rd_kafka_topic_partition_list_destroy(self.0.as_ptr()) };
+    }
+}
+
+/// The elements of a list that somebody owns.
+///
+/// # Safety
+/// `list` is a valid list that is neither changed nor freed for `'a`.
+pub(super) unsafe fn elements_of<'a>(
+    list: *const rd::rd_kafka_topic_partition_list_t,
+) -> &'a [rd::rd_kafka_topic_partition_t] {
+    // SAFETY: by the function's own condition.
+    let list = unsafe { &*list };
+    let count = usize::try_from(list.cnt).unwrap_or(0);
+    if count == 0 || list.elems.is_null() {
+        return &[];
+    }
+    // SAFETY: a list has `cnt` elements at `elems`.
+    unsafe { std::slice::from_raw_parts(list.elems, count) }
+}
+
+/// The partition that an element names.
+pub(super) fn partition_of(element: &rd::rd_kafka_topic_partition_t) -> Option<TopicPartition> {
+    Some(TopicPartition {
+        topic: TopicName::new(&owned(element.topic)).ok()?,
+        partition: PartitionId::new(element.partition)?,
+    })
+}
+
+/// What an element says that is committed; `None` if nothing is.
+pub(super) fn committed_of(element: &rd::rd_kafka_topic_partition_t) -> Result<Option<Committed>, KafkaError> {
+    KafkaError::check(element.err)?;
+    let Some(next_offset) = Offset::new(element.offset) else { return Ok(None) };
+    let metadata = if element.metadata.is_null() {
+        String::new()
+    } else {
+        // SAFETY: an element's metadata has `metadata_size` bytes.
+        let bytes = unsafe { std::slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size) };
+        String::from_utf8_lossy(bytes).into_owned()
+    };
+    Ok(Some(Committed { next_offset, metadata }))
+}
+
+pub(super) fn topic_string(topic: &TopicName) -> CString {
+    CString::new(topic.as_str()).expect("a topic's name holds no zero byte")
+}

@@ -1,0 +1,67 @@
+//! librdkafka's brokers in memory, for the demo: no network but loopback, nothing on disk.
+
+use super::list::topic_string;
+use super::{KafkaError, owned, rd};
+use kafka_store_statecharts::topic::TopicName;
+use std::ffi::c_int;
+use std::ptr::NonNull;
+
+/// Brokers that live in this process. They keep about 5 MiB of stored batches for each partition.
+#[derive(Debug)]
+pub struct MockBrokers {
+    cluster: NonNull<rd::rd_kafka_mock_cluster_t>,
+    /// The client whose threads they run on.
+    handle: NonNull<rd::rd_kafka_t>,
+}
+
+// SAFETY: the functions of a mock cluster take its own lock.
+unsafe impl Send for MockBrokers {}
+
+impl MockBrokers {
+    /// Starts brokers that let a group's first member begin at once.
+    pub fn start(count: i32) -> Result<MockBrokers, KafkaError> {
+        let mut text = [0; 512];
+        // SAFETY: the configuration is taken over by the client; the cluster is freed before the client.
+        unsafe {
+            let conf = rd::rd_kafka_conf_new();
+            let handle =
+                rd::rd_kafka_new(rd::rd_kafka_type_t::RD_KAFKA_PRODUCER, conf, text.as_mut_ptr(), text.len());
+            let Some(handle) = NonNull::new(handle) else {
+                rd::rd_kafka_conf_destroy(conf);
+                return Err(KafkaError::local(owned(text.as_ptr())));
+            };
+            let cluster = rd::rd_kafka_mock_cluster_new(handle.as_ptr(), count as c_int);
+            let Some(cluster) = NonNull::new(cluster) else {
+                rd::rd_kafka_destroy(handle.as_ptr());
+                return Err(KafkaError::local("the brokers in memory do not start".to_owned()));
+            };
+            rd::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster.as_ptr(), 0);
+            Ok(MockBrokers { cluster, handle })
+        }
+    }
+
+    /// Where clients find them.
+    pub fn bootstrap_servers(&self) -> String {
+        // SAFETY: the string belongs to the cluster and is copied.
+        owned(unsafe { rd::rd_kafka_mock_cluster_bootstraps(self.cluster.as_ptr()) })
+    }
+
+    /// Creates a topic.
+    pub fn create_topic(&self, topic: &TopicName, partitions: i32) -> Result<(), KafkaError> {
+        let name = topic_string(topic);
+        // SAFETY: the cluster is valid and the name copied.
+        KafkaError::check(unsafe {
+            rd::rd_kafka_mock_topic_create(self.cluster.as_ptr(), name.as_ptr(), partitions as c_int, 1)
+        })
+    }
+}
+
+impl Drop for MockBrokers {
+    fn drop(&mut self) {
+        // SAFETY: both are ours; the cluster goes first, since it runs on the client.
+        unsafe {
+            rd::rd_kafka_mock_cluster_destroy(self.cluster.as_ptr());
+            rd::rd_kafka_destroy(self.handle.as_ptr());
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! librdkafka's C interface, where its Rust interface loses information: end-of-partition and error events
+//! with topic, partition and offset; header parse errors; timestamps with their type; commit metadata;
+//! rebalances answered by partitions added one by one.
+//!
+//! The only unsafe code of the project. What leaves this module is safe: pointers stay inside, and what
+//! borrows from an event lives no longer than the event.
+#![allow(unsafe_code)]
+#![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
+
+mod admin;
+mod client;
+mod event;
+mod list;
+mod mock;
+
+pub use admin::LogEnd;
+pub use client::{Client, CommitAnswer, CommitTicket};
+pub use event::{Event, EventKind, FetchedRecord, Headers, PartitionProblem};
+pub use list::{Committed, PartitionOffset};
+pub use mock::MockBrokers;
+
+use rdkafka::bindings as rd;
+use std::ffi::CStr;
+
+/// An error of librdkafka: its name and what it says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text} ({name})")]
+pub struct KafkaError {
+    /// The name of the error code, as `REBALANCE_IN_PROGRESS` or `_TRANSPORT`.
+    pub name: String,
+    /// What it means.
+    pub text: String,
+}
+
+impl KafkaError {
+    /// The error of a code; `Ok` if the code says that there is none.
+    fn check(code: rd::rd_kafka_resp_err_t) -> Result<(), KafkaError> {
+        match code {
+            rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+            code => Err(KafkaError::from_code(code)),
+        }
+    }
+
+    fn from_code(code: rd::rd_kafka_resp_err_t) -> KafkaError {
+        // SAFETY: both functions answer with static strings for every code.
+        let (name, text) = unsafe { (rd::rd_kafka_err2name(code), rd::rd_kafka_err2str(code)) };
+        KafkaError { name: owned(name), text: owned(text) }
+    }
+
+    /// Takes an error object over and frees it; `Ok` for null.
+    fn take(error: *mut rd::rd_kafka_error_t) -> Result<(), KafkaError> {
+        if error.is_null() {
+            return Ok(());
+        }
+        // SAFETY: `error` is a valid error object that librdkafka gave to us; it is read, then freed once.
+        unsafe {
+            let name = owned(rd::rd_kafka_error_name(error));
+            let text = owned(rd::rd_kafka_error_string(error));
+            rd::rd_kafka_error_destroy(error);
+            Err(KafkaError { name, text })
+        }
+    }
+
+    fn local(text: String) -> KafkaError {
+        KafkaError { name: "_LOCAL".to_owned(), text }
+    }
+}
+
+/// A copy of a C string; empty for null.
+fn owned(text: *const std::ffi::c_char) -> String {
+    if text.is_null() {
+        return String::new();
+    }
+    // SAFETY: not null, and librdkafka's strings end with a zero byte.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+}

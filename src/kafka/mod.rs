@@ -1,0 +1,3 @@
+//! Kafka: one librdkafka consumer, polled by one thread.
+
+pub mod ffi;
