@@ -1,7 +1,9 @@
 //! The adapters and the commands of kafka-store.
 
+pub mod archive;
 pub mod avro;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod exit;
 pub mod kafka;

@@ -51,12 +51,7 @@ impl Client {
         // SAFETY: options, list and queue are valid; the list is copied.
         unsafe {
             KafkaError::take(rd::rd_kafka_AdminOptions_set_isolation_level(request.options.as_ptr(), end.isolation()))?;
-            rd::rd_kafka_ListOffsets(
-                self.handle(),
-                list.as_ptr(),
-                request.options.as_ptr(),
-                request.queue.as_ptr(),
-            );
+            rd::rd_kafka_ListOffsets(self.handle(), list.as_ptr(), request.options.as_ptr(), request.queue.as_ptr());
         }
         let answer = request.answer(timeout)?;
         let mut ends = BTreeMap::new();
@@ -154,9 +149,8 @@ impl Request {
         // The broker's own answer to a late request comes first; the margin is for the way.
         let margin = Duration::from_secs(1);
         // SAFETY: the queue is valid; the event becomes ours.
-        let event = Event::from_owned(unsafe {
-            rd::rd_kafka_queue_poll(self.queue.as_ptr(), milliseconds(timeout + margin))
-        });
+        let event =
+            Event::from_owned(unsafe { rd::rd_kafka_queue_poll(self.queue.as_ptr(), milliseconds(timeout + margin)) });
         let event = event.ok_or_else(|| KafkaError::local("no broker answered in time".to_owned()))?;
         // SAFETY: the event is valid; its string is copied.
         let (code, text) = unsafe {

@@ -222,8 +222,9 @@ impl Client {
                 let described = &*(*metadata).topics;
                 KafkaError::check(described.err).map(|()| {
                     let count = usize::try_from(described.partition_cnt).unwrap_or(0);
-                    let mut numbers: Vec<PartitionId> =
-                        (0..count).filter_map(|index| PartitionId::new((*described.partitions.add(index)).id)).collect();
+                    let mut numbers: Vec<PartitionId> = (0..count)
+                        .filter_map(|index| PartitionId::new((*described.partitions.add(index)).id))
+                        .collect();
                     numbers.sort_unstable();
                     numbers
                 })
@@ -273,9 +274,8 @@ impl Conf {
         let (c_name, c_value) = (c_string(name)?, c_string(value)?);
         let mut text = [0; 512];
         // SAFETY: the configuration and the C strings are valid; the message is written to our buffer.
-        let result = unsafe {
-            rd::rd_kafka_conf_set(self.0, c_name.as_ptr(), c_value.as_ptr(), text.as_mut_ptr(), text.len())
-        };
+        let result =
+            unsafe { rd::rd_kafka_conf_set(self.0, c_name.as_ptr(), c_value.as_ptr(), text.as_mut_ptr(), text.len()) };
         match result {
             rd::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK => Ok(()),
             _ => Err(KafkaError::local(owned(text.as_ptr()))),

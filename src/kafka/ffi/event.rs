@@ -93,7 +93,11 @@ impl Event {
         // SAFETY: the event is an error; its string belongs to it and is copied.
         let (code, text, is_fatal) = unsafe {
             let code = rd::rd_kafka_event_error(self.as_ptr());
-            (code, owned(rd::rd_kafka_event_error_string(self.as_ptr())), rd::rd_kafka_event_error_is_fatal(self.as_ptr()))
+            (
+                code,
+                owned(rd::rd_kafka_event_error_string(self.as_ptr())),
+                rd::rd_kafka_event_error_is_fatal(self.as_ptr()),
+            )
         };
         let mut error = KafkaError::from_code(code);
         if is_fatal != 0 || code == Code::RD_KAFKA_RESP_ERR__FATAL {
@@ -260,8 +264,7 @@ impl<'e> Iterator for Headers<'e> {
         }
         let (mut name, mut value, mut size) = (null(), null(), 0);
         // SAFETY: the headers live as long as the event, and the index is below their count.
-        let code =
-            unsafe { rd::rd_kafka_header_get_all(self.headers, self.next, &mut name, &mut value, &mut size) };
+        let code = unsafe { rd::rd_kafka_header_get_all(self.headers, self.next, &mut name, &mut value, &mut size) };
         assert_eq!(code, rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR, "a header below the count exists");
         self.next += 1;
         // SAFETY: the name is a C string and the value null or `size` bytes; both live as long as the event.

@@ -24,8 +24,7 @@ impl MockBrokers {
         // SAFETY: the configuration is taken over by the client; the cluster is freed before the client.
         unsafe {
             let conf = rd::rd_kafka_conf_new();
-            let handle =
-                rd::rd_kafka_new(rd::rd_kafka_type_t::RD_KAFKA_PRODUCER, conf, text.as_mut_ptr(), text.len());
+            let handle = rd::rd_kafka_new(rd::rd_kafka_type_t::RD_KAFKA_PRODUCER, conf, text.as_mut_ptr(), text.len());
             let Some(handle) = NonNull::new(handle) else {
                 rd::rd_kafka_conf_destroy(conf);
                 return Err(KafkaError::local(owned(text.as_ptr())));
