@@ -3,7 +3,9 @@
 //! `, ` and `: ` between things, and everything that is not printable ASCII as `\uXXXX`, beyond the basic plane as
 //! a pair of surrogates. Not by serde_json: its spelling is another, and its lines are built by way of a map.
 
+use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::record::DecodedHeader;
+use std::io::Write;
 
 /// One line that is being written. The caller gives the keys in their sorted order.
 #[derive(Debug)]
@@ -27,13 +29,21 @@ impl<'o> JsonLine<'o> {
     /// A member whose value is a number.
     pub(super) fn number(&mut self, key: &str, value: i64) {
         self.key(key);
-        self.out.extend_from_slice(value.to_string().as_bytes());
+        // Writing to a Vec cannot fail.
+        let _ = write!(self.out, "{value}");
     }
 
     /// A member whose value is a text.
     pub(super) fn text(&mut self, key: &str, value: &str) {
         self.key(key);
         write_text(value, self.out);
+    }
+
+    /// A member whose value is the file name of the segment that starts at `start`.
+    pub(super) fn segment(&mut self, key: &str, start: Offset) {
+        self.key(key);
+        // Writing to a Vec cannot fail.
+        let _ = write!(self.out, "\"{:020}\"", start.get());
     }
 
     /// A member whose value is null.

@@ -51,6 +51,14 @@ fn parse_offset(text: &str) -> Result<Offset, String> {
 /// # Errors
 /// A path that is no part of an archive, or an archive that is not whole: one line, after the records before it.
 pub fn run(args: &ReadArgs) -> Result<(), CommandError> {
+    print(args, io::stdout().lock())
+}
+
+/// [`run`], to any target instead of standard output.
+///
+/// # Errors
+/// As [`run`].
+pub fn print(args: &ReadArgs, target: impl Write) -> Result<(), CommandError> {
     let window = OffsetWindow { from: args.from_offset, to: args.to_offset };
     if let (Some(from), Some(to)) = (window.from, window.to)
         && to < from
@@ -58,7 +66,7 @@ pub fn run(args: &ReadArgs) -> Result<(), CommandError> {
         return Err(CommandError::new(format!("--to-offset {to} is before --from-offset {from}")));
     }
     let selection = Selection::at(&args.path)?;
-    let mut output = Output::new(io::stdout().lock());
+    let mut output = Output::new(target);
     let result = match selection {
         Selection::File { path, start, chain } => print_file(&path, start, chain, window, args.format, &mut output),
         Selection::Chains { store, chains } => print_chains(&store, chains, window, args.format, &mut output),
@@ -232,7 +240,7 @@ fn print_record(
 fn print_json(chain: Option<&ChainName>, segment_start: Offset, record: &Record<'_>, out: &mut Vec<u8>) {
     let fields = &record.fields;
     let mut line = JsonLine::begin(out);
-    line.text("filename", &format!("{:020}", segment_start.get()));
+    line.segment("filename", segment_start);
     line.headers(record.headers);
     line.bytes("key", "key_base64", fields.key);
     line.number("offset", fields.offset.get());

@@ -80,8 +80,7 @@ fn split(path: &Path) -> Result<(PathBuf, Offset), CommandError> {
 fn print_files<W: Write>(directory: &Path, mut start: Offset, wait: bool, output: &mut Output<W>) -> Result<(), Stop> {
     let mut is_first = true;
     loop {
-        let file_name = file_name(start);
-        let path = directory.join(&file_name);
+        let path = directory.join(file_name(start));
         let file = match open(&path)? {
             Some(file) => file,
             None if wait => {
@@ -98,26 +97,20 @@ fn print_files<W: Write>(directory: &Path, mut start: Offset, wait: bool, output
                 return Ok(());
             }
         };
-        start = print_file(file, &path, &file_name, start, output)?;
+        start = print_file(file, &path, start, output)?;
         is_first = false;
     }
 }
 
 /// Prints one file and returns the start of the next.
-fn print_file<W: Write>(
-    file: File,
-    path: &Path,
-    file_name: &str,
-    start: Offset,
-    output: &mut Output<W>,
-) -> Result<Offset, Stop> {
+fn print_file<W: Write>(file: File, path: &Path, start: Offset, output: &mut Output<W>) -> Result<Offset, Stop> {
     let wrong = |error| Stop::Failed(CommandError::new(format!("{}: {error}", path.display())));
     let mut reader = SegmentReader::new(file, start).map_err(wrong)?;
     let mut next = reader.header().ours().map(|header| header.next_offset());
     while let Some(block) = reader.next_block().map_err(wrong)? {
         let mut records = block.records();
         while let Some(record) = records.next_record().map_err(wrong)? {
-            print_record(file_name, &record, output.line());
+            print_record(start, &record, output.line());
             output.line_done()?;
         }
     }
@@ -128,9 +121,9 @@ fn print_file<W: Write>(
     next.ok_or_else(|| CommandError::new(format!("{}: the file has no records", path.display())).into())
 }
 
-fn print_record(file_name: &str, record: &Record<'_>, out: &mut Vec<u8>) {
+fn print_record(start: Offset, record: &Record<'_>, out: &mut Vec<u8>) {
     let mut line = JsonLine::begin(out);
-    line.text("filename", file_name);
+    line.segment("filename", start);
     line.headers(record.headers);
     line.bytes("key", "key_base64", record.fields.key);
     line.number("offset", record.fields.offset.get());

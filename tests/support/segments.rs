@@ -4,7 +4,8 @@
 #![allow(dead_code)]
 
 use kafka_store::avro::{
-    BLOCK_RECORD_BYTES, Codec, Compressor, Isolation, SealedFile, SegmentSummary, SegmentWriter, TimestampRange,
+    BLOCK_RECORD_BYTES, Codec, Compressor, HEADER_BYTES, Isolation, ReadError, SealedFile, SegmentHeader,
+    SegmentReader, SegmentSummary, SegmentWriter, TimestampRange,
 };
 use kafka_store_statecharts::boundary::BoundarySettings;
 use kafka_store_statecharts::gap::{Gap, GapReason};
@@ -12,7 +13,9 @@ use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::offset::{Offset, OffsetRange};
 use kafka_store_statecharts::record::{RecordFields, TimestampType, encode_record};
 use kafka_store_statecharts::topic::TopicId;
+use proptest::prelude::*;
 use std::fs::File;
+use std::io::Read;
 use std::num::NonZeroU64;
 use std::path::Path;
 
@@ -119,6 +122,70 @@ pub(crate) fn write_summarized(
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("created");
     let file = File::options().read(true).write(true).create_new(true).open(path).expect("created");
     write_segment(file, name, codec, records, summary);
+}
+
+/// The bytes of a segment.
+pub(crate) fn bytes_of(name: &SegmentName, codec: Codec, records: &[OwnedRecord], summary: &SegmentSummary) -> Vec<u8> {
+    let file = tempfile::tempfile().expect("a temporary file");
+    let mut sealed = write_segment(file, name, codec, records, summary);
+    let mut bytes = Vec::new();
+    sealed.file.read_to_end(&mut bytes).expect("read");
+    assert_eq!(bytes.len() as u64, sealed.file_bytes);
+    assert_eq!(SegmentHeader::parse(&bytes[..HEADER_BYTES]).expect("parses"), sealed.header);
+    bytes
+}
+
+/// Everything that our reader reads.
+pub(crate) fn read_back(bytes: &[u8], start: i64) -> Result<Vec<OwnedRecord>, ReadError> {
+    let mut reader = SegmentReader::new(bytes, offset(start))?;
+    let mut read = Vec::new();
+    while let Some(block) = reader.next_block()? {
+        let mut records = block.records();
+        while let Some(record) = records.next_record()? {
+            read.push(OwnedRecord {
+                timestamp: record.fields.timestamp,
+                timestamp_type: record.fields.timestamp_type,
+                offset: record.fields.offset.get(),
+                key: record.fields.key.map(<[u8]>::to_vec),
+                value: record.fields.value.map(<[u8]>::to_vec),
+                headers: record
+                    .headers
+                    .iter()
+                    .map(|header| (header.name.to_vec(), header.value.map(<[u8]>::to_vec)))
+                    .collect(),
+            });
+        }
+    }
+    Ok(read)
+}
+
+/// A record with any bytes in it.
+fn any_record() -> impl Strategy<Value = OwnedRecord> {
+    let bytes = || proptest::option::of(proptest::collection::vec(any::<u8>(), 0..300));
+    let headers = proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..9), bytes()), 0..4);
+    (any::<i64>(), 0_i64..3, 1_i64..4, bytes(), bytes(), headers).prop_map(
+        |(timestamp, timestamp_type, step, key, value, headers)| OwnedRecord {
+            timestamp,
+            timestamp_type: TimestampType::from_index(timestamp_type).expect("in range"),
+            // The step to the next one; made an offset below.
+            offset: step,
+            key,
+            value,
+            headers,
+        },
+    )
+}
+
+/// Records with increasing offsets, from 0 or later.
+pub(crate) fn any_records() -> impl Strategy<Value = Vec<OwnedRecord>> {
+    proptest::collection::vec(any_record(), 1..60).prop_map(|mut records| {
+        let mut next = -1;
+        for record in &mut records {
+            next += record.offset;
+            record.offset = next;
+        }
+        records
+    })
 }
 
 /// The segments of the sample archive, which holds everything that the format knows. It never changes:
