@@ -1,6 +1,5 @@
 //! What the daemon is told to do: the command line, turned into values that need no further checks.
 
-mod codec;
 mod duration;
 mod properties;
 mod size;
@@ -14,12 +13,12 @@ use std::time::Duration;
 use kafka_store_statecharts::boundary::BoundarySettings;
 use kafka_store_statecharts::topic::TopicName;
 
-pub use codec::{CodecChoice, CodecError, CodecName};
 pub use duration::{DurationError, parse_duration, parse_seconds};
 pub use properties::{KafkaProperties, PropertyError};
 pub use size::{SizeError, parse_size};
 pub use store::{LocalStoreError, check_local_store};
 
+use crate::avro::Codec;
 use crate::cli::{DaemonArgs, Redacted};
 use crate::exit::ExitCode;
 use crate::logging::Verbosity;
@@ -42,7 +41,7 @@ pub struct DaemonConfig {
     /// `--seal-after-seconds`.
     pub seal_after: Duration,
     /// `--codec`.
-    pub codec: CodecChoice,
+    pub codec: Codec,
     /// `--local-store`: it was a directory, and writable, when this was made.
     pub local_store: PathBuf,
     /// `-X`.
@@ -129,7 +128,7 @@ impl DaemonConfig {
         let age = check.value("--file-age-seconds", &args.file_age_seconds, parse_seconds);
         let idle_seal = check.optional("--idle-seal-seconds", args.idle_seal_seconds.as_deref(), parse_seconds);
         let seal_after = check.optional("--seal-after-seconds", args.seal_after_seconds.as_deref(), parse_seconds);
-        let codec = check.value("--codec", &args.codec, CodecChoice::parse);
+        let codec = check.value("--codec", &args.codec, Codec::parse);
         let until_end = check.until_end(args);
         let kafka_properties = check.properties(&args.kafka_properties);
         let local_store = check.stores(args);

@@ -2,10 +2,14 @@
 
 pub mod archive;
 pub mod avro;
+pub mod blocking;
 pub mod cli;
+pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod daemon;
 pub mod exit;
 pub mod kafka;
 pub mod logging;
 pub mod store;
+pub mod transitions;

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use kafka_store::cli::{Cli, Command, DaemonArgs};
 use kafka_store::config::DaemonConfig;
+use kafka_store::daemon;
 use kafka_store::exit::{self, ExitCode};
 use kafka_store::logging;
 
@@ -34,7 +35,7 @@ fn run_daemon(args: &DaemonArgs) -> ExitCode {
     };
     let (log, _flushed_at_the_end) = logging::start(config.verbosity);
     slog::debug!(log, "configuration read"; "config" => ?config);
-    unavailable("the daemon")
+    daemon::run(&config, &log)
 }
 
 /// What the command line knows and this build does not contain.

@@ -147,9 +147,21 @@ fn each_wrong_value_gets_one_line() {
         ("--idle-seal-seconds", "0", "must be at least one second"),
         ("--seal-after-seconds", "99999999999", "is too long: at most 4294967295 seconds"),
         ("--offset-reset", "first", "is none of earliest, latest, error (or smallest, largest)"),
-        ("--codec", "zip", "is not a codec of this version: write deflate, deflate:LEVEL or null"),
-        ("--codec", "deflate:13", "has no such level: deflate takes 1 (fast) to 12 (small)"),
-        ("--codec", "null:1", "takes no level: write null alone"),
+        (
+            "--codec",
+            "zip",
+            "is no codec: write deflate, deflate:LEVEL with a level from 1 (fastest) to 12 (smallest), or null",
+        ),
+        (
+            "--codec",
+            "deflate:13",
+            "is no codec: write deflate, deflate:LEVEL with a level from 1 (fastest) to 12 (smallest), or null",
+        ),
+        (
+            "--codec",
+            "null:1",
+            "is no codec: write deflate, deflate:LEVEL with a level from 1 (fastest) to 12 (smallest), or null",
+        ),
     ] {
         kafka_store(complete(&store, &[flag, value])).is_refused_by(&format!("error: {flag} {value:?} {line}"));
     }

@@ -1,7 +1,7 @@
 //! The open segment of a writer: its spool file, the boundary rule at work on it, the block being filled.
 
 use crate::batch::RecordBatch;
-use crate::ports::{CompletedSegment, OpenFile, SegmentSummary, SpoolError};
+use crate::ports::{CompletedSegment, OpenFile, SegmentSummary, SpoolError, Timestamps};
 use kafka_store_statecharts::TimestampMs;
 use kafka_store_statecharts::boundary::{BoundaryRule, BoundarySettings, SealReason, Verdict};
 use kafka_store_statecharts::chart::Now;
@@ -28,7 +28,7 @@ struct RecordsSeen {
     count: u64,
     last_offset: Offset,
     last_timestamp: TimestampMs,
-    timestamps: (TimestampMs, TimestampMs),
+    timestamps: Timestamps,
 }
 
 /// Why [`OpenSegment::append`] stopped.
@@ -119,14 +119,15 @@ impl OpenSegment {
                     count: 1,
                     last_offset: offset,
                     last_timestamp: timestamp,
-                    timestamps: (timestamp, timestamp),
+                    timestamps: Timestamps { first: timestamp, least: timestamp, greatest: timestamp },
                 });
             }
             Some(seen) => {
                 seen.count += 1;
                 seen.last_offset = offset;
                 seen.last_timestamp = timestamp;
-                seen.timestamps = (seen.timestamps.0.min(timestamp), seen.timestamps.1.max(timestamp));
+                seen.timestamps.least = seen.timestamps.least.min(timestamp);
+                seen.timestamps.greatest = seen.timestamps.greatest.max(timestamp);
             }
         }
     }

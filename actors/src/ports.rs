@@ -145,12 +145,23 @@ pub struct SegmentSummary {
     pub range: OffsetRange,
     /// The records in it.
     pub record_count: u64,
-    /// The least and the greatest timestamp, verbatim.
-    pub timestamps: (TimestampMs, TimestampMs),
+    /// The records' timestamps.
+    pub timestamps: Timestamps,
     /// Offsets covered that the log does not show.
     pub invisible_count: u64,
     /// Offsets covered that are missing for any other reason.
     pub gaps: Vec<Gap>,
+}
+
+/// The timestamps of a segment's records, verbatim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timestamps {
+    /// The first record's.
+    pub first: TimestampMs,
+    /// The least.
+    pub least: TimestampMs,
+    /// The greatest.
+    pub greatest: TimestampMs,
 }
 
 /// A complete segment in the spool.
@@ -158,6 +169,8 @@ pub struct SegmentSummary {
 pub struct CompletedSegment {
     /// Its name in a store.
     pub name: SegmentName,
+    /// The topic's id, where the broker has one.
+    pub topic_id: Option<TopicId>,
     /// What it holds.
     pub content: SegmentContent,
     /// The file.

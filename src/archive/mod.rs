@@ -1,7 +1,20 @@
-//! What lies above the stores: the segments of a chain, read as one stream of records.
+//! The archive: chains of segments in a store. Above the adapters; it joins store, file format and Kafka.
 
+mod arbiter;
 mod chain_reader;
 mod error;
+mod first_start;
+mod identity;
+mod locate;
+mod origin_object;
+mod spool;
+mod walk;
 
+pub use arbiter::Arbiter;
 pub use chain_reader::{ChainReader, OffsetWindow, SegmentContext};
 pub use error::ArchiveError;
+pub use first_start::{FirstStart, FirstStartError};
+pub use identity::Identity;
+pub(crate) use locate::no_committed_offset;
+pub use locate::{Locator, LocatorParams};
+pub use spool::Spool;

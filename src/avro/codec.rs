@@ -34,7 +34,7 @@ pub enum BlockCodec {
 
 /// Why a string is not a codec.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown codec {text:?}: use deflate, deflate:LEVEL with a level from 1 (fastest) to 12 (smallest), or null")]
+#[error("is no codec: write deflate, deflate:LEVEL with a level from 1 (fastest) to 12 (smallest), or null")]
 pub struct InvalidCodec {
     /// What was given.
     pub text: String,

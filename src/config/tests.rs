@@ -27,7 +27,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(config.boundary.segment_age_ms.get(), 3_600_000);
     assert_eq!(config.idle_seal, Duration::from_secs(4200));
     assert_eq!(config.seal_after, Duration::from_secs(14_400));
-    assert_eq!(config.codec, CodecChoice { name: CodecName::Deflate, level: None });
+    assert_eq!(config.codec, Codec::default());
     assert_eq!(config.local_store, std::env::temp_dir());
     assert_eq!(config.kafka_properties, KafkaProperties::default());
     assert_eq!(config.until_end, None);
@@ -98,7 +98,7 @@ fn everything_wrong_is_told_at_once() {
         "error: --file-age-seconds \"1.5\" must be a whole number of seconds",
         "error: --idle-seal-seconds \"0\" must be at least one second",
         "error: --seal-after-seconds \"x\" must be a whole number of seconds",
-        "error: --codec \"zip\" is not a codec of this version",
+        "error: --codec \"zip\" is no codec",
         "error: --timeout \"never\" is not a time",
         "error: --timeout is only for --until-end",
         "error: -X group.id is refused: use --group",

@@ -1,3 +1,12 @@
 //! Kafka: one librdkafka consumer, polled by one thread.
 
+mod blocked;
+mod fetching;
 pub mod ffi;
+mod poll_thread;
+mod properties;
+mod source;
+
+pub use poll_thread::{PollThreadStart, start};
+pub use properties::{ClientSettings, properties};
+pub use source::KafkaSource;

@@ -21,14 +21,11 @@ pub enum OriginReason {
     Latest,
     /// The partition appeared after the group's first start: its log start offset.
     NewPartition,
-    /// The group had committed this offset before anything was archived.
-    Committed,
 }
 
 impl OriginReason {
     /// Every reason, for tables and parsers.
-    pub const ALL: [OriginReason; 4] =
-        [OriginReason::Earliest, OriginReason::Latest, OriginReason::NewPartition, OriginReason::Committed];
+    pub const ALL: [OriginReason; 3] = [OriginReason::Earliest, OriginReason::Latest, OriginReason::NewPartition];
 
     /// The word that stores and logs use.
     pub const fn as_str(self) -> &'static str {
@@ -36,7 +33,6 @@ impl OriginReason {
             OriginReason::Earliest => "earliest",
             OriginReason::Latest => "latest",
             OriginReason::NewPartition => "new-partition",
-            OriginReason::Committed => "committed",
         }
     }
 

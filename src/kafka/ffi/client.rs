@@ -91,6 +91,12 @@ impl Client {
         Event::from_owned(unsafe { rd::rd_kafka_queue_poll(self.main.as_ptr(), milliseconds(timeout)) })
     }
 
+    /// Ends a [`Client::poll`] that waits in another thread.
+    pub fn wake(&self) {
+        // SAFETY: the queue is valid.
+        unsafe { rd::rd_kafka_queue_yield(self.main.as_ptr()) };
+    }
+
     /// The next answer to a commit, if there is one.
     pub fn poll_commits(&self) -> Option<CommitAnswer> {
         // SAFETY: the queue is valid; the event becomes ours.

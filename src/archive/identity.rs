@@ -1,0 +1,160 @@
+//! Whose records a segment holds.
+
+use crate::avro::{FileHeader, Isolation, ReadError, SegmentHeader, SegmentReader, Verified, verify};
+use crate::store::{ArchiveStore, StoreError};
+use kafka_store_actors::ports::Blocked;
+use kafka_store_statecharts::name::SegmentName;
+use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::segment::SegmentContent;
+use kafka_store_statecharts::topic::TopicId;
+
+/// What must be equal for two processes to write one chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster's id, where the brokers have one.
+    pub cluster_id: Option<String>,
+    /// Which records are asked for.
+    pub isolation: Isolation,
+}
+
+/// What the store holds under a segment's name, as far as a chain is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// One of ours.
+    Ours {
+        /// The offset after its end.
+        next_offset: Offset,
+    },
+    /// One of the original tool's.
+    Originals {
+        /// The offset after its end.
+        next_offset: Offset,
+    },
+}
+
+impl Found {
+    pub(super) fn next_offset(self) -> Offset {
+        let (Found::Ours { next_offset } | Found::Originals { next_offset }) = self;
+        next_offset
+    }
+}
+
+/// Why an object under a segment's name does not count as that segment.
+#[derive(Debug)]
+pub(super) enum Unfit {
+    /// The store could not be asked.
+    Store(StoreError),
+    /// It is not there, or is not what it should be.
+    Blocked(Blocked),
+}
+
+impl From<StoreError> for Unfit {
+    fn from(error: StoreError) -> Unfit {
+        Unfit::Store(error)
+    }
+}
+
+impl Unfit {
+    pub(super) fn blocked(reason: String) -> Unfit {
+        Unfit::Blocked(Blocked { reason })
+    }
+}
+
+impl Identity {
+    /// Why a segment of ours belongs to another chain, if it does.
+    fn contradiction(&self, header: &SegmentHeader, name: &SegmentName, topic_id: Option<TopicId>) -> Option<String> {
+        let summary = &header.summary;
+        if header.name != *name {
+            return Some(format!("it says of itself that it is {}", header.name));
+        }
+        if summary.cluster_id != self.cluster_id {
+            return Some(format!(
+                "it is from the Kafka cluster {}, and this one is {}",
+                or_unknown(summary.cluster_id.as_deref()),
+                or_unknown(self.cluster_id.as_deref())
+            ));
+        }
+        if let (Some(theirs), Some(ours)) = (summary.topic_id, topic_id)
+            && theirs != ours
+        {
+            return Some(format!("its topic had the id {theirs}, and the topic has {ours} now: it was re-created"));
+        }
+        if summary.isolation != self.isolation {
+            return Some(format!("it was read {}, and this process reads {}", summary.isolation, self.isolation));
+        }
+        None
+    }
+
+    /// Looks at the front of an object; reads the whole of the original's, which say nothing of their end.
+    pub(super) fn look(
+        &self,
+        store: &dyn ArchiveStore,
+        name: &SegmentName,
+        topic_id: Option<TopicId>,
+    ) -> Result<Found, Unfit> {
+        let location = store.location(name);
+        let Some(object) = store.open(name)? else {
+            return Err(Unfit::blocked(format!("{location} is missing although it was listed or committed")));
+        };
+        let reader = SegmentReader::new(object, name.start).map_err(|error| unfit(&location, &error))?;
+        match reader.header().ours() {
+            Some(header) => match self.contradiction(header, name, topic_id) {
+                None => Ok(Found::Ours { next_offset: header.next_offset() }),
+                Some(why) => Err(Unfit::blocked(format!("{location} is not of this chain: {why}"))),
+            },
+            None => {
+                let object = store.open(name)?.ok_or_else(|| Unfit::blocked(format!("{location} has vanished")))?;
+                let verified = verify(object, name.start).map_err(|error| unfit(&location, &error))?;
+                Ok(Found::Originals { next_offset: verified.range.next_offset() })
+            }
+        }
+    }
+
+    /// Reads the whole of an object whose name was taken when a segment was to be stored: may it be adopted?
+    pub(super) fn examine(
+        &self,
+        store: &dyn ArchiveStore,
+        name: &SegmentName,
+        topic_id: Option<TopicId>,
+    ) -> Result<SegmentContent, Unfit> {
+        let location = store.location(name);
+        let object = store.open(name)?.ok_or_else(|| Unfit::blocked(format!("{location} has vanished")))?;
+        let verified = verify(object, name.start).map_err(|error| unfit(&location, &error))?;
+        let Some(header) = verified.header.ours() else {
+            return Err(Unfit::blocked(format!(
+                "{location} was written by the original kafka-store while this one runs: stop the old process"
+            )));
+        };
+        match self.contradiction(header, name, topic_id) {
+            None => Ok(content(&verified)),
+            Some(why) => Err(Unfit::blocked(format!("{location} is not of this chain: {why}"))),
+        }
+    }
+}
+
+fn content(verified: &Verified) -> SegmentContent {
+    SegmentContent {
+        range: verified.range,
+        record_count: verified.record_count,
+        content_hash: is_ours(&verified.header).then(|| *verified.content_hash.as_bytes()),
+        file_bytes: verified.file_bytes,
+    }
+}
+
+fn is_ours(header: &FileHeader) -> bool {
+    header.ours().is_some()
+}
+
+fn or_unknown(id: Option<&str>) -> &str {
+    id.unwrap_or("(without an id)")
+}
+
+fn unfit(location: &str, error: &ReadError) -> Unfit {
+    let advice = if error.is_truncated() {
+        "it was cut off while it was written: move it out of the archive, and its records are archived anew if Kafka \
+         still has them"
+    } else {
+        "restore it from a copy, or move it out of the archive"
+    };
+    Unfit::blocked(format!("{location} is not a whole segment: {error}; {advice}"))
+}

@@ -1,0 +1,262 @@
+//! Where a partition's chain goes on, settled before anything is fetched.
+
+use super::first_start::FirstStart;
+use super::identity::{Identity, Unfit};
+use super::origin_object::OriginObject;
+use super::walk::{Commit, Tail, Walk, unfit};
+use crate::blocking::BlockingPool;
+use crate::config::OffsetReset;
+use crate::kafka::ffi::{Client, KafkaError, LogEnd};
+use crate::store::{ArchiveStore, StoreError};
+use kafka_store_actors::ports::{Blocked, ChainLocator, Located, PortFuture};
+use kafka_store_statecharts::commit_metadata::CommitMetadata;
+use kafka_store_statecharts::name::ChainName;
+use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::origin::{Origin, OriginReason};
+use kafka_store_statecharts::topic::{TopicId, TopicPartition};
+use slog::{Logger, warn};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a broker may take to answer one question.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// How long a topic's id may take: it is a good thing to have, not worth a delay.
+const TOPIC_ID_TIME: Duration = Duration::from_secs(5);
+/// How often a question is asked again that a broker or a store did not answer, waiting longer each time.
+const TRIES: u32 = 6;
+
+/// What the locator works with.
+#[derive(Debug)]
+pub struct LocatorParams {
+    /// Kafka.
+    pub client: Arc<Client>,
+    /// The arbiter.
+    pub store: Arc<dyn ArchiveStore>,
+    /// Whose records are archived.
+    pub identity: Identity,
+    /// `--group`.
+    pub group: String,
+    /// `--offset-reset`.
+    pub offset_reset: OffsetReset,
+    /// What that speaks of.
+    pub first_start: FirstStart,
+    /// The log.
+    pub log: Logger,
+}
+
+/// Finds where chains go on.
+#[derive(Clone, Debug)]
+pub struct Locator {
+    params: Arc<LocatorParams>,
+    pool: BlockingPool,
+}
+
+/// Why a question has no answer.
+#[derive(Debug)]
+enum Unanswered {
+    /// It may have one later.
+    ForNow(String),
+    /// Something must not be skipped.
+    Blocked(Blocked),
+}
+
+impl From<KafkaError> for Unanswered {
+    fn from(error: KafkaError) -> Unanswered {
+        Unanswered::ForNow(error.to_string())
+    }
+}
+
+impl From<Unfit> for Unanswered {
+    fn from(unfit: Unfit) -> Unanswered {
+        match unfit {
+            Unfit::Store(error) => error.into(),
+            Unfit::Blocked(blocked) => Unanswered::Blocked(blocked),
+        }
+    }
+}
+
+impl From<StoreError> for Unanswered {
+    fn from(error: StoreError) -> Unanswered {
+        if error.is_transient() {
+            Unanswered::ForNow(error.to_string())
+        } else {
+            Unanswered::Blocked(Blocked { reason: error.to_string() })
+        }
+    }
+}
+
+impl Locator {
+    /// A locator whose questions are asked on the pool's threads.
+    pub fn new(params: LocatorParams, pool: BlockingPool) -> Locator {
+        Locator { params: Arc::new(params), pool }
+    }
+}
+
+impl ChainLocator for Locator {
+    fn locate(&self, partition: &TopicPartition, from: Option<Offset>) -> PortFuture<Result<Located, Blocked>> {
+        let (params, partition) = (Arc::clone(&self.params), partition.clone());
+        self.pool.run(move || params.patiently(&partition, || params.locate(&partition, from)))
+    }
+
+    fn is_covered(&self, partition: &TopicPartition, target: Offset) -> PortFuture<Result<bool, Blocked>> {
+        let (params, partition) = (Arc::clone(&self.params), partition.clone());
+        self.pool.run(move || match params.is_covered(&partition, target) {
+            Ok(covered) => Ok(covered),
+            Err(Unanswered::Blocked(blocked)) => Err(blocked),
+            Err(Unanswered::ForNow(reason)) => Err(Blocked { reason }),
+        })
+    }
+}
+
+impl LocatorParams {
+    /// Asks again, later and later, what has no answer for now.
+    fn patiently<T>(&self, partition: &TopicPartition, ask: impl Fn() -> Result<T, Unanswered>) -> Result<T, Blocked> {
+        let mut failures = 0;
+        loop {
+            match ask() {
+                Ok(answer) => return Ok(answer),
+                Err(Unanswered::Blocked(blocked)) => return Err(blocked),
+                Err(Unanswered::ForNow(reason)) => {
+                    failures += 1;
+                    warn!(self.log, "chain not located yet"; "partition" => %partition, "reason" => &reason);
+                    if failures >= TRIES {
+                        let reason = format!("{partition}: where its chain goes on could not be found out: {reason}");
+                        return Err(Blocked { reason });
+                    }
+                    std::thread::sleep(kafka_store_actors::retry::delay(failures));
+                }
+            }
+        }
+    }
+
+    fn locate(&self, partition: &TopicPartition, from: Option<Offset>) -> Result<Located, Unanswered> {
+        let chain = ChainName::first_lineage(partition.clone());
+        let topic_id = self.topic_id(partition);
+        let commit = self.committed(partition)?;
+        let walk = self.walk(&chain, topic_id);
+        let (position, last_start) = match walk.tail(commit, from)? {
+            Tail::Segments { next_offset, last_start } => (next_offset, Some(last_start)),
+            Tail::Origin(offset) => (offset, None),
+            Tail::Nothing => (self.settle_origin(&walk)?, None),
+        };
+        self.check_log(partition, position)?;
+        let is_behind = commit.is_none_or(|commit| commit.next_offset != position);
+        let commit = last_start
+            .filter(|start| is_behind && *start < position)
+            .map(|start| CommitMetadata { segment_start: Some(start), seen_to: None });
+        Ok(Located { chain, topic_id, position, commit })
+    }
+
+    fn walk<'a>(&'a self, chain: &'a ChainName, topic_id: Option<TopicId>) -> Walk<'a> {
+        Walk { store: self.store.as_ref(), identity: &self.identity, chain, topic_id, group: &self.group }
+    }
+
+    fn topic_id(&self, partition: &TopicPartition) -> Option<TopicId> {
+        match self.client.topic_id(&partition.topic, TOPIC_ID_TIME) {
+            Ok(id) => id,
+            Err(error) => {
+                warn!(self.log, "topic id not known"; "topic" => %partition.topic, "reason" => %error);
+                None
+            }
+        }
+    }
+
+    fn committed(&self, partition: &TopicPartition) -> Result<Option<Commit>, Unanswered> {
+        let committed = self.client.committed(std::slice::from_ref(partition), ANSWER_TIME)?;
+        Ok(committed.into_values().flatten().next().map(|committed| Commit {
+            next_offset: committed.next_offset,
+            metadata: CommitMetadata::parse(&committed.metadata),
+        }))
+    }
+
+    fn log_end(&self, partition: &TopicPartition, end: LogEnd) -> Result<Offset, Unanswered> {
+        let ends = self.client.log_ends(std::slice::from_ref(partition), end, ANSWER_TIME)?;
+        ends.get(partition)
+            .copied()
+            .ok_or_else(|| Unanswered::ForNow(format!("the brokers do not say where the log of {partition} lies")))
+    }
+
+    /// Settles where a chain begins that has neither an object nor a commit.
+    fn settle_origin(&self, walk: &Walk<'_>) -> Result<Offset, Unanswered> {
+        let partition = &walk.chain.topic_partition;
+        let (end, reason) = match self.offset_reset {
+            _ if !self.first_start.had(partition) => (LogEnd::Start, OriginReason::NewPartition),
+            OffsetReset::Earliest => (LogEnd::Start, OriginReason::Earliest),
+            OffsetReset::Latest => (LogEnd::LastStable, OriginReason::Latest),
+            OffsetReset::Error => {
+                let reason = no_committed_offset(&self.group, partition);
+                return Err(Unanswered::Blocked(Blocked { reason }));
+            }
+        };
+        let origin = Origin { offset: self.log_end(partition, end)?, reason };
+        let object = OriginObject::new(origin, &self.identity, walk.topic_id)
+            .settle(self.store.as_ref(), walk.chain)
+            .map_err(unfit)?;
+        walk.check_origin(&object)?;
+        Ok(object.origin.offset)
+    }
+
+    /// The next offset must lie in Kafka's log, or at its end.
+    fn check_log(&self, partition: &TopicPartition, position: Offset) -> Result<(), Unanswered> {
+        let log_start = self.log_end(partition, LogEnd::Start)?;
+        if position < log_start {
+            return Err(Unanswered::Blocked(Blocked {
+                reason: format!(
+                    "{partition}: the archive ends before {position}, and Kafka's log begins at {log_start}: the records \
+                     between were deleted before they were archived ({} offsets)",
+                    position.distance_to(log_start)
+                ),
+            }));
+        }
+        let high_watermark = self.log_end(partition, LogEnd::HighWatermark)?;
+        if position > high_watermark {
+            return Err(Unanswered::Blocked(Blocked {
+                reason: format!(
+                    "{partition}: the archive ends before {position}, and Kafka's log already at {high_watermark}: the \
+                     log was truncated, or the topic re-created"
+                ),
+            }));
+        }
+        Ok(())
+    }
+
+    fn is_covered(&self, partition: &TopicPartition, target: Offset) -> Result<bool, Unanswered> {
+        let chain = ChainName::first_lineage(partition.clone());
+        let commit = self.committed(partition)?;
+        if commit.and_then(|commit| commit.metadata.seen_to).is_some_and(|seen_to| seen_to >= target) {
+            return Ok(true);
+        }
+        Ok(match self.walk(&chain, None).tail(commit, None)? {
+            Tail::Segments { next_offset, .. } => next_offset >= target,
+            Tail::Origin(offset) => offset >= target,
+            Tail::Nothing => false,
+        })
+    }
+
+    /// The partitions for which `--offset-reset` would have to speak and does not.
+    pub fn without_origin(&self, partitions: &[TopicPartition]) -> Result<Vec<TopicPartition>, String> {
+        let text = |unanswered: Unanswered| match unanswered {
+            Unanswered::ForNow(reason) | Unanswered::Blocked(Blocked { reason }) => reason,
+        };
+        let mut missing = Vec::new();
+        let existed = partitions.iter().filter(|partition| self.first_start.had(partition));
+        for partition in existed {
+            let chain = ChainName::first_lineage(partition.clone());
+            let has_commit = self.committed(partition).map_err(text)?.is_some();
+            let has_segment = !self.store.segments_from(&chain, None).map_err(|error| error.to_string())?.is_empty();
+            let origin = OriginObject::read(self.store.as_ref(), &chain).map_err(|error| error.to_string())?;
+            if !has_commit && !has_segment && origin.is_none() {
+                missing.push(partition.clone());
+            }
+        }
+        Ok(missing)
+    }
+}
+
+/// What is said where `--offset-reset error` leaves no place to begin.
+pub(crate) fn no_committed_offset(group: &str, partition: &TopicPartition) -> String {
+    format!(
+        "the group {group} has no committed offset for {partition}, and the archive nothing: say where to begin with \
+         --offset-reset earliest (everything Kafka still has) or --offset-reset latest (only what comes from now on)"
+    )
+}

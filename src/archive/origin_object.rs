@@ -1,0 +1,103 @@
+//! Origins, as a store keeps them.
+
+use super::identity::Identity;
+use crate::store::{ArchiveStore, SmallOutcome, StoreError};
+use kafka_store_statecharts::name::ChainName;
+use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::origin::{Origin, OriginReason};
+use kafka_store_statecharts::topic::TopicId;
+use serde_json::{Value, json};
+
+/// An origin and the topic that it was settled for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OriginObject {
+    pub(super) origin: Origin,
+    pub(super) cluster_id: Option<String>,
+    pub(super) topic_id: Option<TopicId>,
+}
+
+/// Why there is no origin.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OriginError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{name} in {store} is not an origin that this version can read")]
+    Unreadable { name: String, store: String },
+}
+
+impl OriginObject {
+    pub(super) fn new(origin: Origin, identity: &Identity, topic_id: Option<TopicId>) -> OriginObject {
+        OriginObject { origin, cluster_id: identity.cluster_id.clone(), topic_id }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut object = json!({
+            "format": 1,
+            "offset": self.origin.offset.get(),
+            "reason": self.origin.reason.as_str(),
+        });
+        if let Some(id) = &self.cluster_id {
+            object["cluster_id"] = Value::from(id.as_str());
+        }
+        if let Some(id) = self.topic_id {
+            object["topic_id"] = Value::from(id.to_string());
+        }
+        format!("{object}\n").into_bytes()
+    }
+
+    fn parse(bytes: &[u8]) -> Option<OriginObject> {
+        let object: Value = serde_json::from_slice(bytes).ok()?;
+        if object["format"].as_i64()? != 1 {
+            return None;
+        }
+        Some(OriginObject {
+            origin: Origin {
+                offset: Offset::new(object["offset"].as_i64()?)?,
+                reason: OriginReason::parse(object["reason"].as_str()?)?,
+            },
+            cluster_id: object["cluster_id"].as_str().map(str::to_owned),
+            topic_id: object["topic_id"].as_str().and_then(TopicId::parse),
+        })
+    }
+
+    /// The origin of a chain, if it is settled.
+    pub(super) fn read(store: &dyn ArchiveStore, chain: &ChainName) -> Result<Option<OriginObject>, OriginError> {
+        let name = chain.origin_object();
+        match store.read_small(&name)? {
+            None => Ok(None),
+            Some(bytes) => parse_stored(store, &name, &bytes).map(Some),
+        }
+    }
+
+    /// Settles the origin of a chain. Of several who try, one wins, and all get the winner's.
+    pub(super) fn settle(self, store: &dyn ArchiveStore, chain: &ChainName) -> Result<OriginObject, OriginError> {
+        let name = chain.origin_object();
+        match store.create_small(&name, &self.encode())? {
+            SmallOutcome::Created => Ok(self),
+            SmallOutcome::AlreadyExists(bytes) => parse_stored(store, &name, &bytes),
+        }
+    }
+}
+
+fn parse_stored(store: &dyn ArchiveStore, name: &str, bytes: &[u8]) -> Result<OriginObject, OriginError> {
+    OriginObject::parse(bytes).ok_or_else(|| OriginError::Unreadable { name: name.to_owned(), store: store.describe() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_read_back() {
+        for reason in OriginReason::ALL {
+            let object = OriginObject {
+                origin: Origin { offset: Offset::new(42).expect("legal"), reason },
+                cluster_id: Some("a \"cluster\"".to_owned()),
+                topic_id: TopicId::new([7; 16]),
+            };
+            assert_eq!(OriginObject::parse(&object.encode()), Some(object));
+        }
+        assert_eq!(OriginObject::parse(b"{\"format\":2,\"offset\":1,\"reason\":\"latest\"}"), None);
+        assert_eq!(OriginObject::parse(b"torn"), None);
+    }
+}

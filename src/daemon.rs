@@ -1,0 +1,329 @@
+//! The daemon: builds the adapters, wires the actors, and ends in good order.
+
+use crate::archive::{Arbiter, FirstStart, Identity, Locator, LocatorParams, Spool};
+use crate::avro::Isolation;
+use crate::blocking::BlockingPool;
+use crate::clock::SystemClock;
+use crate::config::{DaemonConfig, OffsetReset, UntilEnd};
+use crate::exit::ExitCode;
+use crate::kafka::ffi::{Client, LogEnd};
+use crate::kafka::{self, ClientSettings, PollThreadStart};
+use crate::store::{ArchiveStore, LocalStore};
+use crate::transitions::LoggedTransitions;
+// Actix calls a thread for actors an arbiter, which here is the word for a store.
+use actix::{Actor, Addr, Arbiter as ActorThread, System};
+use kafka_store_actors::budget::Budget;
+use kafka_store_actors::consumer::{Consumer, ConsumerParams, Finished, LogSink};
+use kafka_store_actors::messages::Drain;
+use kafka_store_actors::partition_writer::{WriterContext, WriterSettings};
+use kafka_store_actors::ports::Ports;
+use kafka_store_actors::uploader::{Uploader, UploaderPool};
+use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::topic::{TopicName, TopicPartition};
+use kafka_store_statecharts::wall_clock::WallClockSettings;
+use slog::{Logger, error, info, warn};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+/// The bytes that records may take between Kafka and the disk.
+const BUDGET_BYTES: u64 = 256 << 20;
+/// How many sealed segments of one partition may be on their way.
+const SEALED_MAX: usize = 2;
+/// How many segments are stored at a time.
+const UPLOADERS: usize = 4;
+/// How many blocking calls are made at a time, besides uploads.
+const WALKS_AT_A_TIME: usize = 4;
+/// How long brokers may take to answer at the start.
+const START_TIME: Duration = Duration::from_secs(15);
+
+/// Runs the daemon to its end and says how it ended. Errors are told in the log.
+pub fn run(config: &DaemonConfig, log: &Logger) -> ExitCode {
+    match Prepared::new(config, log) {
+        Ok(prepared) => prepared.run(config, log),
+        Err(reason) => {
+            error!(log, "cannot start"; "reason" => reason);
+            ExitCode::CannotRun
+        }
+    }
+}
+
+/// Everything that is asked before the group is joined.
+struct Prepared {
+    client: Arc<Client>,
+    store: Arc<LocalStore>,
+    identity: Identity,
+    locator: Locator,
+    targets: Option<BTreeMap<TopicPartition, Offset>>,
+}
+
+impl Prepared {
+    fn new(config: &DaemonConfig, log: &Logger) -> Result<Prepared, String> {
+        let store = Arc::new(LocalStore::open(&config.local_store).map_err(text)?);
+        if let Some(directory) = store.instance_dir() {
+            let removed = directory.clean_up_others().map_err(text)?;
+            info!(log, "store opened"; "left_overs_removed" => removed, "path" => store.describe());
+        }
+        let isolation = Isolation::ReadCommitted;
+        let settings = ClientSettings {
+            brokers: &config.brokers,
+            group: &config.group,
+            isolation,
+            budget_bytes: BUDGET_BYTES,
+            given: &config.kafka_properties,
+        };
+        let properties = kafka::properties(&settings);
+        let client = Client::new(properties.iter().map(|(name, value)| (&**name, &**value))).map_err(text)?;
+        let client = Arc::new(client);
+        let cluster_id = client.cluster_id(START_TIME);
+        let partitions = all_partitions(&client, &config.topics, &config.brokers)?;
+        let identity = Identity { cluster_id, isolation };
+        info!(log, "kafka reached"; "partitions" => partitions.len(), "cluster" => identity.cluster_id.as_deref());
+        let (first_start, is_new) = first_start(store.as_ref(), &config.group, &partitions)?;
+        let params = LocatorParams {
+            client: Arc::clone(&client),
+            store: Arc::clone(&store) as Arc<dyn ArchiveStore>,
+            identity: identity.clone(),
+            group: config.group.clone(),
+            offset_reset: config.offset_reset,
+            first_start: first_start.clone(),
+            log: log.clone(),
+        };
+        if config.offset_reset == OffsetReset::Error {
+            refuse_without_origin(&params, &partitions)?;
+        }
+        if is_new {
+            // Only now: a start that was refused was none.
+            first_start.settle(store.as_ref(), &config.group).map_err(text)?;
+        }
+        let targets = match config.until_end {
+            Some(_) => Some(targets(&client, &partitions, log)?),
+            None => None,
+        };
+        let locator = Locator::new(params, BlockingPool::new("walk", WALKS_AT_A_TIME));
+        Ok(Prepared { client, store, identity, locator, targets })
+    }
+
+    fn run(self, config: &DaemonConfig, log: &Logger) -> ExitCode {
+        let budget = Budget::new(BUDGET_BYTES);
+        let poll_thread = kafka::start(Arc::clone(&self.client), budget, log.clone());
+        let ports = self.ports(config, &poll_thread, log);
+        let topics = config.topics.clone();
+        let client = Arc::clone(&self.client);
+        let targets = self.targets;
+        let (until_end, local) = (config.until_end, settings(config));
+        let ended = System::new().block_on(async move {
+            let mut stop = StopSignals::new().map_err(text)?;
+            let (finished, end) = oneshot::channel();
+            let consumer = start_actors(ports, local, targets, finished, log);
+            client.subscribe(&topics).map_err(text)?;
+            let thread = poll_thread.run(LogSink::new(&consumer));
+            let ended = wait_for_the_end(&consumer, end, until_end, &mut stop, log).await;
+            // The thread ends by itself once the group is left; after a second signal it is not waited for.
+            drop(thread);
+            Ok::<_, String>(ended)
+        });
+        match ended {
+            Ok(Ended::Finished(finished, timed_out)) => exit_code(&finished, timed_out, log),
+            Ok(Ended::SecondSignal) => {
+                warn!(log, "stopped at once by a second signal; the next start goes on from the archive");
+                ExitCode::Interrupted
+            }
+            Err(reason) => {
+                error!(log, "cannot run"; "reason" => reason);
+                ExitCode::CannotRun
+            }
+        }
+    }
+
+    fn ports(&self, config: &DaemonConfig, poll_thread: &PollThreadStart, log: &Logger) -> Ports {
+        let store = Arc::clone(&self.store) as Arc<dyn ArchiveStore>;
+        let directory = Arc::clone(self.store.instance_dir().expect("the store was opened for writing"));
+        Ports {
+            clock: Arc::new(SystemClock::start()),
+            source: Arc::new(poll_thread.source()),
+            locator: Arc::new(self.locator.clone()),
+            spool: Arc::new(Spool::new(directory, config.codec, config.boundary, self.identity.clone())),
+            store: Arc::new(Arbiter::new(store, self.identity.clone(), BlockingPool::new("store", UPLOADERS))),
+            index: None,
+            transitions: Arc::new(LoggedTransitions::new(log.clone())),
+        }
+    }
+}
+
+fn text(error: impl Display) -> String {
+    error.to_string()
+}
+
+fn all_partitions(client: &Client, topics: &[TopicName], brokers: &str) -> Result<Vec<TopicPartition>, String> {
+    let mut all = Vec::new();
+    for topic in topics {
+        let partitions = client.partitions(topic, START_TIME).map_err(|error| match error.name.as_str() {
+            "UNKNOWN_TOPIC_OR_PART" => format!("there is no topic {topic} at {brokers}: create it, or check --topic"),
+            "_TRANSPORT" | "_TIMED_OUT" | "_ALL_BROKERS_DOWN" => format!(
+                "no broker of {brokers} answered within {} s: {error}; check --broker-list, the network and -X",
+                START_TIME.as_secs()
+            ),
+            _ => format!("topic {topic}: {error}"),
+        })?;
+        all.extend(partitions.into_iter().map(|partition| TopicPartition { topic: topic.clone(), partition }));
+    }
+    Ok(all)
+}
+
+/// What existed at the group's first start, and whether that is now.
+fn first_start(
+    store: &dyn ArchiveStore,
+    group: &str,
+    partitions: &[TopicPartition],
+) -> Result<(FirstStart, bool), String> {
+    if let Some(remembered) = FirstStart::read(store, group).map_err(text)? {
+        return Ok((remembered, false));
+    }
+    let mut counts = BTreeMap::new();
+    for partition in partitions {
+        *counts.entry(partition.topic.clone()).or_insert(0) += 1;
+    }
+    Ok((FirstStart::now(counts), true))
+}
+
+fn refuse_without_origin(params: &LocatorParams, partitions: &[TopicPartition]) -> Result<(), String> {
+    let missing = params.without_origin(partitions)?;
+    match missing.as_slice() {
+        [] => Ok(()),
+        [first, others @ ..] => {
+            let more = if others.is_empty() { String::new() } else { format!(" (and {} others)", others.len()) };
+            Err(format!("{}{more}", crate::archive::no_committed_offset(&params.group, first)))
+        }
+    }
+}
+
+/// Up to where `--until-end` archives: the last stable offset of this moment.
+fn targets(
+    client: &Client,
+    partitions: &[TopicPartition],
+    log: &Logger,
+) -> Result<BTreeMap<TopicPartition, Offset>, String> {
+    let targets = client.log_ends(partitions, LogEnd::LastStable, START_TIME).map_err(text)?;
+    let watermarks = client.log_ends(partitions, LogEnd::HighWatermark, START_TIME).map_err(text)?;
+    for (partition, target) in &targets {
+        if let Some(watermark) = watermarks.get(partition).filter(|watermark| *watermark > target) {
+            warn!(log, "a transaction is open: what lies beyond it is not archived by this run";
+                "high_watermark" => watermark.get(), "last_stable_offset" => target.get(), "partition" => %partition);
+        }
+    }
+    Ok(targets)
+}
+
+fn settings(config: &DaemonConfig) -> WriterSettings {
+    let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    WriterSettings {
+        boundary: config.boundary,
+        wall_clock: WallClockSettings {
+            idle_seal_ms: milliseconds(config.idle_seal),
+            seal_after_ms: milliseconds(config.seal_after),
+        },
+        sealed_max: SEALED_MAX,
+    }
+}
+
+fn start_actors(
+    ports: Ports,
+    settings: WriterSettings,
+    targets: Option<BTreeMap<TopicPartition, Offset>>,
+    finished: oneshot::Sender<Finished>,
+    log: &Logger,
+) -> Addr<Consumer> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let arbiters = (0..cores).map(|_| ActorThread::new().handle()).collect();
+    let uploaders = (0..UPLOADERS).map(|_| Uploader::new(Arc::clone(&ports.store)).start()).collect();
+    let writers = WriterContext {
+        settings: Arc::new(settings),
+        ports,
+        uploaders: UploaderPool::new(uploaders).start(),
+        indexer: None,
+    };
+    Consumer::new(ConsumerParams { writers, arbiters, targets, finished, log: log.clone() }).start()
+}
+
+/// How the wait ended.
+enum Ended {
+    /// All is told; true if the time was up.
+    Finished(Finished, bool),
+    /// Somebody does not want to wait.
+    SecondSignal,
+}
+
+async fn wait_for_the_end(
+    consumer: &Addr<Consumer>,
+    mut end: oneshot::Receiver<Finished>,
+    until_end: Option<UntilEnd>,
+    stop: &mut StopSignals,
+    log: &Logger,
+) -> Ended {
+    let timeout = until_end.and_then(|until_end| until_end.timeout);
+    let time_is_up = async {
+        match timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    let timed_out = tokio::select! {
+        finished = &mut end => return Ended::Finished(finished.expect("the Consumer tells its end"), false),
+        signal = stop.next() => {
+            info!(log, "stopping"; "signal" => signal);
+            false
+        }
+        () = time_is_up => {
+            warn!(log, "the time is up"; "seconds" => timeout.map(|timeout| timeout.as_secs()));
+            true
+        }
+    };
+    if consumer.send(Drain).await.is_err() {
+        warn!(log, "the Consumer has ended already");
+    }
+    tokio::select! {
+        finished = end => Ended::Finished(finished.expect("the Consumer tells its end"), timed_out),
+        _ = stop.next() => Ended::SecondSignal,
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> std::io::Result<StopSignals> {
+        Ok(StopSignals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+fn exit_code(finished: &Finished, timed_out: bool, log: &Logger) -> ExitCode {
+    for (partition, reason) in &finished.frozen {
+        error!(log, "partition is frozen"; "reason" => reason, "partition" => %partition);
+    }
+    if let Some(reason) = &finished.client_failed {
+        error!(log, "kafka's client has failed for good"; "reason" => reason);
+        return ExitCode::Fenced;
+    }
+    if timed_out && !finished.unreached.is_empty() {
+        error!(log, "targets not reached"; "partitions" => finished.unreached.len());
+        return ExitCode::TimedOut;
+    }
+    if finished.unreached.iter().any(|partition| finished.frozen.contains_key(partition)) {
+        return ExitCode::Frozen;
+    }
+    ExitCode::Done
+}

@@ -1,0 +1,51 @@
+//! Why a partition must not go on, in words that say what to do.
+
+use super::ffi::{KafkaError, PartitionProblem};
+use kafka_store_statecharts::topic::TopicPartition;
+
+/// A record that librdkafka handed over but that cannot be archived as it is.
+pub(super) fn unreadable(partition: &TopicPartition, offset: i64, error: &KafkaError) -> String {
+    format!(
+        "the record at offset {offset} of {partition} cannot be read: {error}; nothing after it is archived until it \
+         can be (or is gone from Kafka), so look at it with another consumer"
+    )
+}
+
+/// An error that librdkafka reports for a partition.
+pub(super) fn partition_failed(problem: &PartitionProblem) -> String {
+    let PartitionProblem { partition, offset, error } = problem;
+    match error.name.as_str() {
+        "_AUTO_OFFSET_RESET" | "OFFSET_OUT_OF_RANGE" => format!(
+            "offset {offset} of {partition} is not in Kafka's log: records were deleted before they were archived, or \
+             the log was truncated or the topic re-created: {error}"
+        ),
+        "_BAD_MSG" | "CORRUPT_MESSAGE" | "INVALID_MSG" => format!(
+            "the log of {partition} is damaged near offset {offset}: {error}; nothing after it is archived; check the \
+             broker's disks and replicas, then restart"
+        ),
+        "TOPIC_AUTHORIZATION_FAILED" => {
+            format!(
+                "this user may not read {partition}: {error}; grant it Read and Describe on the topic, then restart"
+            )
+        }
+        "UNKNOWN_TOPIC_OR_PART" | "_UNKNOWN_TOPIC" | "_UNKNOWN_PARTITION" | "UNKNOWN_TOPIC_ID" => {
+            format!("the brokers no longer know {partition}: {error}; was the topic deleted?")
+        }
+        _ => format!("{partition} cannot be read on from offset {offset}: {error}"),
+    }
+}
+
+/// What an operator may do about an error that librdkafka deals with itself.
+pub(super) fn hint(error: &KafkaError) -> &'static str {
+    match error.name.as_str() {
+        "INCONSISTENT_GROUP_PROTOCOL" => {
+            "another member of the group uses another protocol: an old kafka-store or another consumer still runs in \
+             this group; stop it"
+        }
+        "_ALL_BROKERS_DOWN" | "_TRANSPORT" | "_RESOLVE" => "it is tried again; check --broker-list and the network",
+        "_AUTHENTICATION" | "SASL_AUTHENTICATION_FAILED" => "check the -X sasl.* and security.protocol settings",
+        "GROUP_AUTHORIZATION_FAILED" => "grant this user Read on the group",
+        "UNKNOWN_TOPIC_OR_PART" => "create the topic, or check --topic",
+        _ => "it is tried again",
+    }
+}

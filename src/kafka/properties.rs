@@ -1,0 +1,65 @@
+//! The properties that the consumer is made with.
+
+use crate::avro::Isolation;
+use crate::config::KafkaProperties;
+
+/// Who consumes from where, and in how much memory.
+#[derive(Clone, Debug)]
+pub struct ClientSettings<'a> {
+    /// `--broker-list`.
+    pub brokers: &'a str,
+    /// `--group`.
+    pub group: &'a str,
+    /// Which records are asked for.
+    pub isolation: Isolation,
+    /// The process's budget, of which librdkafka's queue gets a share.
+    pub budget_bytes: u64,
+    /// `-X`.
+    pub given: &'a KafkaProperties,
+}
+
+/// The properties, ours first and the user's after them: those that must be ours, `-X` has refused already.
+pub fn properties(settings: &ClientSettings<'_>) -> Vec<(String, String)> {
+    let mut properties: Vec<(String, String)> = [
+        ("client.id", "kafka-store"),
+        ("bootstrap.servers", settings.brokers),
+        ("group.id", settings.group),
+        ("isolation.level", &settings.isolation.to_string()),
+        // Each partition is added by itself, with the offset that its chain says.
+        ("partition.assignment.strategy", "cooperative-sticky"),
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        // Where to go on is never librdkafka's decision.
+        ("auto.offset.reset", "error"),
+        ("enable.partition.eof", "true"),
+        ("check.crcs", "true"),
+        ("allow.auto.create.topics", "false"),
+        ("statistics.interval.ms", "0"),
+        // A broker may close an idle connection; that is no event.
+        ("log.connection.close", "false"),
+        // A full queue is looked at again soon: the default of a second starves a consumer that bounds its queue.
+        ("fetch.queue.backoff.ms", "5"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    properties.extend(sizes(settings.budget_bytes).map(|(name, value)| (name.to_owned(), value.to_string())));
+    properties.extend(settings.given.iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
+    properties
+}
+
+/// librdkafka's limits, from the budget of the process.
+///
+/// * One shared queue of fetched records, a quarter of the budget. It counts values alone and is looked at before
+///   each fetch, so it overshoots by one fetch a broker.
+/// * One fetch: a sixteenth of the budget, at most librdkafka's own 50 MiB; one partition's part of it 1 MiB.
+/// * The largest answer taken: 256 MiB, so that records of 100 MB pass, which every broker may send alone.
+fn sizes(budget_bytes: u64) -> [(&'static str, u64); 4] {
+    const MIB: u64 = 1 << 20;
+    let fetch = (budget_bytes / 16).clamp(MIB, 50 * MIB);
+    [
+        ("queued.max.messages.kbytes", (budget_bytes / 4 / 1024).max(1024)),
+        ("fetch.max.bytes", fetch),
+        ("fetch.message.max.bytes", MIB),
+        ("receive.message.max.bytes", 256 * MIB),
+    ]
+}

@@ -1,0 +1,77 @@
+//! The consumer as the actors see it: orders that the poll thread carries out.
+
+use super::ffi::Client;
+use crossbeam_channel::Sender;
+use kafka_store_actors::ports::{CommitError, OffsetCommit, PortFuture, RecordSource};
+use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
+use kafka_store_statecharts::topic::TopicPartition;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// What the poll thread is to do. Each partition has at most a handful of these under way.
+#[derive(Debug)]
+pub(super) enum Order {
+    Start { partition: TopicPartition, epoch: AssignmentEpoch, seek_epoch: SeekEpoch, position: Offset },
+    Stop { partition: TopicPartition, epoch: AssignmentEpoch },
+    Commit { commit: OffsetCommit, answer: oneshot::Sender<Result<(), CommitError>> },
+    Leave { answer: oneshot::Sender<()> },
+}
+
+/// How many orders may wait. Far above what all partitions of a process have under way; a poll thread that
+/// leaves so many undone is dead.
+pub(super) const ORDERS_MAX: usize = 65_536;
+
+/// Gives orders to the poll thread.
+#[derive(Clone, Debug)]
+pub struct KafkaSource {
+    orders: Sender<Order>,
+    client: Arc<Client>,
+}
+
+impl KafkaSource {
+    pub(super) fn new(orders: Sender<Order>, client: Arc<Client>) -> KafkaSource {
+        KafkaSource { orders, client }
+    }
+
+    fn order(&self, order: Order) {
+        // After the group is left nobody takes orders, and none matters.
+        if let Err(crossbeam_channel::TrySendError::Full(_)) = self.orders.try_send(order) {
+            panic!("the poll thread has left {ORDERS_MAX} orders undone");
+        }
+        self.client.wake();
+    }
+}
+
+impl RecordSource for KafkaSource {
+    fn start_fetching(
+        &self,
+        partition: &TopicPartition,
+        epoch: AssignmentEpoch,
+        seek_epoch: SeekEpoch,
+        position: Offset,
+    ) {
+        self.order(Order::Start { partition: partition.clone(), epoch, seek_epoch, position });
+    }
+
+    fn stop_fetching(&self, partition: &TopicPartition, epoch: AssignmentEpoch) {
+        self.order(Order::Stop { partition: partition.clone(), epoch });
+    }
+
+    fn commit(&self, commit: OffsetCommit) -> PortFuture<Result<(), CommitError>> {
+        let (answer, answered) = oneshot::channel();
+        self.order(Order::Commit { commit, answer });
+        Box::pin(async move {
+            answered.await.unwrap_or_else(|_| Err(CommitError { reason: "the group is left".to_owned() }))
+        })
+    }
+
+    fn leave_group(&self) -> PortFuture<()> {
+        let (answer, answered) = oneshot::channel();
+        self.order(Order::Leave { answer });
+        Box::pin(async move {
+            // An error says that the thread has ended already.
+            let _ = answered.await;
+        })
+    }
+}
