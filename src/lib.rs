@@ -5,6 +5,7 @@ pub mod avro;
 pub mod blocking;
 pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod daemon;
 pub mod exit;

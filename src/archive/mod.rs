@@ -1,6 +1,8 @@
 //! The archive: chains of segments in a store. Above the adapters; it joins store, file format and Kafka.
 
 mod arbiter;
+mod chain_reader;
+mod error;
 mod first_start;
 mod identity;
 mod locate;
@@ -9,6 +11,8 @@ mod spool;
 mod walk;
 
 pub use arbiter::Arbiter;
+pub use chain_reader::{ChainReader, OffsetWindow, SegmentContext};
+pub use error::ArchiveError;
 pub use first_start::{FirstStart, FirstStartError};
 pub use identity::Identity;
 pub(crate) use locate::no_committed_offset;

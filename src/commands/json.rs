@@ -1,0 +1,224 @@
+//! JSON lines exactly as the original reader wrote them: Python's `json.dumps(..., sort_keys=True)`.
+//!
+//! `, ` and `: ` between things, and everything that is not printable ASCII as `\uXXXX`, beyond the basic plane as
+//! a pair of surrogates. Not by serde_json: its spelling is another, and its lines are built by way of a map.
+
+use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::record::DecodedHeader;
+use std::io::Write;
+
+/// One line that is being written. The caller gives the keys in their sorted order.
+#[derive(Debug)]
+pub(super) struct JsonLine<'o> {
+    out: &'o mut Vec<u8>,
+    is_first: bool,
+}
+
+impl<'o> JsonLine<'o> {
+    /// Begins a line at the end of `out`.
+    pub(super) fn begin(out: &'o mut Vec<u8>) -> JsonLine<'o> {
+        out.push(b'{');
+        JsonLine { out, is_first: true }
+    }
+
+    /// Ends the line.
+    pub(super) fn end(self) {
+        self.out.extend_from_slice(b"}\n");
+    }
+
+    /// A member whose value is a number.
+    pub(super) fn number(&mut self, key: &str, value: i64) {
+        self.key(key);
+        // Writing to a Vec cannot fail.
+        let _ = write!(self.out, "{value}");
+    }
+
+    /// A member whose value is a text.
+    pub(super) fn text(&mut self, key: &str, value: &str) {
+        self.key(key);
+        write_text(value, self.out);
+    }
+
+    /// A member whose value is the file name of the segment that starts at `start`.
+    pub(super) fn segment(&mut self, key: &str, start: Offset) {
+        self.key(key);
+        // Writing to a Vec cannot fail.
+        let _ = write!(self.out, "\"{:020}\"", start.get());
+    }
+
+    /// A member whose value is null.
+    pub(super) fn null(&mut self, key: &str) {
+        self.key(key);
+        self.out.extend_from_slice(b"null");
+    }
+
+    /// A member whose value is bytes: as text if they are UTF-8, else `<key>_base64`.
+    pub(super) fn bytes(&mut self, key: &str, key_base64: &str, value: Option<&[u8]>) {
+        match value.map(std::str::from_utf8) {
+            None => self.null(key),
+            Some(Ok(text)) => self.text(key, text),
+            Some(Err(_)) => {
+                self.key(key_base64);
+                self.out.push(b'"');
+                write_base64(value.unwrap_or_default(), self.out);
+                self.out.push(b'"');
+            }
+        }
+    }
+
+    /// A member `headers`: `[["name", value], …]`, a value being a text, null, or `{"base64": "…"}`. A name that is
+    /// not UTF-8 is written like such a value. Nothing is written where there are none.
+    pub(super) fn headers(&mut self, headers: &[DecodedHeader<'_>]) {
+        if headers.is_empty() {
+            return;
+        }
+        self.key("headers");
+        for (index, header) in headers.iter().enumerate() {
+            self.out.extend_from_slice(if index == 0 { b"[[" } else { b", [" });
+            write_text_or_base64(&header.name, self.out);
+            self.out.extend_from_slice(b", ");
+            match header.value {
+                None => self.out.extend_from_slice(b"null"),
+                Some(value) => write_text_or_base64(value, self.out),
+            }
+            self.out.push(b']');
+        }
+        self.out.push(b']');
+    }
+
+    fn key(&mut self, key: &str) {
+        if !self.is_first {
+            self.out.extend_from_slice(b", ");
+        }
+        self.is_first = false;
+        write_text(key, self.out);
+        self.out.extend_from_slice(b": ");
+    }
+}
+
+fn write_text_or_base64(bytes: &[u8], out: &mut Vec<u8>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => write_text(text, out),
+        Err(_) => {
+            out.extend_from_slice(br#"{"base64": ""#);
+            write_base64(bytes, out);
+            out.extend_from_slice(br#""}"#);
+        }
+    }
+}
+
+fn write_text(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let mut rest = text;
+    while let Some(length) = rest.bytes().position(|byte| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\'))
+    {
+        let (plain, special) = rest.split_at(length);
+        out.extend_from_slice(plain.as_bytes());
+        let mut characters = special.chars();
+        if let Some(character) = characters.next() {
+            write_escaped(character, out);
+        }
+        rest = characters.as_str();
+    }
+    out.extend_from_slice(rest.as_bytes());
+    out.push(b'"');
+}
+
+fn write_escaped(character: char, out: &mut Vec<u8>) {
+    let short = match character {
+        '"' => b'"',
+        '\\' => b'\\',
+        '\n' => b'n',
+        '\r' => b'r',
+        '\t' => b't',
+        '\u{8}' => b'b',
+        '\u{c}' => b'f',
+        _ => {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                out.extend_from_slice(b"\\u");
+                out.extend((0..4).rev().map(|digit| hex_digit((*unit >> (4 * digit)) as u8 & 0xf)));
+            }
+            return;
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
+}
+
+/// The digit, in lower case, of a number below 16.
+pub(super) fn hex_digit(value: u8) -> u8 {
+    if value < 10 { b'0' + value } else { b'a' + value - 10 }
+}
+
+/// Standard base64 with padding.
+fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for group in bytes.chunks(3) {
+        let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for place in 0..4 {
+            // One byte fills two digits, two fill three, three fill four.
+            let digit = ALPHABET[(bits >> (18 - 6 * place)) as usize & 0x3f];
+            out.push(if place <= group.len() { digit } else { b'=' });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::borrow::Cow;
+
+    fn text(text: &str) -> String {
+        let mut out = Vec::new();
+        write_text(text, &mut out);
+        String::from_utf8(out).expect("ASCII")
+    }
+
+    #[test]
+    fn texts_are_written_as_python_writes_them() {
+        // Printed by Python 3.11: json.dumps("...").
+        assert_eq!(text("a/b <&> 'x'"), r#""a/b <&> 'x'""#);
+        assert_eq!(text("\"\\\n\r\t\u{8}\u{c}"), r#""\"\\\n\r\t\b\f""#);
+        assert_eq!(text("\0\u{1f}\u{7f}\u{80}"), r#""\u0000\u001f\u007f\u0080""#);
+        assert_eq!(text("é→\u{2028}🎉."), r#""\u00e9\u2192\u2028\ud83c\udf89.""#);
+        assert_eq!(text(""), r#""""#);
+    }
+
+    #[test]
+    fn base64_pads() {
+        for (bytes, expected) in [
+            (&b""[..], ""),
+            (b"\xff", "/w=="),
+            (b"\xff\xfe", "//4="),
+            (b"\xff\xfe\xfd", "//79"),
+            (b"Many hands", "TWFueSBoYW5kcw=="),
+        ] {
+            let mut out = Vec::new();
+            write_base64(bytes, &mut out);
+            assert_eq!(out, expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn headers_keep_order_duplicates_nulls_and_bytes() {
+        let header = |name: &'static [u8], value| DecodedHeader { name: Cow::Borrowed(name), value };
+        let mut out = Vec::new();
+        let mut line = JsonLine::begin(&mut out);
+        line.headers(&[]);
+        line.headers(&[
+            header(b"b", Some(b"1")),
+            header(b"a", None),
+            header(b"b", Some(b"\xff")),
+            header(b"\xfe", Some(b"")),
+        ]);
+        line.bytes("key", "key_base64", Some(b"\xff"));
+        line.bytes("value", "value_base64", None);
+        line.end();
+        let expected = concat!(
+            r#"{"headers": [["b", "1"], ["a", null], ["b", {"base64": "/w=="}], [{"base64": "/g=="}, ""]], "#,
+            r#""key_base64": "/w==", "value": null}"#,
+            "\n"
+        );
+        assert_eq!(String::from_utf8(out).expect("ASCII"), expected);
+    }
+}
