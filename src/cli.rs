@@ -1,19 +1,17 @@
 //! The command line of `kafka-store`: what can be written. What it means is [`crate::config`].
 
 mod daemon;
-mod demo;
 mod help;
-mod read;
 mod redacted;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 pub use daemon::DaemonArgs;
-pub use demo::DemoArgs;
-pub use read::ReadArgs;
 pub use redacted::Redacted;
 
+use crate::commands::demo::DemoArgs;
+use crate::commands::read::ReadArgs;
 use crate::exit::ExitCode;
 
 /// Archives every record of Kafka topics, exactly once, in large compressed Avro files

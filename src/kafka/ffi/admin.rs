@@ -74,8 +74,12 @@ impl Client {
         Ok(ends)
     }
 
-    /// The id of a topic; `None` where the broker has none.
+    /// The id of a topic; `None` where the brokers have none: old ones, and those that name no controller.
     pub fn topic_id(&self, topic: &TopicName, timeout: Duration) -> Result<Option<TopicId>, KafkaError> {
+        // SAFETY: the handle is valid. The answer is what the last metadata said; -1 is no controller.
+        if unsafe { rd::rd_kafka_controllerid(self.handle(), 0) } < 0 {
+            return Ok(None);
+        }
         let request = Request::new(self, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout)?;
         let name = topic_string(topic);
         let mut names = [name.as_ptr()];
