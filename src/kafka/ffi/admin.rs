@@ -74,10 +74,25 @@ impl Client {
         Ok(ends)
     }
 
+    /// Whether the brokers name one of themselves as the controller, who answers for topics. Brokers in memory do not.
+    fn has_controller(&self, timeout: Duration) -> Result<bool, KafkaError> {
+        let mut metadata = std::ptr::null();
+        // SAFETY: the handle is valid; the answer is read within its life, and given back.
+        unsafe {
+            let code =
+                rd::rd_kafka_metadata(self.handle(), 0, std::ptr::null_mut(), &mut metadata, milliseconds(timeout));
+            KafkaError::check(code)?;
+            let controller = rd::rd_kafka_controllerid(self.handle(), 0);
+            let count = usize::try_from((*metadata).broker_cnt).unwrap_or(0);
+            let named = (0..count).any(|index| (*(*metadata).brokers.add(index)).id == controller);
+            rd::rd_kafka_metadata_destroy(metadata);
+            Ok(named)
+        }
+    }
+
     /// The id of a topic; `None` where the brokers have none: old ones, and those that name no controller.
     pub fn topic_id(&self, topic: &TopicName, timeout: Duration) -> Result<Option<TopicId>, KafkaError> {
-        // SAFETY: the handle is valid. The answer is what the last metadata said; -1 is no controller.
-        if unsafe { rd::rd_kafka_controllerid(self.handle(), 0) } < 0 {
+        if !self.has_controller(timeout)? {
             return Ok(None);
         }
         let request = Request::new(self, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout)?;
