@@ -66,6 +66,7 @@ pub struct PartitionWriter {
     /// Set by the walk.
     chain: ChainName,
     topic_id: Option<TopicId>,
+    wall_clock: WallClockSettings,
     /// `--until-end`: archive what lies below, then report.
     target: Option<Offset>,
     input: Input,
@@ -126,6 +127,7 @@ impl PartitionWriter {
             chain: ChainName::first_lineage(partition.clone()),
             partition,
             epoch,
+            wall_clock: context.settings.wall_clock,
             context,
             reports,
             log,
@@ -418,6 +420,7 @@ impl PartitionWriter {
                 info!(writer.log, "chain located"; "position" => located.position.get());
                 writer.chain = located.chain;
                 writer.topic_id = located.topic_id;
+                writer.wall_clock = writer.context.settings.wall_clock.within_retention(located.retention_ms);
                 if let Some(metadata) = located.commit {
                     // Late or lost, this commit harms nothing: the next start walks the chain again.
                     let commit = writer.offset_commit(located.position, metadata);
@@ -544,7 +547,7 @@ impl PartitionWriter {
             caught_up,
             first_catch_up: !self.input.end_seen_before,
         };
-        match self.context.settings.wall_clock.due(&since, self.now()) {
+        match self.wall_clock.due(&since, self.now()) {
             Due::Now(reason) => self.seal(reason, ctx),
             Due::InMs(wait_ms) => {
                 if let Some(timer) = self.seal_timer.take() {

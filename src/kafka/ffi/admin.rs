@@ -136,6 +136,56 @@ impl Client {
     }
 }
 
+impl Client {
+    /// The value of a topic's setting, as `retention.ms`; `None` if the topic has no such setting.
+    pub fn topic_setting(
+        &self,
+        topic: &TopicName,
+        setting: &str,
+        timeout: Duration,
+    ) -> Result<Option<String>, KafkaError> {
+        let request = Request::new(self, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, timeout)?;
+        let name = topic_string(topic);
+        // SAFETY: the resource copies the name and is freed after the call that reads it.
+        unsafe {
+            let kind = rd::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
+            let resource = rd::rd_kafka_ConfigResource_new(kind, name.as_ptr());
+            let mut resources = [resource];
+            rd::rd_kafka_DescribeConfigs(
+                self.handle(),
+                resources.as_mut_ptr(),
+                resources.len(),
+                request.options.as_ptr(),
+                request.queue.as_ptr(),
+            );
+            rd::rd_kafka_ConfigResource_destroy(resource);
+        }
+        let answer = request.answer(timeout)?;
+        // SAFETY: the event answers DescribeConfigs; what is read belongs to it and lives as long.
+        unsafe {
+            let result = rd::rd_kafka_event_DescribeConfigs_result(answer.as_ptr());
+            if result.is_null() {
+                return Ok(None);
+            }
+            let mut count = 0;
+            let described = rd::rd_kafka_DescribeConfigs_result_resources(result, &mut count);
+            if described.is_null() || count == 0 {
+                return Ok(None);
+            }
+            KafkaError::check(rd::rd_kafka_ConfigResource_error(*described))?;
+            let mut entry_count = 0;
+            let entries = rd::rd_kafka_ConfigResource_configs(*described, &mut entry_count);
+            for index in 0..entry_count {
+                let entry = *entries.add(index);
+                if owned(rd::rd_kafka_ConfigEntry_name(entry)) == setting {
+                    return Ok(Some(owned(rd::rd_kafka_ConfigEntry_value(entry))));
+                }
+            }
+            Ok(None)
+        }
+    }
+}
+
 /// One question with its options, and the queue on which the answer comes.
 struct Request {
     options: NonNull<rd::rd_kafka_AdminOptions_t>,
