@@ -74,7 +74,8 @@ impl Client {
         Ok(ends)
     }
 
-    /// Whether the brokers name one of themselves as the controller, who answers for topics. Brokers in memory do not.
+    /// Whether the brokers name one of themselves as the controller, without whom nobody answers for
+    /// topics. Brokers in memory do not.
     fn has_controller(&self, timeout: Duration) -> Result<bool, KafkaError> {
         let mut metadata = std::ptr::null();
         // SAFETY: the handle is valid; the answer is read within its life, and given back.
@@ -144,6 +145,9 @@ impl Client {
         setting: &str,
         timeout: Duration,
     ) -> Result<Option<String>, KafkaError> {
+        if !self.has_controller(timeout)? {
+            return Ok(None);
+        }
         let request = Request::new(self, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, timeout)?;
         let name = topic_string(topic);
         // SAFETY: the resource copies the name and is freed after the call that reads it.
