@@ -126,6 +126,10 @@ impl Prepared {
             drop(thread);
             Ok::<_, String>(ended)
         });
+        // The actors' and the pools' threads live on until the process ends, and with them what would remove it.
+        if let Some(directory) = self.store.instance_dir() {
+            directory.remove();
+        }
         match ended {
             Ok(Ended::Finished(finished, timed_out)) => exit_code(&finished, timed_out, log),
             Ok(Ended::SecondSignal) => {
