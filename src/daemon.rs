@@ -78,8 +78,9 @@ impl Prepared {
         let properties = kafka::properties(&settings);
         let client = Client::new(properties.iter().map(|(name, value)| (&**name, &**value))).map_err(text)?;
         let client = Arc::new(client);
-        let cluster_id = client.cluster_id(START_TIME);
+        // In this order: what finds no broker says so, and the cluster's id comes with the answer.
         let partitions = all_partitions(&client, &config.topics, &config.brokers)?;
+        let cluster_id = client.cluster_id(START_TIME);
         let identity = Identity { cluster_id, isolation };
         info!(log, "kafka reached"; "partitions" => partitions.len(), "cluster" => identity.cluster_id.as_deref());
         let (first_start, is_new) = first_start(store.as_ref(), &config.group, &partitions)?;

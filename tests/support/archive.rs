@@ -67,6 +67,9 @@ impl Archive {
             for entry in fs::read_dir(self.path().join(&directory)).expect("a directory") {
                 let entry = entry.expect("an entry");
                 let path = directory.join(entry.file_name());
+                if path == Path::new("~kafka-store/tmp") {
+                    continue; // They come and go.
+                }
                 if entry.path().is_dir() {
                     directories.push(path);
                 } else {
@@ -74,7 +77,6 @@ impl Archive {
                 }
             }
         }
-        files.retain(|path| !path.starts_with("~kafka-store/tmp/"));
         files.sort();
         files
     }
