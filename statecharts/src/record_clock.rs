@@ -43,7 +43,7 @@
 //!   the segments. So what was not seen again in two blocks is forgotten.
 //! * Strays behind confirmed by K alone: under a jitter of ±2 h at 20,000 records an `age`, or with a
 //!   second producer 3 h behind, eight in a row happen by chance: twenty times the segments. Never
-//!   confirmed: a segment that begins with a time a year ahead does not end.
+//!   confirmed: a segment that begins with a time far ahead got ninety times the records.
 //! * The other clock's first time being its first record's: in a jitter that is anywhere, so the jitter's
 //!   upper edge soon is past `age`. The latest of K is near the edge.
 //! * `first` not following: where `--file-size` cuts, each segment begins anywhere in a jitter of ±2 h, and
@@ -54,7 +54,9 @@
 //! # Limits
 //! If *every* time is random over a range so wide that hardly any record an `age` lies near its upper
 //! edge (±23 h at 60 records an hour, ±1 year), there is no clock to be found: segments get longer than
-//! `age`, never more numerous, and `--seal-after-seconds` bounds them.
+//! `age`, about ten times at ±23 h, not more numerous, and `--seal-after-seconds` bounds them.
+//! In a jitter much wider than `age`, strays behind are seldom near each other, so that a first time days
+//! ahead may stand for hours.
 
 use crate::TimestampMs;
 use core::num::NonZeroU64;
