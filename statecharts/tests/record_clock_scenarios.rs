@@ -202,16 +202,14 @@ fn a_clock_that_is_set_back_or_forth_is_followed() {
 
 #[test]
 fn times_that_stand_still_or_run_backwards_are_not_shredded() {
-    let times: [(&str, fn(i64) -> i64); 3] = [
-        ("stands still", |_| START),
-        ("runs backwards", |time| START - (time - START)),
-        ("goes in steps of an hour", |time| time - time % HOUR),
-    ];
-    for (name, time) in times {
+    let stands_still = wrong("stands still", Shifted, |_, _| START);
+    let runs_backwards = wrong("runs backwards", Shifted, |time, _| START - (time - START));
+    let goes_in_steps = wrong("goes in steps of an hour", Shifted, |time, _| time - time % HOUR);
+    for Wrong { name, time, .. } in [stands_still, runs_backwards, goes_in_steps] {
         for shape in Shape::all() {
-            let (clean, segments) = shape.compare(|log, _| {
+            let (clean, segments) = shape.compare(|log, chance| {
                 for record in log {
-                    record.timestamp = time(record.true_time);
+                    record.timestamp = time(record.true_time, chance);
                 }
             });
             Ratio::of(&segments, &clean).check((2.0, UNBOUNDED), &format!("time {name}, {shape}"));
