@@ -1,19 +1,17 @@
 //! The command line of `kafka-store`: what can be written. What it means is [`crate::config`].
 
 mod daemon;
-mod demo;
 mod help;
-mod read;
 mod redacted;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 pub use daemon::DaemonArgs;
-pub use demo::DemoArgs;
-pub use read::ReadArgs;
 pub use redacted::Redacted;
 
+use crate::commands::demo::DemoArgs;
+use crate::commands::read::ReadArgs;
 use crate::exit::ExitCode;
 
 /// Archives every record of Kafka topics, exactly once, in large compressed Avro files
@@ -109,7 +107,7 @@ mod tests {
 
     #[test]
     fn the_reference_has_every_flag() {
-        let reference = include_str!("../docs/flags.md");
+        let reference = include_str!("../README.md");
         for argument in Cli::command().get_arguments().filter(|argument| !argument.is_hide_set()) {
             if let Some(long) = argument.get_long() {
                 assert!(reference.contains(&format!("`--{long}")), "--{long} is missing");
@@ -120,7 +118,7 @@ mod tests {
     #[test]
     fn help_and_reference_have_every_exit_code() {
         let help = Cli::command().render_long_help().to_string();
-        let reference = include_str!("../docs/flags.md");
+        let reference = include_str!("../README.md");
         for code in ExitCode::ALL {
             let (number, description) = (code.number(), code.description());
             assert!(help.contains(&format!("{number:>4}  {description}\n")), "{code:?}\n{help}");

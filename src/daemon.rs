@@ -316,8 +316,9 @@ impl StopSignals {
 }
 
 fn exit_code(finished: &Finished, timed_out: bool, log: &Logger) -> ExitCode {
-    for (partition, reason) in &finished.frozen {
-        error!(log, "partition is frozen"; "reason" => reason, "partition" => %partition);
+    if !finished.frozen.is_empty() {
+        let partitions: Vec<String> = finished.frozen.keys().map(ToString::to_string).collect();
+        error!(log, "partitions are frozen, for the reasons above"; "partitions" => partitions.join(" "));
     }
     if let Some(reason) = &finished.client_failed {
         error!(log, "kafka's client has failed for good"; "reason" => reason);

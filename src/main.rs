@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use kafka_store::cli::{Cli, Command, DaemonArgs};
+use kafka_store::commands::{CommandError, demo, read};
 use kafka_store::config::DaemonConfig;
 use kafka_store::daemon;
 use kafka_store::exit::{self, ExitCode};
@@ -20,8 +21,8 @@ fn main() -> std::process::ExitCode {
 fn dispatch(cli: Cli) -> ExitCode {
     match cli.command {
         None => run_daemon(&cli.daemon),
-        Some(Command::Demo(_)) => unavailable("demo"),
-        Some(Command::Read(_)) => unavailable("read"),
+        Some(Command::Demo(args)) => told(demo::run(&args)),
+        Some(Command::Read(args)) => told(read::run(&args)),
     }
 }
 
@@ -38,10 +39,15 @@ fn run_daemon(args: &DaemonArgs) -> ExitCode {
     daemon::run(&config, &log)
 }
 
-/// What the command line knows and this build does not contain.
-fn unavailable(what: &str) -> ExitCode {
-    tell(&format_args!("error: {what} is not part of this build\n"));
-    ExitCode::CannotRun
+/// How a command ended; its error is one line on stderr.
+fn told(result: Result<(), CommandError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::Done,
+        Err(error) => {
+            tell(&format_args!("error: {error}\n"));
+            error.exit_code()
+        }
+    }
 }
 
 /// To stderr. Not by `eprint!`: where stderr takes nothing, that is a panic, and the exit code still tells.

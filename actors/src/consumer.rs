@@ -164,6 +164,10 @@ impl Consumer {
         match effect {
             AssignmentEffect::StartWriter { partition, epoch } => self.start_writer(partition, epoch, ctx),
             AssignmentEffect::RevokeWriter { partition } => {
+                if !matches!(self.chart.state(), AssignmentStateKind::Draining | AssignmentStateKind::Left) {
+                    // Whoever has it now says whether it can go on.
+                    self.frozen.remove(&partition);
+                }
                 if let Some(mut writer) = self.writers.remove(&partition) {
                     // What it has not been given is void; the revocation itself must reach it.
                     writer.backlog.clear();

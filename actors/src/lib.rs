@@ -22,7 +22,7 @@ pub mod budget;
 pub mod consumer;
 pub mod indexer;
 pub mod messages;
-mod open_segment;
+pub mod open_segment;
 pub mod partition_writer;
 pub mod ports;
 pub mod retry;

@@ -10,7 +10,7 @@ use kafka_store_statecharts::record::BLOCK_BYTES;
 
 /// A segment that records are appended to.
 #[derive(Debug)]
-pub(crate) struct OpenSegment {
+pub struct OpenSegment {
     pub(crate) start: Offset,
     pub(crate) opened_at: Now,
     pub(crate) last_arrival: Now,
@@ -33,7 +33,7 @@ struct RecordsSeen {
 
 /// Why [`OpenSegment::append`] stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Appended {
+pub enum Appended {
     /// The batch is used up.
     All,
     /// A block was written; there may be more records.
@@ -44,13 +44,14 @@ pub(crate) enum Appended {
 
 /// How far a batch has been taken.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Cursor {
+pub struct Cursor {
     pub(crate) record: usize,
     byte: usize,
 }
 
 impl OpenSegment {
-    pub(crate) fn new(start: Offset, file: Box<dyn OpenFile>, settings: BoundarySettings, now: Now) -> OpenSegment {
+    /// A segment without records yet, in a file of its own.
+    pub fn new(start: Offset, file: Box<dyn OpenFile>, settings: BoundarySettings, now: Now) -> OpenSegment {
         OpenSegment {
             start,
             opened_at: now,
@@ -66,7 +67,7 @@ impl OpenSegment {
     /// Takes records from the cursor on, up to the end of a block, a boundary, or `target`.
     ///
     /// At most one block is compressed, so that one call keeps its thread for about a millisecond.
-    pub(crate) fn append(
+    pub fn append(
         &mut self,
         batch: &RecordBatch,
         cursor: &mut Cursor,
@@ -141,12 +142,12 @@ impl OpenSegment {
     }
 
     /// The offset and the timestamp of the last record; `None` as long as there is none.
-    pub(crate) fn last_record(&self) -> Option<(Offset, TimestampMs)> {
+    pub fn last_record(&self) -> Option<(Offset, TimestampMs)> {
         self.records.map(|seen| (seen.last_offset, seen.last_timestamp))
     }
 
     /// Writes the rest and the header.
-    pub(crate) fn complete(mut self, range: OffsetRange) -> Result<CompletedSegment, SpoolError> {
+    pub fn complete(mut self, range: OffsetRange) -> Result<CompletedSegment, SpoolError> {
         self.write_block()?;
         let seen = self.records.expect("a segment is sealed only when it has a record");
         let summary = SegmentSummary {

@@ -6,29 +6,25 @@
 
 use crate::batch::RecordBatch;
 use crate::indexer::Indexer;
-use crate::messages::{EndReached, Report, StoreSegment, WriteIndexRow, WriterMail, WriterReport};
-use crate::open_segment::{Appended, Cursor, OpenSegment};
-use crate::ports::{CompletedSegment, IndexRow, OffsetCommit, Ports, StoreAnswer, TransitionRecord};
-use crate::retry;
+use crate::messages::{EndReached, Report, WriterMail, WriterReport};
+use crate::open_segment::{Cursor, OpenSegment};
+use crate::ports::{CompletedSegment, Ports, TransitionRecord};
 use crate::uploader::UploaderPool;
 use actix::prelude::*;
 use kafka_store_statecharts::boundary::{BoundarySettings, SealReason};
 use kafka_store_statecharts::chart::{self, Chart, Kind, Now, Refusal, Transition};
-use kafka_store_statecharts::commit_metadata::CommitMetadata;
 use kafka_store_statecharts::name::ChainName;
-use kafka_store_statecharts::offset::{Offset, OffsetRange};
-use kafka_store_statecharts::partition::{
-    AssignmentEpoch, Partition, PartitionEffect, PartitionEvent, PartitionState, PartitionStateKind,
-};
-use kafka_store_statecharts::segment::{
-    Segment, SegmentContent, SegmentEffect, SegmentEvent, SegmentState, SegmentStateKind,
-};
+use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::partition::{AssignmentEpoch, Partition, PartitionEvent, SeekEpoch};
+use kafka_store_statecharts::segment::{Segment, SegmentEvent, SegmentEventKind, SegmentState, SegmentStateKind};
 use kafka_store_statecharts::topic::{TopicId, TopicPartition};
-use kafka_store_statecharts::wall_clock::{Due, OpenSince, WallClockSettings};
-use slog::{Logger, debug, error, info, o, warn};
+use kafka_store_statecharts::wall_clock::WallClockSettings;
+use slog::{Logger, debug, o};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+
+mod buffering;
+mod effects;
 
 /// What all writers share.
 #[derive(Debug)]
@@ -66,6 +62,7 @@ pub struct PartitionWriter {
     /// Set by the walk.
     chain: ChainName,
     topic_id: Option<TopicId>,
+    wall_clock: WallClockSettings,
     /// `--until-end`: archive what lies below, then report.
     target: Option<Offset>,
     input: Input,
@@ -126,6 +123,7 @@ impl PartitionWriter {
             chain: ChainName::first_lineage(partition.clone()),
             partition,
             epoch,
+            wall_clock: context.settings.wall_clock,
             context,
             reports,
             log,
@@ -201,7 +199,7 @@ impl PartitionWriter {
                 for effect in transition.effects {
                     self.carry_out_for(start, effect, ctx);
                 }
-                self.tell_partition(start, transition.from, transition.to);
+                self.tell_partition(start, transition.event);
             }
             Err(refused) => match refused.refusal {
                 Refusal::Stale => debug!(self.log, "stale event"; "segment" => %start, "what" => %refused),
@@ -233,329 +231,32 @@ impl PartitionWriter {
         }
     }
 
-    /// A segment's progress is the partition's business: it owns the order.
-    fn tell_partition(&mut self, start: Offset, from: SegmentStateKind, to: SegmentStateKind) {
+    /// A segment's progress is the partition's business: it owns the order. What is done with is forgotten.
+    fn tell_partition(&mut self, start: Offset, event: SegmentEventKind) {
         let Some(segment) = self.segments.get(&start) else { return };
-        let event = match (&segment.chart.state, from) {
-            (SegmentState::AwaitingTurn { .. }, _) => PartitionEvent::SpoolCompleted { start },
-            (SegmentState::AwaitingPredecessor { stored }, _) => {
+        let event = match segment.chart.state {
+            SegmentState::AwaitingTurn { .. } => PartitionEvent::SpoolCompleted { start },
+            SegmentState::AwaitingPredecessor { stored } => {
                 PartitionEvent::SegmentResolved { start, stored_next: stored.range.next_offset() }
             }
-            (SegmentState::Idle, SegmentStateKind::AwaitingOffsetCommit) => PartitionEvent::SegmentCommitted { start },
+            SegmentState::Idle => {
+                self.segments.remove(&start);
+                if event != SegmentEventKind::OffsetCommitted {
+                    return;
+                }
+                PartitionEvent::SegmentCommitted { start }
+            }
             _ => return,
         };
-        if to == SegmentStateKind::Idle {
-            self.segments.remove(&start);
-        }
         self.pending.push_back(Pending::Partition(event));
     }
+}
 
-    fn carry_out(&mut self, effect: PartitionEffect, ctx: &mut Context<Self>) {
-        match effect {
-            PartitionEffect::StartFetching { position, seek_epoch } => {
-                self.input = Input::default();
-                if self.target.is_some_and(|target| position >= target) {
-                    self.input.finished = true;
-                } else {
-                    self.context.ports.source.start_fetching(&self.partition, self.epoch, seek_epoch, position);
-                }
-            }
-            PartitionEffect::StopFetching => self.context.ports.source.stop_fetching(&self.partition, self.epoch),
-            PartitionEffect::ResumeBuffering => self.continue_later(ctx),
-            PartitionEffect::GrantUpload { start } => {
-                self.pending.push_back(Pending::Segment(start, SegmentEvent::UploadGranted));
-            }
-            PartitionEffect::GrantCommit { start } => {
-                self.pending.push_back(Pending::Segment(start, SegmentEvent::CommitGranted));
-            }
-            PartitionEffect::DiscardOpen => self.discard(|state| state == SegmentStateKind::Buffering, ctx),
-            PartitionEffect::DiscardUnresolved => {
-                self.discard(|state| state < SegmentStateKind::AwaitingPredecessor, ctx)
-            }
-            PartitionEffect::DiscardAll => self.discard(|_| true, ctx),
-            PartitionEffect::Locate { from } => self.locate(from, ctx),
-            PartitionEffect::ReportFrozen { reason } => {
-                error!(self.log, "partition frozen"; "reason" => &reason);
-                self.report(Report::Frozen { reason }, ctx);
-            }
-            PartitionEffect::ReportGone => {
-                self.report(Report::Gone, ctx);
-            }
-        }
-    }
-
-    fn discard(&mut self, which: impl Fn(SegmentStateKind) -> bool, ctx: &mut Context<Self>) {
-        self.input.queue.clear();
-        let starts: Vec<Offset> =
-            self.segments.iter().filter(|(_, segment)| which(segment.chart.state())).map(|(start, _)| *start).collect();
-        for start in starts {
-            self.step_segment(start, SegmentEvent::Discarded, ctx);
-            self.segments.remove(&start);
-        }
-    }
-
-    fn carry_out_for(&mut self, start: Offset, effect: SegmentEffect, ctx: &mut Context<Self>) {
-        match effect {
-            SegmentEffect::OpenSpool { start } => {
-                let now = self.now();
-                match self.context.ports.spool.open(&self.chain, self.topic_id, start) {
-                    Ok(file) => self.open = Some(OpenSegment::new(start, file, self.context.settings.boundary, now)),
-                    Err(error) => self.block(error.reason),
-                }
-            }
-            SegmentEffect::CompleteSpool { range, reason } => self.complete(range, reason),
-            SegmentEffect::StoreObject => self.store(start, ctx),
-            SegmentEffect::RetryLater { failures } => {
-                ctx.run_later(retry::delay(failures), move |writer, ctx| {
-                    writer.segment_event(start, SegmentEvent::RetryDue, ctx);
-                });
-            }
-            SegmentEffect::WriteIndexRow { stored } => self.write_index_row(start, stored, ctx),
-            SegmentEffect::CommitOffset { stored } => self.commit(start, stored, ctx),
-            SegmentEffect::DropSpool => {
-                if self.open.as_ref().is_some_and(|open| open.start == start) {
-                    self.open = None;
-                }
-                if let Some(segment) = self.segments.get_mut(&start) {
-                    segment.completed = None;
-                }
-            }
-        }
-    }
-
-    fn block(&mut self, reason: String) {
-        self.pending.push_back(Pending::Partition(PartitionEvent::Blocked { reason }));
-    }
-
-    fn complete(&mut self, range: OffsetRange, reason: SealReason) {
-        let open = self.open.take().expect("only an open segment is sealed");
-        match open.complete(range) {
-            Ok(completed) => {
-                debug!(self.log, "segment sealed"; "range" => %range, "reason" => reason.as_str());
-                let content = completed.content;
-                if let Some(segment) = self.segments.get_mut(&range.start()) {
-                    segment.completed = Some(completed);
-                }
-                self.pending.push_back(Pending::Segment(range.start(), SegmentEvent::SpoolCompleted { content }));
-            }
-            Err(error) => self.block(error.reason),
-        }
-    }
-
-    fn store(&mut self, start: Offset, ctx: &mut Context<Self>) {
-        let Some(completed) = self.segments.get(&start).and_then(|segment| segment.completed.clone()) else { return };
-        let sealed = completed.content;
-        let answer = self.context.uploaders.send(StoreSegment(completed)).into_actor(self);
-        ctx.spawn(answer.map(move |answer, writer, ctx| {
-            let event = match answer.expect("the pool lives as long as the process") {
-                Ok(StoreAnswer::Stored(stored)) => {
-                    writer.tell_stored(start, &stored);
-                    SegmentEvent::ObjectStored { stored }
-                }
-                Ok(StoreAnswer::AlreadyExists(stored)) => {
-                    let same = stored.range == sealed.range && stored.content_hash == sealed.content_hash;
-                    warn!(writer.log, "the object is there already"; "segment" => %start, "stored" => %stored.range,
-                        "same" => same);
-                    SegmentEvent::ObjectAlreadyExists { stored }
-                }
-                Ok(StoreAnswer::Conflicts { reason }) => {
-                    writer.block(reason);
-                    SegmentEvent::ObjectConflicts
-                }
-                Err(failure) => {
-                    warn!(writer.log, "segment not stored, trying again"; "segment" => %start, "reason" => &failure.reason);
-                    SegmentEvent::StoreFailed
-                }
-            };
-            writer.segment_event(start, event, ctx);
-        }));
-    }
-
-    fn tell_stored(&self, start: Offset, stored: &SegmentContent) {
-        let reason = self.segments.get(&start).and_then(|segment| segment.reason).map_or("", SealReason::as_str);
-        info!(self.log, "segment stored"; "final" => stored.range.final_offset().get(), "start" => start.get(),
-            "records" => stored.record_count, "bytes" => stored.file_bytes, "reason" => reason);
-    }
-
-    fn write_index_row(&mut self, start: Offset, stored: SegmentContent, ctx: &mut Context<Self>) {
-        let indexer = self.context.indexer.as_ref().expect("rows are written only where there is an index");
-        let row = IndexRow { name: self.chain.segment(start), stored };
-        ctx.spawn(indexer.send(WriteIndexRow(row)).into_actor(self).map(move |answer, writer, ctx| {
-            let event = match answer.expect("the Indexer lives as long as the process") {
-                Ok(()) => SegmentEvent::IndexRowWritten,
-                Err(failure) => {
-                    warn!(writer.log, "row not written, trying again"; "segment" => %start, "reason" => &failure.reason);
-                    SegmentEvent::IndexFailed
-                }
-            };
-            writer.segment_event(start, event, ctx);
-        }));
-    }
-
-    fn commit(&mut self, start: Offset, stored: SegmentContent, ctx: &mut Context<Self>) {
-        let metadata = CommitMetadata { segment_start: Some(start), seen_to: None };
-        let commit = self.offset_commit(stored.range.next_offset(), metadata);
-        ctx.spawn(self.context.ports.source.commit(commit).into_actor(self).map(move |answer, writer, ctx| {
-            let event = match answer {
-                Ok(()) => SegmentEvent::OffsetCommitted,
-                Err(error) => {
-                    warn!(writer.log, "offset not committed, trying again"; "segment" => %start, "reason" => &error.reason);
-                    SegmentEvent::CommitFailed
-                }
-            };
-            writer.segment_event(start, event, ctx);
-        }));
-    }
-
-    fn offset_commit(&self, next_offset: Offset, metadata: CommitMetadata) -> OffsetCommit {
-        OffsetCommit { partition: self.partition.clone(), epoch: self.epoch, next_offset, metadata }
-    }
-
-    fn locate(&mut self, from: Option<Offset>, ctx: &mut Context<Self>) {
-        let walk = self.context.ports.locator.locate(&self.partition, from).into_actor(self);
-        ctx.spawn(walk.map(|located, writer, ctx| match located {
-            Ok(located) => {
-                info!(writer.log, "chain located"; "position" => located.position.get());
-                writer.chain = located.chain;
-                writer.topic_id = located.topic_id;
-                if let Some(metadata) = located.commit {
-                    // Late or lost, this commit harms nothing: the next start walks the chain again.
-                    let commit = writer.offset_commit(located.position, metadata);
-                    ctx.spawn(writer.context.ports.source.commit(commit).into_actor(writer).map(
-                        |answer, writer, _| {
-                            if let Err(error) = answer {
-                                warn!(writer.log, "offset not committed"; "reason" => &error.reason);
-                            }
-                        },
-                    ));
-                }
-                writer.partition_event(PartitionEvent::Located { position: located.position }, ctx);
-            }
-            Err(blocked) => writer.partition_event(PartitionEvent::Blocked { reason: blocked.reason }, ctx),
-        }));
-    }
-
-    fn continue_later(&mut self, ctx: &mut Context<Self>) {
-        if !std::mem::replace(&mut self.input.continues, true) {
-            ctx.notify(Continue);
-        }
-    }
-
-    /// Takes records from the queue until one block is written, a segment ends, or the queue is empty.
-    fn buffer(&mut self, ctx: &mut Context<Self>) {
-        while let PartitionState::Active { position } = self.chart.state {
-            let Some((batch, cursor)) = self.input.queue.front_mut() else { break };
-            let Some(mark) = batch.marks.get(cursor.record).filter(|_| batch.seek_epoch == self.chart.seek_epoch)
-            else {
-                self.input.queue.pop_front();
-                continue;
-            };
-            assert!(mark.offset >= position, "{}: record {} lies before {position}", self.partition, mark.offset);
-            if self.target.is_some_and(|target| mark.offset >= target) {
-                self.finish_input(ctx);
-                break;
-            }
-            if self.open.is_none() {
-                let indexed = self.context.indexer.is_some();
-                self.segments
-                    .insert(position, OnItsWay { chart: Segment::new(indexed), completed: None, reason: None });
-                self.segment_event(position, SegmentEvent::FirstRecord { start: position }, ctx);
-                continue; // The spool may have refused.
-            }
-            let now = self.context.ports.clock.now();
-            let open = self.open.as_mut().expect("opened just now or before");
-            match open.append(batch, cursor, self.target, now) {
-                Ok(Appended::All) => {
-                    self.input.queue.pop_front();
-                }
-                Ok(Appended::Block) => {
-                    self.continue_later(ctx);
-                    break;
-                }
-                Ok(Appended::Boundary(SealReason::UntilEnd)) => {
-                    self.finish_input(ctx);
-                    break;
-                }
-                Ok(Appended::Boundary(reason)) => {
-                    self.seal(reason, ctx);
-                    self.continue_later(ctx);
-                    break;
-                }
-                Err(error) => {
-                    self.partition_event(PartitionEvent::Blocked { reason: error.reason }, ctx);
-                    break;
-                }
-            }
-        }
-        self.look_at_the_clock(ctx);
-    }
-
-    /// Seals the open segment where it stands.
-    fn seal(&mut self, reason: SealReason, ctx: &mut Context<Self>) {
-        let Some((start, final_offset)) = self.open.as_ref().and_then(|open| Some((open.start, open.last_record()?.0)))
-        else {
-            return;
-        };
-        let range = OffsetRange::new(start, final_offset).expect("records lie at or after the segment's start");
-        if let Some(segment) = self.segments.get_mut(&start) {
-            segment.reason = Some(reason);
-        }
-        self.pending.push_back(Pending::Partition(PartitionEvent::SegmentSealed { range }));
-        self.segment_event(start, SegmentEvent::BoundaryReached { final_offset, reason }, ctx);
-    }
-
-    /// The target of `--until-end` is reached: what is open is sealed, what comes is not wanted.
-    fn finish_input(&mut self, ctx: &mut Context<Self>) {
-        self.input.finished = true;
-        self.input.queue.clear();
-        self.context.ports.source.stop_fetching(&self.partition, self.epoch);
-        self.seal(SealReason::UntilEnd, ctx);
-        self.report_target(ctx);
-    }
-
-    fn report_target(&mut self, ctx: &mut Context<Self>) {
-        let done = self.input.finished && self.segments.is_empty() && self.chart.state() == PartitionStateKind::Active;
-        if done && !std::mem::replace(&mut self.input.target_reported, true) {
-            self.report(Report::TargetReached, ctx);
-        }
-    }
-
-    /// Seals the open segment if the clock says so, or looks again when it may.
-    fn look_at_the_clock(&mut self, ctx: &mut Context<Self>) {
-        if !matches!(self.chart.state, PartitionState::Active { .. }) || !self.input.queue.is_empty() {
-            return;
-        }
-        if let (Some(end), Some(target)) = (self.input.end, self.target)
-            && end.position >= target
-            && !self.input.finished
-        {
-            self.finish_input(ctx);
-            return;
-        }
-        let Some(open) = &self.open else { return };
-        let Some((last_offset, last_timestamp)) = open.last_record() else { return };
-        let caught_up = self.input.end.is_some_and(|end| {
-            end.position > last_offset && end.high_watermark.is_none_or(|watermark| watermark <= end.position)
-        });
-        let since = OpenSince {
-            opened_at: open.opened_at,
-            last_arrival: open.last_arrival,
-            last_timestamp,
-            caught_up,
-            first_catch_up: !self.input.end_seen_before,
-        };
-        match self.context.settings.wall_clock.due(&since, self.now()) {
-            Due::Now(reason) => self.seal(reason, ctx),
-            Due::InMs(wait_ms) => {
-                if let Some(timer) = self.seal_timer.take() {
-                    ctx.cancel_future(timer);
-                }
-                self.seal_timer = Some(ctx.run_later(Duration::from_millis(wait_ms), |writer, ctx| {
-                    writer.seal_timer = None;
-                    writer.look_at_the_clock(ctx);
-                }));
-            }
-        }
+impl PartitionWriter {
+    /// Whether what was fetched under these epochs is wanted. What is not is dropped at once, for it holds
+    /// bytes of the budget that the other partitions need.
+    fn wants(&self, epoch: AssignmentEpoch, seek_epoch: SeekEpoch) -> bool {
+        (epoch, seek_epoch) == (self.epoch, self.chart.seek_epoch) && self.chart.position().is_some()
     }
 }
 
@@ -574,8 +275,7 @@ impl Handler<WriterMail> for PartitionWriter {
     fn handle(&mut self, mail: WriterMail, ctx: &mut Self::Context) {
         match mail {
             WriterMail::Records(batch) => {
-                let current = batch.epoch == self.epoch && batch.seek_epoch == self.chart.seek_epoch;
-                if current && !self.input.finished {
+                if self.wants(batch.epoch, batch.seek_epoch) && !self.input.finished {
                     if self.input.end.take().is_some() {
                         self.input.end_seen_before = true;
                     }
@@ -584,7 +284,7 @@ impl Handler<WriterMail> for PartitionWriter {
                 }
             }
             WriterMail::EndReached(end) => {
-                if end.epoch == self.epoch && end.seek_epoch == self.chart.seek_epoch {
+                if self.wants(end.epoch, end.seek_epoch) {
                     self.input.end = Some(end);
                     self.look_at_the_clock(ctx);
                 }

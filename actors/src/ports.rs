@@ -108,6 +108,8 @@ pub struct Located {
     pub position: Offset,
     /// What the committed offset should say and does not.
     pub commit: Option<CommitMetadata>,
+    /// How long Kafka keeps the topic's records, where it removes them by time.
+    pub retention_ms: Option<u64>,
 }
 
 /// Something that must not be skipped.

@@ -14,14 +14,14 @@ use kafka_store_statecharts::name::ChainName;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::origin::{Origin, OriginReason};
 use kafka_store_statecharts::topic::{TopicId, TopicPartition};
-use slog::{Logger, warn};
+use slog::{Logger, info, warn};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a broker may take to answer one question.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
-/// How long a topic's id may take: it is a good thing to have, not worth a delay.
-const TOPIC_ID_TIME: Duration = Duration::from_secs(5);
+/// How long a topic's id or a setting may take: good things to have, not worth a delay.
+const SETTING_TIME: Duration = Duration::from_secs(5);
 /// How often a question is asked again that a broker or a store did not answer, waiting longer each time.
 const TRIES: u32 = 6;
 
@@ -144,7 +144,8 @@ impl LocatorParams {
         let commit = last_start
             .filter(|start| is_behind && *start < position)
             .map(|start| CommitMetadata { segment_start: Some(start), seen_to: None });
-        Ok(Located { chain, topic_id, position, commit })
+        let retention_ms = self.retention_ms(partition);
+        Ok(Located { chain, topic_id, position, commit, retention_ms })
     }
 
     fn walk<'a>(&'a self, chain: &'a ChainName, topic_id: Option<TopicId>) -> Walk<'a> {
@@ -152,10 +153,22 @@ impl LocatorParams {
     }
 
     fn topic_id(&self, partition: &TopicPartition) -> Option<TopicId> {
-        match self.client.topic_id(&partition.topic, TOPIC_ID_TIME) {
+        match self.client.topic_id(&partition.topic, SETTING_TIME) {
             Ok(id) => id,
             Err(error) => {
                 warn!(self.log, "topic id not known"; "topic" => %partition.topic, "reason" => %error);
+                None
+            }
+        }
+    }
+
+    /// How long the topic keeps records, where it removes them by time.
+    fn retention_ms(&self, partition: &TopicPartition) -> Option<u64> {
+        let topic = &partition.topic;
+        match self.client.topic_setting(topic, "retention.ms", SETTING_TIME) {
+            Ok(value) => value?.parse().ok(), // -1 is for ever.
+            Err(error) => {
+                info!(self.log, "retention not known, so it seals no segment"; "reason" => %error, "topic" => %topic);
                 None
             }
         }

@@ -49,7 +49,7 @@ impl Walk<'_> {
     /// The tail of the chain; `known_end` is an end of a segment of it, if one is known.
     pub(super) fn tail(&self, commit: Option<Commit>, known_end: Option<Offset>) -> Result<Tail, Unfit> {
         if let Some(end) = known_end {
-            return self.from_known_end(end);
+            return self.after_known_end(end);
         }
         let hint = commit.and_then(|commit| commit.metadata.segment_start);
         let names = self.store.segments_from(self.chain, hint)?;
@@ -69,7 +69,7 @@ impl Walk<'_> {
         Ok(tail)
     }
 
-    fn from_known_end(&self, end: Offset) -> Result<Tail, Unfit> {
+    fn after_known_end(&self, end: Offset) -> Result<Tail, Unfit> {
         let names = self.store.segments_from(self.chain, Some(end))?;
         match names.first() {
             None => Ok(Tail::Segments { next_offset: end, last_start: end }),

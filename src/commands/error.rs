@@ -17,6 +17,11 @@ impl CommandError {
         CommandError { message: message.into(), exit_code: ExitCode::CannotRun }
     }
 
+    /// Somebody pressed Ctrl-C.
+    pub fn interrupted(message: impl Into<String>) -> CommandError {
+        CommandError { message: message.into(), exit_code: ExitCode::Interrupted }
+    }
+
     /// An error with all that led to it, in one line.
     pub fn from_error(error: &dyn Error) -> CommandError {
         let mut message = error.to_string();

@@ -43,6 +43,13 @@ pub enum Due {
 }
 
 impl WallClockSettings {
+    /// The settings for a topic that Kafka keeps for `retention_ms`: no segment stays open for more than half of it.
+    #[must_use]
+    pub fn within_retention(self, retention_ms: Option<u64>) -> WallClockSettings {
+        let half = retention_ms.map_or(u64::MAX, |retention_ms| retention_ms / 2);
+        WallClockSettings { seal_after_ms: self.seal_after_ms.min(half), ..self }
+    }
+
     /// Whether an open segment is due, or when to ask again.
     pub fn due(&self, open: &OpenSince, now: Now) -> Due {
         let open_ms = now.monotonic_ms.saturating_sub(open.opened_at.monotonic_ms);
@@ -84,6 +91,14 @@ mod tests {
     fn a_segment_that_is_behind_is_only_ever_overdue() {
         assert_eq!(SETTINGS.due(&open(false, false, START), at(4_000)), Due::InMs(1_000));
         assert_eq!(SETTINGS.due(&open(false, false, START), at(5_000)), Due::Now(SealReason::Overdue));
+    }
+
+    #[test]
+    fn no_segment_stays_open_for_more_than_half_of_the_retention() {
+        let settings = SETTINGS.within_retention(Some(3_000));
+        assert_eq!(settings.due(&open(false, false, START), at(1_500)), Due::Now(SealReason::Overdue));
+        assert_eq!(SETTINGS.within_retention(None), SETTINGS);
+        assert_eq!(SETTINGS.within_retention(Some(u64::MAX)), SETTINGS);
     }
 
     #[test]

@@ -74,8 +74,28 @@ impl Client {
         Ok(ends)
     }
 
-    /// The id of a topic; `None` where the broker has none.
+    /// Whether the brokers name one of themselves as the controller, without whom nobody answers for
+    /// topics. Brokers in memory do not.
+    fn has_controller(&self, timeout: Duration) -> Result<bool, KafkaError> {
+        let mut metadata = std::ptr::null();
+        // SAFETY: the handle is valid; the answer is read within its life, and given back.
+        unsafe {
+            let code =
+                rd::rd_kafka_metadata(self.handle(), 0, std::ptr::null_mut(), &mut metadata, milliseconds(timeout));
+            KafkaError::check(code)?;
+            let controller = rd::rd_kafka_controllerid(self.handle(), 0);
+            let count = usize::try_from((*metadata).broker_cnt).unwrap_or(0);
+            let named = (0..count).any(|index| (*(*metadata).brokers.add(index)).id == controller);
+            rd::rd_kafka_metadata_destroy(metadata);
+            Ok(named)
+        }
+    }
+
+    /// The id of a topic; `None` where the brokers have none: old ones, and those that name no controller.
     pub fn topic_id(&self, topic: &TopicName, timeout: Duration) -> Result<Option<TopicId>, KafkaError> {
+        if !self.has_controller(timeout)? {
+            return Ok(None);
+        }
         let request = Request::new(self, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout)?;
         let name = topic_string(topic);
         let mut names = [name.as_ptr()];
@@ -113,6 +133,59 @@ impl Client {
             bytes[..8].copy_from_slice(&high);
             bytes[8..].copy_from_slice(&low);
             Ok(TopicId::new(bytes))
+        }
+    }
+}
+
+impl Client {
+    /// The value of a topic's setting, as `retention.ms`; `None` if the topic has no such setting.
+    pub fn topic_setting(
+        &self,
+        topic: &TopicName,
+        setting: &str,
+        timeout: Duration,
+    ) -> Result<Option<String>, KafkaError> {
+        if !self.has_controller(timeout)? {
+            return Ok(None);
+        }
+        let request = Request::new(self, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, timeout)?;
+        let name = topic_string(topic);
+        // SAFETY: the resource copies the name and is freed after the call that reads it.
+        unsafe {
+            let kind = rd::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
+            let resource = rd::rd_kafka_ConfigResource_new(kind, name.as_ptr());
+            let mut resources = [resource];
+            rd::rd_kafka_DescribeConfigs(
+                self.handle(),
+                resources.as_mut_ptr(),
+                resources.len(),
+                request.options.as_ptr(),
+                request.queue.as_ptr(),
+            );
+            rd::rd_kafka_ConfigResource_destroy(resource);
+        }
+        let answer = request.answer(timeout)?;
+        // SAFETY: the event answers DescribeConfigs; what is read belongs to it and lives as long.
+        unsafe {
+            let result = rd::rd_kafka_event_DescribeConfigs_result(answer.as_ptr());
+            if result.is_null() {
+                return Ok(None);
+            }
+            let mut count = 0;
+            let described = rd::rd_kafka_DescribeConfigs_result_resources(result, &mut count);
+            if described.is_null() || count == 0 {
+                return Ok(None);
+            }
+            KafkaError::check(rd::rd_kafka_ConfigResource_error(*described))?;
+            let mut entry_count = 0;
+            let entries = rd::rd_kafka_ConfigResource_configs(*described, &mut entry_count);
+            for index in 0..entry_count {
+                let entry = *entries.add(index);
+                if owned(rd::rd_kafka_ConfigEntry_name(entry)) == setting {
+                    return Ok(Some(owned(rd::rd_kafka_ConfigEntry_value(entry))));
+                }
+            }
+            Ok(None)
         }
     }
 }

@@ -24,6 +24,8 @@ impl MockBrokers {
         // SAFETY: the configuration is taken over by the client; the cluster is freed before the client.
         unsafe {
             let conf = rd::rd_kafka_conf_new();
+            // It talks to nobody itself, and would say so.
+            rd::rd_kafka_conf_set(conf, c"log_level".as_ptr(), c"0".as_ptr(), std::ptr::null_mut(), 0);
             let handle = rd::rd_kafka_new(rd::rd_kafka_type_t::RD_KAFKA_PRODUCER, conf, text.as_mut_ptr(), text.len());
             let Some(handle) = NonNull::new(handle) else {
                 rd::rd_kafka_conf_destroy(conf);

@@ -1,0 +1,203 @@
+//! How a writer carries out what its charts ask for, and feeds the answers back.
+
+use super::{Input, PartitionWriter, Pending};
+use crate::messages::{Report, StoreSegment, WriteIndexRow};
+use crate::open_segment::OpenSegment;
+use crate::ports::{IndexRow, OffsetCommit, StoreAnswer};
+use crate::retry;
+use actix::prelude::*;
+use kafka_store_statecharts::boundary::SealReason;
+use kafka_store_statecharts::chart::Chart;
+use kafka_store_statecharts::commit_metadata::CommitMetadata;
+use kafka_store_statecharts::offset::{Offset, OffsetRange};
+use kafka_store_statecharts::partition::{PartitionEffect, PartitionEvent};
+use kafka_store_statecharts::segment::{SegmentContent, SegmentEffect, SegmentEvent, SegmentStateKind};
+use slog::{debug, error, info, warn};
+
+impl PartitionWriter {
+    pub(super) fn carry_out(&mut self, effect: PartitionEffect, ctx: &mut Context<Self>) {
+        match effect {
+            PartitionEffect::StartFetching { position, seek_epoch } => {
+                self.input = Input::default();
+                if self.target.is_some_and(|target| position >= target) {
+                    self.input.finished = true;
+                } else {
+                    self.context.ports.source.start_fetching(&self.partition, self.epoch, seek_epoch, position);
+                }
+            }
+            PartitionEffect::StopFetching => self.context.ports.source.stop_fetching(&self.partition, self.epoch),
+            PartitionEffect::ResumeBuffering => self.continue_later(ctx),
+            PartitionEffect::GrantUpload { start } => {
+                self.pending.push_back(Pending::Segment(start, SegmentEvent::UploadGranted));
+            }
+            PartitionEffect::GrantCommit { start } => {
+                self.pending.push_back(Pending::Segment(start, SegmentEvent::CommitGranted));
+            }
+            PartitionEffect::DiscardOpen => self.discard(|state| state == SegmentStateKind::Buffering, ctx),
+            PartitionEffect::DiscardUnresolved => {
+                self.discard(|state| state < SegmentStateKind::AwaitingPredecessor, ctx)
+            }
+            PartitionEffect::DiscardAll => self.discard(|_| true, ctx),
+            PartitionEffect::Locate { from } => self.locate(Some(from), ctx),
+            PartitionEffect::ReportFrozen { reason } => {
+                error!(self.log, "partition frozen"; "reason" => &reason);
+                self.report(Report::Frozen { reason }, ctx);
+            }
+            PartitionEffect::ReportGone => {
+                self.report(Report::Gone, ctx);
+            }
+        }
+    }
+
+    fn discard(&mut self, which: impl Fn(SegmentStateKind) -> bool, ctx: &mut Context<Self>) {
+        self.input.queue.clear();
+        let starts: Vec<Offset> =
+            self.segments.iter().filter(|(_, segment)| which(segment.chart.state())).map(|(start, _)| *start).collect();
+        for start in starts {
+            self.step_segment(start, SegmentEvent::Discarded, ctx);
+        }
+    }
+
+    pub(super) fn carry_out_for(&mut self, start: Offset, effect: SegmentEffect, ctx: &mut Context<Self>) {
+        match effect {
+            SegmentEffect::OpenSpool { start } => {
+                let now = self.now();
+                match self.context.ports.spool.open(&self.chain, self.topic_id, start) {
+                    Ok(file) => self.open = Some(OpenSegment::new(start, file, self.context.settings.boundary, now)),
+                    Err(error) => self.block(error.reason),
+                }
+            }
+            SegmentEffect::CompleteSpool { range, reason } => self.complete(range, reason),
+            SegmentEffect::StoreObject => self.store(start, ctx),
+            SegmentEffect::RetryLater { failures } => {
+                ctx.run_later(retry::delay(failures), move |writer, ctx| {
+                    writer.segment_event(start, SegmentEvent::RetryDue, ctx);
+                });
+            }
+            SegmentEffect::WriteIndexRow { stored } => self.write_index_row(start, stored, ctx),
+            SegmentEffect::CommitOffset { stored } => self.commit(start, stored, ctx),
+            SegmentEffect::DropSpool => {
+                if self.open.as_ref().is_some_and(|open| open.start == start) {
+                    self.open = None;
+                }
+                if let Some(segment) = self.segments.get_mut(&start) {
+                    segment.completed = None;
+                }
+            }
+        }
+    }
+
+    fn block(&mut self, reason: String) {
+        self.pending.push_back(Pending::Partition(PartitionEvent::Blocked { reason }));
+    }
+
+    fn complete(&mut self, range: OffsetRange, reason: SealReason) {
+        let open = self.open.take().expect("only an open segment is sealed");
+        match open.complete(range) {
+            Ok(completed) => {
+                debug!(self.log, "segment sealed"; "range" => %range, "reason" => reason.as_str());
+                let content = completed.content;
+                if let Some(segment) = self.segments.get_mut(&range.start()) {
+                    segment.completed = Some(completed);
+                }
+                self.pending.push_back(Pending::Segment(range.start(), SegmentEvent::SpoolCompleted { content }));
+            }
+            Err(error) => self.block(error.reason),
+        }
+    }
+
+    fn store(&mut self, start: Offset, ctx: &mut Context<Self>) {
+        let Some(completed) = self.segments.get(&start).and_then(|segment| segment.completed.clone()) else { return };
+        let sealed = completed.content;
+        let answer = self.context.uploaders.send(StoreSegment(completed)).into_actor(self);
+        ctx.spawn(answer.map(move |answer, writer, ctx| {
+            let event = match answer.expect("the pool lives as long as the process") {
+                Ok(StoreAnswer::Stored(stored)) => {
+                    writer.tell_stored(start, &stored);
+                    SegmentEvent::ObjectStored { stored }
+                }
+                Ok(StoreAnswer::AlreadyExists(stored)) => {
+                    let same = stored.range == sealed.range && stored.content_hash == sealed.content_hash;
+                    warn!(writer.log, "the object is there already"; "segment" => %start, "stored" => %stored.range,
+                        "same" => same);
+                    SegmentEvent::ObjectAlreadyExists { stored }
+                }
+                Ok(StoreAnswer::Conflicts { reason }) => {
+                    writer.segment_event(start, SegmentEvent::ObjectConflicts, ctx);
+                    writer.partition_event(PartitionEvent::Blocked { reason }, ctx);
+                    return;
+                }
+                Err(failure) => {
+                    warn!(writer.log, "segment not stored, trying again"; "segment" => %start, "reason" => &failure.reason);
+                    SegmentEvent::StoreFailed
+                }
+            };
+            writer.segment_event(start, event, ctx);
+        }));
+    }
+
+    fn tell_stored(&self, start: Offset, stored: &SegmentContent) {
+        let reason = self.segments.get(&start).and_then(|segment| segment.reason).map_or("", SealReason::as_str);
+        info!(self.log, "segment stored"; "final" => stored.range.final_offset().get(), "start" => start.get(),
+            "records" => stored.record_count, "bytes" => stored.file_bytes, "reason" => reason);
+    }
+
+    fn write_index_row(&mut self, start: Offset, stored: SegmentContent, ctx: &mut Context<Self>) {
+        let indexer = self.context.indexer.as_ref().expect("rows are written only where there is an index");
+        let row = IndexRow { name: self.chain.segment(start), stored };
+        ctx.spawn(indexer.send(WriteIndexRow(row)).into_actor(self).map(move |answer, writer, ctx| {
+            let event = match answer.expect("the Indexer lives as long as the process") {
+                Ok(()) => SegmentEvent::IndexRowWritten,
+                Err(failure) => {
+                    warn!(writer.log, "row not written, trying again"; "segment" => %start, "reason" => &failure.reason);
+                    SegmentEvent::IndexFailed
+                }
+            };
+            writer.segment_event(start, event, ctx);
+        }));
+    }
+
+    fn commit(&mut self, start: Offset, stored: SegmentContent, ctx: &mut Context<Self>) {
+        let metadata = CommitMetadata { segment_start: Some(start), seen_to: None };
+        let commit = self.offset_commit(stored.range.next_offset(), metadata);
+        ctx.spawn(self.context.ports.source.commit(commit).into_actor(self).map(move |answer, writer, ctx| {
+            let event = match answer {
+                Ok(()) => SegmentEvent::OffsetCommitted,
+                Err(error) => {
+                    warn!(writer.log, "offset not committed, trying again"; "segment" => %start, "reason" => &error.reason);
+                    SegmentEvent::CommitFailed
+                }
+            };
+            writer.segment_event(start, event, ctx);
+        }));
+    }
+
+    fn offset_commit(&self, next_offset: Offset, metadata: CommitMetadata) -> OffsetCommit {
+        OffsetCommit { partition: self.partition.clone(), epoch: self.epoch, next_offset, metadata }
+    }
+
+    pub(super) fn locate(&mut self, from: Option<Offset>, ctx: &mut Context<Self>) {
+        let walk = self.context.ports.locator.locate(&self.partition, from).into_actor(self);
+        ctx.spawn(walk.map(|located, writer, ctx| match located {
+            Ok(located) => {
+                info!(writer.log, "chain located"; "position" => located.position.get());
+                writer.chain = located.chain;
+                writer.topic_id = located.topic_id;
+                writer.wall_clock = writer.context.settings.wall_clock.within_retention(located.retention_ms);
+                if let Some(metadata) = located.commit {
+                    // Late or lost, this commit harms nothing: the next start walks the chain again.
+                    let commit = writer.offset_commit(located.position, metadata);
+                    ctx.spawn(writer.context.ports.source.commit(commit).into_actor(writer).map(
+                        |answer, writer, _| {
+                            if let Err(error) = answer {
+                                warn!(writer.log, "offset not committed"; "reason" => &error.reason);
+                            }
+                        },
+                    ));
+                }
+                writer.partition_event(PartitionEvent::Located { position: located.position }, ctx);
+            }
+            Err(blocked) => writer.partition_event(PartitionEvent::Blocked { reason: blocked.reason }, ctx),
+        }));
+    }
+}

@@ -1,0 +1,215 @@
+//! The rows of the segment chart, and what each does.
+
+use super::{
+    Segment, SegmentEffect, SegmentEffectKind, SegmentEvent, SegmentEventKind, SegmentState, SegmentStateKind,
+};
+use crate::chart::{Chart, Guard, Now, Row};
+use crate::offset::OffsetRange;
+use alloc::vec::Vec;
+
+use SegmentEffectKind as Do;
+use SegmentEventKind as On;
+use SegmentStateKind as In;
+
+type Effects = Vec<SegmentEffect>;
+
+const HAS_INDEX: Guard<Segment> = Guard { name: "with index", holds: |segment, _| segment.indexed };
+const NO_INDEX: Guard<Segment> = Guard { name: "without index", holds: |segment, _| !segment.indexed };
+const NOT_EMPTY: Guard<Segment> = Guard { name: "it has a record", holds: |segment, event| segment.ends_well(event) };
+const AS_SEALED: Guard<Segment> = Guard { name: "as sealed", holds: |segment, event| segment.is_as_sealed(event) };
+const SAME_START: Guard<Segment> = Guard { name: "same start", holds: |segment, event| segment.has_same_start(event) };
+
+const fn row(
+    from: In,
+    event: On,
+    guard: Option<Guard<Segment>>,
+    to: In,
+    effects: &'static [Do],
+    act: fn(&mut Segment, Now, SegmentEvent, &mut Effects),
+) -> Row<Segment> {
+    Row { from, event, guard, to, effects, act }
+}
+
+impl Chart for Segment {
+    type Event = SegmentEvent;
+    type Effect = SegmentEffect;
+    type StateKind = SegmentStateKind;
+    type EventKind = SegmentEventKind;
+    type EffectKind = SegmentEffectKind;
+
+    const NAME: &'static str = "segment";
+    const INITIAL: In = In::Idle;
+    const TABLE: &'static [Row<Segment>] = &[
+        row(In::Idle, On::FirstRecord, None, In::Buffering, &[Do::OpenSpool], open),
+        row(In::Buffering, On::BoundaryReached, Some(NOT_EMPTY), In::Sealing, &[Do::CompleteSpool], seal),
+        row(In::Buffering, On::Discarded, None, In::Idle, &[Do::DropSpool], finish),
+        row(In::Sealing, On::SpoolCompleted, Some(AS_SEALED), In::AwaitingTurn, &[], await_turn),
+        row(In::Sealing, On::Discarded, None, In::Idle, &[Do::DropSpool], finish),
+        row(In::AwaitingTurn, On::UploadGranted, None, In::Uploading, &[Do::StoreObject], upload),
+        row(In::AwaitingTurn, On::Discarded, None, In::Idle, &[Do::DropSpool], finish),
+        row(In::Uploading, On::ObjectStored, Some(AS_SEALED), In::AwaitingPredecessor, &[Do::DropSpool], resolve),
+        row(
+            In::Uploading,
+            On::ObjectAlreadyExists,
+            Some(SAME_START),
+            In::AwaitingPredecessor,
+            &[Do::DropSpool],
+            resolve,
+        ),
+        row(In::Uploading, On::ObjectConflicts, None, In::Idle, &[Do::DropSpool], finish),
+        row(In::Uploading, On::StoreFailed, None, In::Uploading, &[Do::RetryLater], retry_later),
+        row(In::Uploading, On::RetryDue, None, In::Uploading, &[Do::StoreObject], retry),
+        row(In::Uploading, On::Discarded, None, In::Idle, &[Do::DropSpool], finish),
+        row(
+            In::AwaitingPredecessor,
+            On::CommitGranted,
+            Some(HAS_INDEX),
+            In::AwaitingIndexRow,
+            &[Do::WriteIndexRow],
+            index,
+        ),
+        row(
+            In::AwaitingPredecessor,
+            On::CommitGranted,
+            Some(NO_INDEX),
+            In::AwaitingOffsetCommit,
+            &[Do::CommitOffset],
+            commit,
+        ),
+        row(In::AwaitingPredecessor, On::Discarded, None, In::Idle, &[], forget),
+        row(In::AwaitingIndexRow, On::IndexRowWritten, None, In::AwaitingOffsetCommit, &[Do::CommitOffset], commit),
+        row(In::AwaitingIndexRow, On::IndexFailed, None, In::AwaitingIndexRow, &[Do::RetryLater], retry_later),
+        row(In::AwaitingIndexRow, On::RetryDue, None, In::AwaitingIndexRow, &[Do::WriteIndexRow], retry),
+        row(In::AwaitingIndexRow, On::Discarded, None, In::Idle, &[], forget),
+        row(In::AwaitingOffsetCommit, On::OffsetCommitted, None, In::Idle, &[], forget),
+        row(In::AwaitingOffsetCommit, On::CommitFailed, None, In::AwaitingOffsetCommit, &[Do::RetryLater], retry_later),
+        row(In::AwaitingOffsetCommit, On::RetryDue, None, In::AwaitingOffsetCommit, &[Do::CommitOffset], retry),
+        row(In::AwaitingOffsetCommit, On::Discarded, None, In::Idle, &[], forget),
+    ];
+    /// After a discard, answers to what was asked before it may still arrive.
+    const STALE: &'static [(In, On)] = &[
+        (In::Idle, On::SpoolCompleted),
+        (In::Idle, On::ObjectStored),
+        (In::Idle, On::ObjectAlreadyExists),
+        (In::Idle, On::ObjectConflicts),
+        (In::Idle, On::StoreFailed),
+        (In::Idle, On::IndexRowWritten),
+        (In::Idle, On::IndexFailed),
+        (In::Idle, On::OffsetCommitted),
+        (In::Idle, On::CommitFailed),
+        (In::Idle, On::RetryDue),
+    ];
+
+    fn state(&self) -> In {
+        self.state.kind()
+    }
+
+    fn event_kind(event: &SegmentEvent) -> On {
+        event.kind()
+    }
+
+    fn effect_kind(effect: &SegmentEffect) -> Do {
+        effect.kind()
+    }
+}
+
+/// What the guards ask.
+impl Segment {
+    fn ends_well(&self, event: &SegmentEvent) -> bool {
+        matches!((&self.state, event), (SegmentState::Buffering { start, .. }, SegmentEvent::BoundaryReached { final_offset, .. })
+            if start <= final_offset)
+    }
+
+    fn is_as_sealed(&self, event: &SegmentEvent) -> bool {
+        match (&self.state, event) {
+            (SegmentState::Sealing { range, .. }, SegmentEvent::SpoolCompleted { content }) => content.range == *range,
+            (SegmentState::Uploading { content, .. }, SegmentEvent::ObjectStored { stored }) => stored == content,
+            _ => false,
+        }
+    }
+
+    fn has_same_start(&self, event: &SegmentEvent) -> bool {
+        matches!((&self.state, event), (SegmentState::Uploading { content, .. }, SegmentEvent::ObjectAlreadyExists { stored })
+            if stored.range.start() == content.range.start())
+    }
+}
+
+fn open(segment: &mut Segment, now: Now, event: SegmentEvent, effects: &mut Effects) {
+    if let SegmentEvent::FirstRecord { start } = event {
+        segment.state = SegmentState::Buffering { start, opened_at: now };
+        effects.push(SegmentEffect::OpenSpool { start });
+    }
+}
+
+fn seal(segment: &mut Segment, _: Now, event: SegmentEvent, effects: &mut Effects) {
+    if let (SegmentState::Buffering { start, .. }, SegmentEvent::BoundaryReached { final_offset, reason }) =
+        (&segment.state, event)
+    {
+        let range = OffsetRange::new(*start, final_offset).expect("guarded by `it has a record`");
+        segment.state = SegmentState::Sealing { range, reason };
+        effects.push(SegmentEffect::CompleteSpool { range, reason });
+    }
+}
+
+fn await_turn(segment: &mut Segment, _: Now, event: SegmentEvent, _: &mut Effects) {
+    if let SegmentEvent::SpoolCompleted { content } = event {
+        segment.state = SegmentState::AwaitingTurn { content };
+    }
+}
+
+fn upload(segment: &mut Segment, _: Now, _: SegmentEvent, effects: &mut Effects) {
+    if let SegmentState::AwaitingTurn { content } = segment.state {
+        segment.state = SegmentState::Uploading { content, failures: 0 };
+        effects.push(SegmentEffect::StoreObject);
+    }
+}
+
+fn resolve(segment: &mut Segment, _: Now, event: SegmentEvent, effects: &mut Effects) {
+    if let SegmentEvent::ObjectStored { stored } | SegmentEvent::ObjectAlreadyExists { stored } = event {
+        segment.state = SegmentState::AwaitingPredecessor { stored };
+        effects.push(SegmentEffect::DropSpool);
+    }
+}
+
+fn index(segment: &mut Segment, _: Now, _: SegmentEvent, effects: &mut Effects) {
+    if let SegmentState::AwaitingPredecessor { stored } = segment.state {
+        segment.state = SegmentState::AwaitingIndexRow { stored, failures: 0 };
+        effects.push(SegmentEffect::WriteIndexRow { stored });
+    }
+}
+
+fn commit(segment: &mut Segment, _: Now, _: SegmentEvent, effects: &mut Effects) {
+    if let SegmentState::AwaitingPredecessor { stored } | SegmentState::AwaitingIndexRow { stored, .. } = segment.state
+    {
+        segment.state = SegmentState::AwaitingOffsetCommit { stored, failures: 0 };
+        effects.push(SegmentEffect::CommitOffset { stored });
+    }
+}
+
+fn retry_later(segment: &mut Segment, _: Now, _: SegmentEvent, effects: &mut Effects) {
+    if let SegmentState::Uploading { failures, .. }
+    | SegmentState::AwaitingIndexRow { failures, .. }
+    | SegmentState::AwaitingOffsetCommit { failures, .. } = &mut segment.state
+    {
+        *failures = failures.saturating_add(1);
+        effects.push(SegmentEffect::RetryLater { failures: *failures });
+    }
+}
+
+fn retry(segment: &mut Segment, _: Now, _: SegmentEvent, effects: &mut Effects) {
+    match segment.state {
+        SegmentState::Uploading { .. } => effects.push(SegmentEffect::StoreObject),
+        SegmentState::AwaitingIndexRow { stored, .. } => effects.push(SegmentEffect::WriteIndexRow { stored }),
+        SegmentState::AwaitingOffsetCommit { stored, .. } => effects.push(SegmentEffect::CommitOffset { stored }),
+        _ => {}
+    }
+}
+
+fn finish(segment: &mut Segment, _: Now, _: SegmentEvent, effects: &mut Effects) {
+    segment.state = SegmentState::Idle;
+    effects.push(SegmentEffect::DropSpool);
+}
+
+fn forget(segment: &mut Segment, _: Now, _: SegmentEvent, _: &mut Effects) {
+    segment.state = SegmentState::Idle;
+}
