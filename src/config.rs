@@ -35,6 +35,8 @@ pub struct DaemonConfig {
     pub group: String,
     /// `--offset-reset`.
     pub offset_reset: OffsetReset,
+    /// `--on-data-loss`.
+    pub on_data_loss: OnDataLoss,
     /// `--file-size`, `--file-records`, `--file-age-seconds`.
     pub boundary: BoundarySettings,
     /// `--idle-seal-seconds`.
@@ -62,6 +64,16 @@ pub enum OffsetReset {
     Latest,
     /// Nowhere: it is an error.
     Error,
+}
+
+/// What happens where Kafka deleted records before they were archived.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnDataLoss {
+    /// The partition freezes.
+    #[default]
+    Freeze,
+    /// The next file says that they are missing, and the partition goes on.
+    Record,
 }
 
 /// Archive what is there now, and end.
@@ -142,6 +154,7 @@ impl DaemonConfig {
                 topics: topics?,
                 group: group?,
                 offset_reset: offset_reset?,
+                on_data_loss: args.on_data_loss,
                 boundary: BoundarySettings {
                     segment_bytes: segment_bytes?,
                     segment_records: segment_records?,

@@ -92,6 +92,7 @@ impl Prepared {
             group: config.group.clone(),
             offset_reset: config.offset_reset,
             first_start: first_start.clone(),
+            on_data_loss: config.on_data_loss,
             log: log.clone(),
         };
         if config.offset_reset == OffsetReset::Error {

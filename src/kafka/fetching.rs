@@ -73,8 +73,13 @@ impl Fetching {
         Some(batch)
     }
 
+    fn has_other_leader(&self, record: &FetchedRecord<'_>) -> bool {
+        !self.batch.marks.is_empty() && self.batch.leader_epoch != record.leader_epoch()
+    }
+
     /// Encodes a record into the batch; true if the batch is full.
     fn append(&mut self, record: &FetchedRecord<'_>) -> Result<bool, KafkaError> {
+        self.batch.leader_epoch = record.leader_epoch();
         let Some((_, position)) = self.started else { return Ok(false) };
         let Some(offset) = Offset::new(record.offset()).filter(|offset| *offset >= position) else { return Ok(false) };
         record.error()?;
@@ -95,6 +100,8 @@ pub(super) enum Taken {
     Waiting,
     /// Its batch is full.
     BatchFull(usize),
+    /// It was not taken: its batch has records that another leader wrote.
+    LeaderChanged(usize),
     /// It cannot be read as it should, and must not be skipped.
     Failed(usize, KafkaError),
 }
@@ -150,6 +157,8 @@ impl Partitions {
     }
 
     /// Encodes a record into the batch of its partition.
+    ///
+    /// [`Taken::LeaderChanged`] asks for the batch to be taken first, and the record to be given again.
     pub(super) fn take(&mut self, record: &FetchedRecord<'_>) -> Taken {
         let key = (record.topic_handle(), record.partition());
         let index = match self.last {
@@ -159,6 +168,9 @@ impl Partitions {
                 None => return Taken::Waiting,
             },
         };
+        if self.all[index].has_other_leader(record) {
+            return Taken::LeaderChanged(index);
+        }
         match self.all[index].append(record) {
             Ok(false) => Taken::Waiting,
             Ok(true) => Taken::BatchFull(index),

@@ -167,8 +167,14 @@ impl PollThread {
         match event.kind() {
             EventKind::Fetch => {
                 while let Some(record) = event.record() {
-                    match self.partitions.take(&record) {
+                    let mut taken = self.partitions.take(&record);
+                    if let Taken::LeaderChanged(index) = taken {
+                        self.flush(index);
+                        taken = self.partitions.take(&record);
+                    }
+                    match taken {
                         Taken::Waiting => {}
+                        Taken::LeaderChanged(_) => unreachable!("an empty batch has no leader"),
                         Taken::BatchFull(index) => self.flush(index),
                         Taken::Failed(index, error) => {
                             let partition = self.partitions.get(index).partition.clone();
@@ -180,6 +186,9 @@ impl PollThread {
             EventKind::Assign(partitions) => self.assigned(&partitions),
             EventKind::Revoke(partitions) => self.revoked(partitions),
             EventKind::PartitionEnd(partition, offset) => self.end_reached(&partition, offset),
+            EventKind::PartitionFailed(problem) if blocked::is_out_of_range(&problem) => {
+                self.out_of_range(&problem.partition);
+            }
             EventKind::PartitionFailed(problem) => {
                 self.fail(&problem.partition.clone(), &blocked::partition_failed(&problem));
             }
@@ -253,6 +262,17 @@ impl PollThread {
         let epoch = fetching.epoch;
         self.stop(partition, epoch);
         self.out.push(LogEvent::Failed { partition: partition.clone(), epoch, reason: reason.to_owned() });
+    }
+
+    /// The log does not hold what comes next; what was fetched before is still good.
+    fn out_of_range(&mut self, partition: &TopicPartition) {
+        let Some(fetching) = self.partitions.find(partition) else { return };
+        let (batch, epoch) = (fetching.take_batch(&self.budget), fetching.epoch);
+        if let Some(batch) = batch {
+            self.out.push(LogEvent::Records(partition.clone(), batch));
+        }
+        self.stop(partition, epoch);
+        self.out.push(LogEvent::OutOfRange { partition: partition.clone(), epoch });
     }
 
     fn flush(&mut self, index: usize) {
@@ -345,7 +365,7 @@ impl PollThread {
         } else {
             let ticket = CommitTicket(self.next_ticket);
             let to = PartitionOffset { partition: commit.partition.clone(), offset: commit.next_offset };
-            match self.client.commit(&to, &commit.metadata.encode(), ticket) {
+            match self.client.commit(&to, commit.leader_epoch, &commit.metadata.encode(), ticket) {
                 Ok(()) => {
                     self.next_ticket += 1;
                     self.tickets.insert(ticket, answer);
