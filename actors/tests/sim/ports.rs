@@ -272,6 +272,15 @@ impl World {
             .filter(|(_, next)| world.committed != Some(*next))
             .map(|(start, _)| CommitMetadata { segment_start: Some(start), seen_to: None });
         let chain = ChainName::first_lineage(partition.clone());
-        Ok(Located { chain, topic_id: None, position: world.tail(), commit, retention_ms: None })
+        Ok(Located {
+            chain,
+            topic_id: None,
+            position: world.tail(),
+            fetch_from: world.tail(),
+            gap: None,
+            last_start: last.map(|(start, _)| start),
+            commit,
+            retention_ms: None,
+        })
     }
 }
