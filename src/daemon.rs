@@ -29,8 +29,6 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// The bytes that records may take between Kafka and the disk.
-const BUDGET_BYTES: u64 = 256 << 20;
 /// How many sealed segments of one partition may be on their way.
 const SEALED_MAX: usize = 2;
 /// How many segments are stored at a time.
@@ -73,7 +71,7 @@ impl Prepared {
             group: &config.group,
             topics: &config.topics,
             isolation,
-            budget_bytes: BUDGET_BYTES,
+            memory: config.memory,
             given: &config.kafka_properties,
         };
         let properties = kafka::properties(&settings);
@@ -111,17 +109,19 @@ impl Prepared {
     }
 
     fn run(self, config: &DaemonConfig, log: &Logger) -> ExitCode {
-        let budget = Budget::new(BUDGET_BYTES);
-        let poll_thread = kafka::start(Arc::clone(&self.client), budget, log.clone());
+        let budget = Budget::new(config.memory.batch_bytes);
+        let large_record_bytes = config.memory.large_record_bytes;
+        let poll_thread = kafka::start(Arc::clone(&self.client), budget, large_record_bytes, log.clone());
         let ports = self.ports(config, &poll_thread, log);
         let topics = config.topics.to_strings();
         let client = Arc::clone(&self.client);
         let targets = self.targets;
         let (until_end, local) = (config.until_end, settings(config));
+        let blocks = Budget::new(config.memory.block_bytes);
         let ended = System::new().block_on(async move {
             let mut stop = StopSignals::new().map_err(text)?;
             let (finished, end) = oneshot::channel();
-            let consumer = start_actors(ports, local, targets, finished, log);
+            let consumer = start_actors(ports, local, blocks, targets, finished, log);
             client.subscribe(&topics).map_err(text)?;
             let thread = poll_thread.run(LogSink::new(&consumer));
             let ended = wait_for_the_end(&consumer, end, until_end, &mut stop, log).await;
@@ -248,6 +248,7 @@ fn settings(config: &DaemonConfig) -> WriterSettings {
 fn start_actors(
     ports: Ports,
     settings: WriterSettings,
+    blocks: Arc<Budget>,
     targets: Option<BTreeMap<TopicPartition, Offset>>,
     finished: oneshot::Sender<Finished>,
     log: &Logger,
@@ -257,6 +258,7 @@ fn start_actors(
     let uploaders = (0..UPLOADERS).map(|_| Uploader::new(Arc::clone(&ports.store)).start()).collect();
     let writers = WriterContext {
         settings: Arc::new(settings),
+        blocks,
         ports,
         uploaders: UploaderPool::new(uploaders).start(),
         indexer: None,
