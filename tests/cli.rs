@@ -285,6 +285,30 @@ fn a_command_needs_none_of_the_daemons_flags_and_takes_none() {
 }
 
 #[test]
+fn a_variable_stands_for_a_flag_and_the_command_line_wins() {
+    let store = store();
+    let run = |variables: &[(&str, &str)], args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kafka-store"));
+        command.args(args).env("KAFKA_STORE_LOCAL_STORE", store.path());
+        let output = command.envs(variables.iter().copied()).output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let needed = [("KAFKA_STORE_BROKER_LIST", "b"), ("KAFKA_STORE_TOPIC", "t"), ("KAFKA_STORE_GROUP", "g")];
+    let with = |more: &[(&'static str, &'static str)]| [&needed, more].concat();
+    let (code, told) = run(&with(&[("KAFKA_STORE_FILE_SIZE", "512B")]), &[]);
+    assert_eq!(code, Some(2));
+    assert!(told.starts_with("error: --file-size \"512B\""), "{told}");
+    let (_, told) = run(&with(&[("KAFKA_STORE_FILE_SIZE", "512B")]), &["--file-size=7B"]);
+    assert!(told.starts_with("error: --file-size \"7B\""), "{told}");
+    let (_, told) = run(&with(&[("KAFKA_STORE_X", "group.id=a\n\ncheck.crcs=false\n")]), &[]);
+    assert!(told.contains("-X group.id is refused") && told.contains("-X check.crcs is refused"), "{told}");
+    let (_, told) = run(&with(&[("KAFKA_STORE_TIMEOUT", "5m"), ("KAFKA_STORE_UNTIL_END", "no")]), &[]);
+    assert!(told.starts_with("error: --timeout is only for --until-end"), "{told}");
+    let (_, told) = run(&with(&[("KAFKA_STORE_CODEC", "zip")]), &["plan"]);
+    assert!(told.starts_with("error: --codec \"zip\""), "{told}");
+}
+
+#[test]
 fn the_environment_of_one_command_breaks_no_other() {
     let junk =
         ["BROKER_LIST", "TOPIC", "GROUP", "FILE_SIZE", "TIMEOUT", "CODEC", "LOCAL_STORE", "UNTIL_END", "VERBOSE"]
