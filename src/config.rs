@@ -4,6 +4,7 @@ mod duration;
 mod properties;
 mod size;
 mod store;
+mod subscription;
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -11,12 +12,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kafka_store_statecharts::boundary::BoundarySettings;
-use kafka_store_statecharts::topic::TopicName;
 
 pub use duration::{DurationError, parse_duration, parse_seconds};
 pub use properties::{KafkaProperties, PropertyError};
 pub use size::{SizeError, parse_size};
 pub use store::{LocalStoreError, check_local_store};
+pub use subscription::{Subscription, SubscriptionError};
 
 use crate::avro::Codec;
 use crate::cli::{DaemonArgs, Redacted};
@@ -28,12 +29,14 @@ use crate::logging::Verbosity;
 pub struct DaemonConfig {
     /// `--broker-list`, as librdkafka takes it.
     pub brokers: String,
-    /// `--topic`: at least one, sorted, each once.
-    pub topics: Vec<TopicName>,
+    /// `--topic`: at least one.
+    pub topics: Subscription,
     /// `--group`, not empty.
     pub group: String,
     /// `--offset-reset`.
     pub offset_reset: OffsetReset,
+    /// `--on-data-loss`.
+    pub on_data_loss: OnDataLoss,
     /// `--file-size`, `--file-records`, `--file-age-seconds`.
     pub boundary: BoundarySettings,
     /// `--idle-seal-seconds`.
@@ -61,6 +64,16 @@ pub enum OffsetReset {
     Latest,
     /// Nowhere: it is an error.
     Error,
+}
+
+/// What happens where Kafka deleted records before they were archived.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnDataLoss {
+    /// The partition freezes.
+    #[default]
+    Freeze,
+    /// The next file says that they are missing, and the partition goes on.
+    Record,
 }
 
 /// Archive what is there now, and end.
@@ -141,6 +154,7 @@ impl DaemonConfig {
                 topics: topics?,
                 group: group?,
                 offset_reset: offset_reset?,
+                on_data_loss: args.on_data_loss,
                 boundary: BoundarySettings {
                     segment_bytes: segment_bytes?,
                     segment_records: segment_records?,
@@ -208,29 +222,14 @@ impl Checks {
         }
     }
 
-    fn topics(&mut self, texts: &[String]) -> Option<Vec<TopicName>> {
+    fn topics(&mut self, texts: &[String]) -> Option<Subscription> {
         if texts.is_empty() {
             self.usage("--topic is required: the topic to archive; repeat it, or write a,b, for several");
             return None;
         }
-        let problems_before = self.problems.len();
-        let mut topics = Vec::new();
-        for text in texts {
-            if text.starts_with('^') {
-                self.usage(format!("--topic {text:?}: this version does not take patterns; name each topic"));
-                continue;
-            }
-            for name in text.split(',').map(str::trim) {
-                match TopicName::new(name) {
-                    Ok(topic) => topics.push(topic),
-                    Err(_) if name.is_empty() => self.usage(format!("--topic {text:?} names an empty topic")),
-                    Err(error) => self.usage(format!("--topic: {error}")),
-                }
-            }
-        }
-        topics.sort_unstable();
-        topics.dedup();
-        (self.problems.len() == problems_before).then_some(topics)
+        Subscription::parse(texts.iter().map(String::as_str))
+            .map_err(|errors| errors.iter().for_each(|error| self.usage(format!("--topic: {error}"))))
+            .ok()
     }
 
     fn offset_reset(&mut self, text: &str) -> Option<OffsetReset> {

@@ -5,7 +5,8 @@ use crate::ports::{CompletedSegment, OpenFile, SegmentSummary, SpoolError, Times
 use kafka_store_statecharts::TimestampMs;
 use kafka_store_statecharts::boundary::{BoundaryRule, BoundarySettings, SealReason, Verdict};
 use kafka_store_statecharts::chart::Now;
-use kafka_store_statecharts::offset::{Offset, OffsetRange};
+use kafka_store_statecharts::gap::Gap;
+use kafka_store_statecharts::offset::{LeaderEpoch, Offset, OffsetRange};
 use kafka_store_statecharts::record::BLOCK_BYTES;
 
 /// A segment that records are appended to.
@@ -20,6 +21,9 @@ pub struct OpenSegment {
     block: Vec<u8>,
     block_records: u64,
     records: Option<RecordsSeen>,
+    leader_epoch: Option<LeaderEpoch>,
+    /// Offsets that are missing at its front, and not because the log does not show them.
+    gap: Option<Gap>,
 }
 
 /// What the summary says of the records.
@@ -61,7 +65,20 @@ impl OpenSegment {
             block: Vec::new(),
             block_records: 0,
             records: None,
+            leader_epoch: None,
+            gap: None,
         }
+    }
+
+    /// Says that offsets are missing at the front.
+    #[must_use]
+    pub(crate) fn with_gap(self, gap: Option<Gap>) -> OpenSegment {
+        OpenSegment { gap, ..self }
+    }
+
+    /// The epoch of the leader that wrote the last record.
+    pub(crate) fn leader_epoch(&self) -> Option<LeaderEpoch> {
+        self.leader_epoch
     }
 
     /// Takes records from the cursor on, up to the end of a block, a boundary, or `target`.
@@ -75,6 +92,7 @@ impl OpenSegment {
         now: Now,
     ) -> Result<Appended, SpoolError> {
         self.last_arrival = now;
+        self.leader_epoch = batch.leader_epoch.or(self.leader_epoch);
         let from = cursor.byte;
         let mut reached = Appended::All;
         while let Some(mark) = batch.marks.get(cursor.record) {
@@ -154,8 +172,8 @@ impl OpenSegment {
             range,
             record_count: seen.count,
             timestamps: seen.timestamps,
-            invisible_count: range.offset_count() - seen.count,
-            gaps: Vec::new(),
+            invisible_count: range.offset_count() - seen.count - self.gap.map_or(0, |gap| gap.offsets.offset_count()),
+            gaps: self.gap.into_iter().collect(),
         };
         self.file.complete(&summary)
     }

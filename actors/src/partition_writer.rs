@@ -8,13 +8,13 @@ use crate::batch::RecordBatch;
 use crate::indexer::Indexer;
 use crate::messages::{EndReached, Report, WriterMail, WriterReport};
 use crate::open_segment::{Cursor, OpenSegment};
-use crate::ports::{CompletedSegment, Ports, TransitionRecord};
+use crate::ports::{CompletedSegment, Located, Ports, TransitionRecord};
 use crate::uploader::UploaderPool;
 use actix::prelude::*;
 use kafka_store_statecharts::boundary::{BoundarySettings, SealReason};
 use kafka_store_statecharts::chart::{self, Chart, Kind, Now, Refusal, Transition};
 use kafka_store_statecharts::name::ChainName;
-use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::offset::{LeaderEpoch, Offset};
 use kafka_store_statecharts::partition::{AssignmentEpoch, Partition, PartitionEvent, SeekEpoch};
 use kafka_store_statecharts::segment::{Segment, SegmentEvent, SegmentEventKind, SegmentState, SegmentStateKind};
 use kafka_store_statecharts::topic::{TopicId, TopicPartition};
@@ -25,6 +25,9 @@ use std::sync::Arc;
 
 mod buffering;
 mod effects;
+mod seen_to;
+
+use seen_to::SeenTo;
 
 /// What all writers share.
 #[derive(Debug)]
@@ -62,6 +65,13 @@ pub struct PartitionWriter {
     /// Set by the walk.
     chain: ChainName,
     topic_id: Option<TopicId>,
+    /// Where the walk found the chain to go on, and from where to fetch it.
+    located: Option<Located>,
+    /// The start of the last segment that was committed.
+    last_start: Option<Offset>,
+    /// The commit that says up to where nothing more was visible.
+    seen_to: SeenTo,
+    committed_seen_to: Option<Offset>,
     wall_clock: WallClockSettings,
     /// `--until-end`: archive what lies below, then report.
     target: Option<Offset>,
@@ -84,6 +94,8 @@ struct Input {
     /// The target is reached: what is fetched from now on is not wanted.
     finished: bool,
     target_reported: bool,
+    /// Kafka's log does not hold what comes after the queue.
+    out_of_range: bool,
     /// A message that takes the queue on is under way.
     continues: bool,
 }
@@ -94,6 +106,8 @@ struct OnItsWay {
     chart: Segment,
     completed: Option<CompletedSegment>,
     reason: Option<SealReason>,
+    /// Of the leader that wrote its last record.
+    leader_epoch: Option<LeaderEpoch>,
 }
 
 #[derive(Debug)]
@@ -128,6 +142,10 @@ impl PartitionWriter {
             reports,
             log,
             topic_id: None,
+            located: None,
+            last_start: None,
+            seen_to: SeenTo::default(),
+            committed_seen_to: None,
             target,
             input: Input::default(),
             open: None,
@@ -244,6 +262,7 @@ impl PartitionWriter {
                 if event != SegmentEventKind::OffsetCommitted {
                     return;
                 }
+                self.last_start = Some(start);
                 PartitionEvent::SegmentCommitted { start }
             }
             _ => return,
@@ -288,6 +307,10 @@ impl Handler<WriterMail> for PartitionWriter {
                     self.input.end = Some(end);
                     self.look_at_the_clock(ctx);
                 }
+            }
+            WriterMail::OutOfRange => {
+                self.input.out_of_range = true;
+                self.look_at_the_clock(ctx);
             }
             WriterMail::Failed { reason } => self.partition_event(PartitionEvent::Blocked { reason }, ctx),
             WriterMail::Revoke => {

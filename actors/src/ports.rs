@@ -9,7 +9,7 @@ use kafka_store_statecharts::chart::Now;
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
 use kafka_store_statecharts::gap::Gap;
 use kafka_store_statecharts::name::{ChainName, SegmentName};
-use kafka_store_statecharts::offset::{Offset, OffsetRange};
+use kafka_store_statecharts::offset::{LeaderEpoch, Offset, OffsetRange};
 use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
 use kafka_store_statecharts::segment::SegmentContent;
 use kafka_store_statecharts::topic::{TopicId, TopicPartition};
@@ -76,6 +76,8 @@ pub struct OffsetCommit {
     pub epoch: AssignmentEpoch,
     /// The offset after the last one archived.
     pub next_offset: Offset,
+    /// The epoch of the leader that wrote the record before it, if it is known.
+    pub leader_epoch: Option<LeaderEpoch>,
     /// What to keep beside it.
     pub metadata: CommitMetadata,
 }
@@ -106,6 +108,13 @@ pub struct Located {
     pub topic_id: Option<TopicId>,
     /// The next offset to archive.
     pub position: Offset,
+    /// Where fetching begins: beyond `position` where Kafka's log begins later, and that loses nothing or is to be
+    /// put up with.
+    pub fetch_from: Offset,
+    /// The offsets between, if records may have been lost with them.
+    pub gap: Option<Gap>,
+    /// The start of the chain's last segment, if it has one.
+    pub last_start: Option<Offset>,
     /// What the committed offset should say and does not.
     pub commit: Option<CommitMetadata>,
     /// How long Kafka keeps the topic's records, where it removes them by time.

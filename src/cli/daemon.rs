@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::config::OnDataLoss;
 use clap::{ArgAction, Args};
 
 use super::Redacted;
@@ -27,8 +28,15 @@ pub struct DaemonArgs {
     ///
     /// Only for partitions that have neither files nor a committed offset then. With error, the first start
     /// needs an offset to be committed. A partition that appears later is archived from its beginning.
-    #[arg(long, value_name = "RESET", default_value = "error", help_heading = "Kafka")]
+    #[arg(long, value_name = "RESET", default_value = "error", alias = "o", help_heading = "Kafka")]
     pub offset_reset: String,
+
+    /// What to do where Kafka deleted records before they were archived
+    ///
+    /// freeze: the partition stops, and says which offsets are missing. record: the next file says it, and the
+    /// partition goes on.
+    #[arg(long, value_name = "ACTION", value_enum, default_value_t = OnDataLoss::Freeze, help_heading = "Kafka")]
+    pub on_data_loss: OnDataLoss,
 
     /// Property of librdkafka, such as security.protocol=SSL; may be repeated
     ///

@@ -22,6 +22,8 @@ pub(super) struct Fetching {
     pub(super) epoch: AssignmentEpoch,
     /// Set while librdkafka fetches it: the epoch that records carry, and the first offset wanted.
     pub(super) started: Option<(SeekEpoch, Offset)>,
+    /// The offset after what was fetched so far.
+    pub(super) next: Offset,
     pub(super) paused: bool,
     pub(super) in_use: PartitionUse,
     batch: RecordBatch,
@@ -33,6 +35,7 @@ impl Fetching {
             partition,
             epoch,
             started: None,
+            next: Offset::default(),
             paused: false,
             in_use: PartitionUse::default(),
             batch: RecordBatch::default(),
@@ -41,6 +44,7 @@ impl Fetching {
 
     pub(super) fn start(&mut self, seek_epoch: SeekEpoch, position: Offset) {
         self.started = Some((seek_epoch, position));
+        self.next = position;
         self.paused = false;
         self.batch = RecordBatch::default();
     }
@@ -69,8 +73,13 @@ impl Fetching {
         Some(batch)
     }
 
+    fn has_other_leader(&self, record: &FetchedRecord<'_>) -> bool {
+        !self.batch.marks.is_empty() && self.batch.leader_epoch != record.leader_epoch()
+    }
+
     /// Encodes a record into the batch; true if the batch is full.
     fn append(&mut self, record: &FetchedRecord<'_>) -> Result<bool, KafkaError> {
+        self.batch.leader_epoch = record.leader_epoch();
         let Some((_, position)) = self.started else { return Ok(false) };
         let Some(offset) = Offset::new(record.offset()).filter(|offset| *offset >= position) else { return Ok(false) };
         record.error()?;
@@ -78,6 +87,7 @@ impl Fetching {
         let (timestamp, timestamp_type) = record.timestamp();
         let fields = RecordFields { timestamp, timestamp_type, offset, key: record.key(), value: record.value() };
         encode_record(&fields, headers, &mut self.batch.bytes);
+        self.next = offset.next();
         self.batch.marks.push(RecordMark { offset, timestamp, end: self.batch.bytes.len() });
         Ok(self.batch.bytes.len() >= BATCH_BYTES)
     }
@@ -90,6 +100,8 @@ pub(super) enum Taken {
     Waiting,
     /// Its batch is full.
     BatchFull(usize),
+    /// It was not taken: its batch has records that another leader wrote.
+    LeaderChanged(usize),
     /// It cannot be read as it should, and must not be skipped.
     Failed(usize, KafkaError),
 }
@@ -145,6 +157,8 @@ impl Partitions {
     }
 
     /// Encodes a record into the batch of its partition.
+    ///
+    /// [`Taken::LeaderChanged`] asks for the batch to be taken first, and the record to be given again.
     pub(super) fn take(&mut self, record: &FetchedRecord<'_>) -> Taken {
         let key = (record.topic_handle(), record.partition());
         let index = match self.last {
@@ -154,6 +168,9 @@ impl Partitions {
                 None => return Taken::Waiting,
             },
         };
+        if self.all[index].has_other_leader(record) {
+            return Taken::LeaderChanged(index);
+        }
         match self.all[index].append(record) {
             Ok(false) => Taken::Waiting,
             Ok(true) => Taken::BatchFull(index),

@@ -49,6 +49,7 @@ pub fn start(client: Arc<Client>, budget: Arc<Budget>, log: Logger) -> PollThrea
         next_ticket: 0,
         leaving: None,
         stalled_since: None,
+        assign_is_due: false,
     };
     PollThreadStart { source, thread }
 }
@@ -92,6 +93,8 @@ struct PollThread {
     next_ticket: u64,
     leaving: Option<oneshot::Sender<()>>,
     stalled_since: Option<Instant>,
+    /// In an eager group: what is fetched has changed.
+    assign_is_due: bool,
 }
 
 /// What to do next.
@@ -116,6 +119,7 @@ impl PollThread {
         while let Ok(order) = self.orders.try_recv() {
             self.carry_out(order);
         }
+        self.assign_anew();
         self.answer_commits();
         if self.leaving.is_some() && self.client.is_closed() {
             return Step::End;
@@ -163,8 +167,14 @@ impl PollThread {
         match event.kind() {
             EventKind::Fetch => {
                 while let Some(record) = event.record() {
-                    match self.partitions.take(&record) {
+                    let mut taken = self.partitions.take(&record);
+                    if let Taken::LeaderChanged(index) = taken {
+                        self.flush(index);
+                        taken = self.partitions.take(&record);
+                    }
+                    match taken {
                         Taken::Waiting => {}
+                        Taken::LeaderChanged(_) => unreachable!("an empty batch has no leader"),
                         Taken::BatchFull(index) => self.flush(index),
                         Taken::Failed(index, error) => {
                             let partition = self.partitions.get(index).partition.clone();
@@ -176,6 +186,9 @@ impl PollThread {
             EventKind::Assign(partitions) => self.assigned(&partitions),
             EventKind::Revoke(partitions) => self.revoked(partitions),
             EventKind::PartitionEnd(partition, offset) => self.end_reached(&partition, offset),
+            EventKind::PartitionFailed(problem) if blocked::is_out_of_range(&problem) => {
+                self.out_of_range(&problem.partition);
+            }
             EventKind::PartitionFailed(problem) => {
                 self.fail(&problem.partition.clone(), &blocked::partition_failed(&problem));
             }
@@ -202,7 +215,12 @@ impl PollThread {
 
     /// Answers the group at once: no partition is fetched before its chain has been walked.
     fn assigned(&mut self, partitions: &[TopicPartition]) {
-        self.tell_errors("answer an assignment", self.client.incremental_assign(&[]));
+        let answered = if self.client.rebalances_eagerly() {
+            self.client.assign(&[])
+        } else {
+            self.client.incremental_assign(&[])
+        };
+        self.tell_errors("answer an assignment", answered);
         self.epoch = AssignmentEpoch(self.epoch.0 + 1);
         self.partitions.assign(partitions, self.epoch);
         self.out.push(LogEvent::Assigned { epoch: self.epoch, partitions: partitions.to_vec() });
@@ -211,7 +229,12 @@ impl PollThread {
     /// Answers the group at once, and names only what was added before.
     fn revoked(&mut self, partitions: Vec<TopicPartition>) {
         let added = self.partitions.remove(&partitions);
-        self.tell_errors("answer a revocation", self.client.incremental_unassign(&added));
+        let answered = if self.client.rebalances_eagerly() {
+            self.client.unassign()
+        } else {
+            self.client.incremental_unassign(&added)
+        };
+        self.tell_errors("answer a revocation", answered);
         self.out.push(LogEvent::Revoked { partitions });
     }
 
@@ -223,6 +246,7 @@ impl PollThread {
             self.out.push(LogEvent::Records(partition.clone(), batch));
         }
         if let (Some((seek_epoch, _)), Some(position)) = (started, Offset::new(offset)) {
+            fetching.next = fetching.next.max(position);
             let high_watermark = self.client.high_watermark(partition);
             let end = EndReached { epoch, seek_epoch, position, high_watermark };
             self.out.push(LogEvent::EndReached(partition.clone(), end));
@@ -238,6 +262,17 @@ impl PollThread {
         let epoch = fetching.epoch;
         self.stop(partition, epoch);
         self.out.push(LogEvent::Failed { partition: partition.clone(), epoch, reason: reason.to_owned() });
+    }
+
+    /// The log does not hold what comes next; what was fetched before is still good.
+    fn out_of_range(&mut self, partition: &TopicPartition) {
+        let Some(fetching) = self.partitions.find(partition) else { return };
+        let (batch, epoch) = (fetching.take_batch(&self.budget), fetching.epoch);
+        if let Some(batch) = batch {
+            self.out.push(LogEvent::Records(partition.clone(), batch));
+        }
+        self.stop(partition, epoch);
+        self.out.push(LogEvent::OutOfRange { partition: partition.clone(), epoch });
     }
 
     fn flush(&mut self, index: usize) {
@@ -277,6 +312,10 @@ impl PollThread {
                 self.stop(&partition, epoch);
                 let Some(fetching) = self.partitions.find_in(&partition, epoch) else { return };
                 fetching.start(seek_epoch, position);
+                if self.client.rebalances_eagerly() {
+                    self.assign_is_due = true;
+                    return;
+                }
                 let from = PartitionOffset { partition, offset: position };
                 if let Err(error) = self.client.incremental_assign(std::slice::from_ref(&from)) {
                     self.fail(&from.partition, &format!("librdkafka does not fetch it: {error}"));
@@ -295,9 +334,29 @@ impl PollThread {
         let Some(fetching) = self.partitions.find_in(partition, epoch) else { return };
         if fetching.started.is_some() {
             fetching.stop();
+            if self.client.rebalances_eagerly() {
+                self.assign_is_due = true;
+                return;
+            }
             let unassigned = self.client.incremental_unassign(std::slice::from_ref(partition));
             self.tell_errors("stop fetching", unassigned);
         }
+    }
+
+    /// In an eager group nothing can be added or taken away by itself: all that is fetched is assigned anew, each
+    /// partition where it stands. It costs what was fetched ahead, once for all orders that came together.
+    fn assign_anew(&mut self) {
+        if !std::mem::take(&mut self.assign_is_due) {
+            return;
+        }
+        let fetched = self.partitions.iter_mut().filter(|fetching| fetching.started.is_some());
+        let all: Vec<PartitionOffset> = fetched
+            .map(|fetching| {
+                fetching.paused = false;
+                PartitionOffset { partition: fetching.partition.clone(), offset: fetching.next }
+            })
+            .collect();
+        self.tell_errors("fetch", self.client.assign(&all));
     }
 
     fn commit(&mut self, commit: &OffsetCommit, answer: oneshot::Sender<Result<(), CommitError>>) {
@@ -306,7 +365,7 @@ impl PollThread {
         } else {
             let ticket = CommitTicket(self.next_ticket);
             let to = PartitionOffset { partition: commit.partition.clone(), offset: commit.next_offset };
-            match self.client.commit(&to, &commit.metadata.encode(), ticket) {
+            match self.client.commit(&to, commit.leader_epoch, &commit.metadata.encode(), ticket) {
                 Ok(()) => {
                     self.next_ticket += 1;
                     self.tickets.insert(ticket, answer);

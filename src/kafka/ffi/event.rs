@@ -3,6 +3,7 @@
 use super::list::{elements_of, partition_of};
 use super::{KafkaError, owned, rd};
 use kafka_store_statecharts::TimestampMs;
+use kafka_store_statecharts::offset::LeaderEpoch;
 use kafka_store_statecharts::record::TimestampType;
 use kafka_store_statecharts::topic::TopicPartition;
 use std::ffi::CStr;
@@ -190,6 +191,12 @@ impl<'e> FetchedRecord<'e> {
     /// An error in the place of a record.
     pub fn error(&self) -> Result<(), KafkaError> {
         KafkaError::check(self.message().err)
+    }
+
+    /// The epoch of the leader that wrote it, if the broker says it.
+    pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
+        // SAFETY: the message is valid.
+        LeaderEpoch::new(unsafe { rd::rd_kafka_message_leader_epoch(self.message.as_ptr()) })
     }
 
     /// The key; null is not empty.
