@@ -55,7 +55,7 @@ pub enum Command {
     /// Show it at work, without Kafka: produce, archive, read back and compare
     Demo(DemoArgs),
     /// Say what the daemon would do with the same flags, and change nothing
-    Plan(PlanArgs),
+    Plan(Box<PlanArgs>),
     /// Print the records of a file, a partition, a topic or an archive
     Read(ReadArgs),
 }
