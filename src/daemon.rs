@@ -179,7 +179,12 @@ impl Prepared {
             source: Arc::new(poll_thread.source()),
             locator: Arc::new(self.locator.clone()),
             spool: Arc::new(Spool::new(directory, config.codec, config.boundary, self.identity.clone())),
-            store: Arc::new(Arbiter::new(store, self.identity.clone(), BlockingPool::new("store", UPLOADERS))),
+            store: Arc::new(Arbiter::new(
+                Arc::clone(&self.client),
+                store,
+                self.identity.clone(),
+                BlockingPool::new("store", UPLOADERS),
+            )),
             index: None,
             transitions: Arc::new(LoggedTransitions::new(log.clone())),
         }
