@@ -1,6 +1,7 @@
 //! The built daemon, run as a user runs it.
 
 use super::broker::Broker;
+use rustix::process::{Pid, Signal, kill_process};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -106,9 +107,22 @@ impl Running {
 
     /// SIGTERM, and the exit code.
     pub(crate) fn terminate(&mut self) -> Option<i32> {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it can be signalled");
+        self.signal(Signal::TERM);
         self.wait().code()
+    }
+
+    /// SIGSTOP: it does nothing any more, and knows nothing of it.
+    pub(crate) fn stop(&mut self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub(crate) fn go_on(&mut self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it can be signalled");
     }
 
     /// Waits for its end.
