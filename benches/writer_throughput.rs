@@ -24,6 +24,8 @@ const SETTINGS: BoundarySettings = BoundarySettings {
     segment_age_ms: NonZeroU64::new(3_600_000).expect("not zero"),
 };
 
+const CODECS: [Codec; 4] = [Codec::Null, Codec::Snappy, Codec::Zstandard { level: 1 }, Codec::Deflate { level: 1 }];
+
 fn writer_throughput(criterion: &mut Criterion) {
     let directory = tempfile::tempdir().expect("a directory");
     let instance = Arc::new(InstanceDir::create(directory.path()).expect("a directory for spool files"));
@@ -32,14 +34,14 @@ fn writer_throughput(criterion: &mut Criterion) {
         let batches = sample::batches(&sample::events(size, (8 << 20) / size));
         let bytes: usize = batches.iter().map(|batch| batch.bytes.len()).sum();
         group.throughput(Throughput::Bytes(bytes as u64));
-        for (codec_name, codec) in [("null", Codec::Null), ("deflate:1", Codec::default())] {
+        for codec in CODECS {
             let identity = Identity { cluster_id: None, isolation: Isolation::ReadCommitted };
             let spool = Spool::new(Arc::clone(&instance), codec, SETTINGS, identity);
             let open = || {
                 let file = spool.open(&chain(), None, Offset::default()).expect("a spool file");
                 OpenSegment::new(Offset::default(), file, SETTINGS, Now::default())
             };
-            group.bench_function(format!("{size_name} {codec_name}"), |bencher| {
+            group.bench_function(format!("{size_name} {codec}"), |bencher| {
                 bencher.iter_batched(
                     open,
                     |mut segment| {

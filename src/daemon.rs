@@ -8,6 +8,8 @@ use crate::config::{DaemonConfig, OffsetReset, Subscription, UntilEnd};
 use crate::exit::ExitCode;
 use crate::kafka::ffi::{Client, LogEnd};
 use crate::kafka::{self, ClientSettings, PollThreadStart};
+use crate::logging::Verbosity;
+use crate::progress_line::ProgressLine;
 use crate::store::{ArchiveStore, LocalStore};
 use crate::transitions::LoggedTransitions;
 // Actix calls a thread for actors an arbiter, which here is the word for a store.
@@ -17,6 +19,7 @@ use kafka_store_actors::consumer::{Consumer, ConsumerParams, Finished, LogSink};
 use kafka_store_actors::messages::Drain;
 use kafka_store_actors::partition_writer::{WriterContext, WriterSettings};
 use kafka_store_actors::ports::Ports;
+use kafka_store_actors::progress::Progress;
 use kafka_store_actors::uploader::{Uploader, UploaderPool};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::TopicPartition;
@@ -60,8 +63,19 @@ struct Prepared {
     targets: Option<BTreeMap<TopicPartition, Offset>>,
 }
 
-impl Prepared {
-    fn new(config: &DaemonConfig, log: &Logger) -> Result<Prepared, String> {
+/// Store and brokers, reached, and what exists. Nothing is changed yet.
+pub(crate) struct Reached {
+    pub(crate) store: Arc<LocalStore>,
+    /// Every partition that exists now, in order.
+    pub(crate) partitions: Vec<TopicPartition>,
+    pub(crate) params: LocatorParams,
+    /// Nobody has started this group over this store yet.
+    is_first_start: bool,
+}
+
+impl Reached {
+    /// Opens the store, which makes a temporary directory in it, and asks the brokers.
+    pub(crate) fn new(config: &DaemonConfig, log: &Logger) -> Result<Reached, String> {
         let store = Arc::new(LocalStore::open(&config.local_store).map_err(text)?);
         if let Some(directory) = store.instance_dir() {
             let removed = directory.clean_up_others().map_err(text)?;
@@ -84,24 +98,32 @@ impl Prepared {
         let cluster_id = client.cluster_id(START_TIME);
         let identity = Identity { cluster_id, isolation };
         info!(log, "kafka reached"; "partitions" => partitions.len(), "cluster" => identity.cluster_id.as_deref());
-        let (first_start, is_new) = first_start(store.as_ref(), &config.group, &partitions)?;
+        let (first_start, is_first_start) = first_start(store.as_ref(), &config.group, &partitions)?;
         let params = LocatorParams {
-            client: Arc::clone(&client),
+            client,
             store: Arc::clone(&store) as Arc<dyn ArchiveStore>,
-            identity: identity.clone(),
+            identity,
             group: config.group.clone(),
             offset_reset: config.offset_reset,
-            first_start: first_start.clone(),
+            first_start,
             on_data_loss: config.on_data_loss,
             log: log.clone(),
         };
+        Ok(Reached { store, partitions, params, is_first_start })
+    }
+}
+
+impl Prepared {
+    fn new(config: &DaemonConfig, log: &Logger) -> Result<Prepared, String> {
+        let Reached { store, partitions, params, is_first_start } = Reached::new(config, log)?;
         if config.offset_reset == OffsetReset::Error {
             refuse_without_origin(&params, &partitions)?;
         }
-        if is_new {
+        if is_first_start {
             // Only now: a start that was refused was none.
-            first_start.settle(store.as_ref(), &config.group).map_err(text)?;
+            params.first_start.clone().settle(store.as_ref(), &config.group).map_err(text)?;
         }
+        let (client, identity) = (Arc::clone(&params.client), params.identity.clone());
         let targets = match config.until_end {
             Some(_) => Some(targets(&client, &partitions, log)?),
             None => None,
@@ -118,10 +140,13 @@ impl Prepared {
         let client = Arc::clone(&self.client);
         let targets = self.targets;
         let (until_end, local) = (config.until_end, settings(config));
+        let shown = until_end.is_some() && config.verbosity == Verbosity::Warning;
         let ended = System::new().block_on(async move {
             let mut stop = StopSignals::new().map_err(text)?;
             let (finished, end) = oneshot::channel();
-            let consumer = start_actors(ports, local, targets, finished, log);
+            let progress = Arc::new(Progress::default());
+            let _bar = shown.then(|| ProgressLine::show(Arc::clone(&progress)));
+            let consumer = start_actors(ports, local, targets, (finished, progress), log);
             client.subscribe(&topics).map_err(text)?;
             let thread = poll_thread.run(LogSink::new(&consumer));
             let ended = wait_for_the_end(&consumer, end, until_end, &mut stop, log).await;
@@ -249,7 +274,7 @@ fn start_actors(
     ports: Ports,
     settings: WriterSettings,
     targets: Option<BTreeMap<TopicPartition, Offset>>,
-    finished: oneshot::Sender<Finished>,
+    (finished, progress): (oneshot::Sender<Finished>, Arc<Progress>),
     log: &Logger,
 ) -> Addr<Consumer> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -260,6 +285,7 @@ fn start_actors(
         ports,
         uploaders: UploaderPool::new(uploaders).start(),
         indexer: None,
+        progress,
     };
     Consumer::new(ConsumerParams { writers, arbiters, targets, finished, log: log.clone() }).start()
 }

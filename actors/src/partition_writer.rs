@@ -9,6 +9,7 @@ use crate::indexer::Indexer;
 use crate::messages::{EndReached, Report, WriterMail, WriterReport};
 use crate::open_segment::{Cursor, OpenSegment};
 use crate::ports::{CompletedSegment, Located, Ports, TransitionRecord};
+use crate::progress::{Progress, Share};
 use crate::uploader::UploaderPool;
 use actix::prelude::*;
 use kafka_store_statecharts::boundary::{BoundarySettings, SealReason};
@@ -51,6 +52,8 @@ pub struct WriterContext {
     pub uploaders: Addr<UploaderPool>,
     /// The Indexer, where there is an index.
     pub indexer: Option<Addr<Indexer>>,
+    /// How far all have come.
+    pub progress: Arc<Progress>,
 }
 
 /// The writer of one partition in one assignment.
@@ -72,6 +75,7 @@ pub struct PartitionWriter {
     /// The commit that says up to where nothing more was visible.
     seen_to: SeenTo,
     committed_seen_to: Option<Offset>,
+    progress: Share,
     wall_clock: WallClockSettings,
     /// `--until-end`: archive what lies below, then report.
     target: Option<Offset>,
@@ -138,6 +142,7 @@ impl PartitionWriter {
             partition,
             epoch,
             wall_clock: context.settings.wall_clock,
+            progress: Share::new(Arc::clone(&context.progress), target),
             context,
             reports,
             log,
@@ -255,6 +260,7 @@ impl PartitionWriter {
         let event = match segment.chart.state {
             SegmentState::AwaitingTurn { .. } => PartitionEvent::SpoolCompleted { start },
             SegmentState::AwaitingPredecessor { stored } => {
+                self.progress.stored_below(stored.range.next_offset());
                 PartitionEvent::SegmentResolved { start, stored_next: stored.range.next_offset() }
             }
             SegmentState::Idle => {

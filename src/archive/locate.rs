@@ -54,6 +54,17 @@ pub struct Locator {
     pool: BlockingPool,
 }
 
+/// Where a partition would start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The first offset to archive.
+    pub position: Offset,
+    /// Why there.
+    pub why: String,
+    /// The last stable offset: what lies before it can be archived now.
+    pub end: Offset,
+}
+
 /// Where a log is entered.
 struct Entry {
     fetch_from: Offset,
@@ -147,7 +158,7 @@ impl LocatorParams {
         let (position, last_start) = match walk.tail(commit, from)? {
             Tail::Segments { next_offset, last_start } => (next_offset, Some(last_start)),
             Tail::Origin(offset) => (offset, None),
-            Tail::Nothing => (self.settle_origin(&walk)?, None),
+            Tail::Nothing => (self.settle(self.new_origin(partition)?, &walk)?, None),
         };
         let Entry { fetch_from, gap } = self.enter_log(partition, position, commit)?;
         let is_behind = commit.is_none_or(|commit| commit.next_offset != position);
@@ -199,9 +210,8 @@ impl LocatorParams {
             .ok_or_else(|| Unanswered::ForNow(format!("the brokers do not say where the log of {partition} lies")))
     }
 
-    /// Settles where a chain begins that has neither an object nor a commit.
-    fn settle_origin(&self, walk: &Walk<'_>) -> Result<Offset, Unanswered> {
-        let partition = &walk.chain.topic_partition;
+    /// Where a chain is to begin that has neither an object nor a commit.
+    fn new_origin(&self, partition: &TopicPartition) -> Result<Origin, Unanswered> {
         let (end, reason) = match self.offset_reset {
             _ if !self.first_start.had(partition) => (LogEnd::Start, OriginReason::NewPartition),
             OffsetReset::Earliest => (LogEnd::Start, OriginReason::Earliest),
@@ -211,7 +221,11 @@ impl LocatorParams {
                 return Err(Unanswered::Blocked(Blocked { reason }));
             }
         };
-        let origin = Origin { offset: self.log_end(partition, end)?, reason };
+        Ok(Origin { offset: self.log_end(partition, end)?, reason })
+    }
+
+    /// Settles an origin. If somebody was quicker, theirs counts.
+    fn settle(&self, origin: Origin, walk: &Walk<'_>) -> Result<Offset, Unanswered> {
         let object = OriginObject::new(origin, &self.identity, walk.topic_id)
             .settle(self.store.as_ref(), walk.chain)
             .map_err(unfit)?;
@@ -280,6 +294,32 @@ impl LocatorParams {
             Tail::Origin(offset) => offset >= target,
             Tail::Nothing => false,
         })
+    }
+
+    /// Where a partition would start, and why. Asks, and changes nothing.
+    ///
+    /// # Errors
+    /// What stands in the way, and what to do about it.
+    pub fn plan(&self, partition: &TopicPartition) -> Result<Plan, String> {
+        self.patiently(partition, || self.look_ahead(partition)).map_err(|blocked| blocked.reason)
+    }
+
+    fn look_ahead(&self, partition: &TopicPartition) -> Result<Plan, Unanswered> {
+        let chain = ChainName::first_lineage(partition.clone());
+        let commit = self.committed(partition)?;
+        let (position, why) = match self.walk(&chain, self.topic_id(partition)).tail(commit, None)? {
+            Tail::Segments { next_offset, last_start } => {
+                (next_offset, format!("the archive goes on after {last_start}"))
+            }
+            Tail::Origin(offset) => (offset, "its origin is settled".to_owned()),
+            Tail::Nothing => {
+                let origin = self.new_origin(partition)?;
+                (origin.offset, format!("new: {}", origin.reason))
+            }
+        };
+        let gap = self.enter_log(partition, position, commit)?.gap;
+        let why = gap.map_or(why.clone(), |gap| format!("{why}; offsets {} are lost", gap.offsets));
+        Ok(Plan { position, why, end: self.log_end(partition, LogEnd::LastStable)? })
     }
 
     /// The partitions for which `--offset-reset` would have to speak and does not.

@@ -1,7 +1,8 @@
 //! Writing a segment: blocks first, the header at the seal.
 
 use super::BLOCK_BYTES_MAX;
-use super::codec::{Codec, Compressor};
+use super::codec::Codec;
+use super::compressor::Compressor;
 use super::content_hash::ContentHash;
 use super::header::{HEADER_BYTES, SealError, SegmentHeader, sync_marker};
 use super::summary::SegmentSummary;

@@ -81,7 +81,7 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, help_heading = "Where a file ends")]
     pub seal_after_seconds: Option<String>,
 
-    /// Compression: deflate, deflate:LEVEL (1 to 12), or null for none
+    /// Compression: deflate[:1 to 12], zstandard[:1 to 19], snappy, or null for none
     #[arg(long, value_name = "NAME[:LEVEL]", default_value = "deflate", help_heading = "Store")]
     pub codec: String,
 

@@ -3,6 +3,7 @@
 pub mod demo;
 mod error;
 mod json;
+pub mod plan;
 mod print;
 pub mod read;
 pub mod reader;
