@@ -100,6 +100,8 @@ struct Input {
     target_reported: bool,
     /// Kafka's log does not hold what comes after the queue.
     out_of_range: bool,
+    /// What comes after the queue must not be skipped, for this reason.
+    failed: Option<String>,
     /// A message that takes the queue on is under way.
     continues: bool,
 }
@@ -188,6 +190,7 @@ impl PartitionWriter {
                 Pending::Segment(start, event) => self.step_segment(start, event, ctx),
             }
         }
+        self.freeze_if_failed(ctx);
         self.report_target(ctx);
     }
 
@@ -316,6 +319,10 @@ impl Handler<WriterMail> for PartitionWriter {
             }
             WriterMail::OutOfRange => {
                 self.input.out_of_range = true;
+                self.look_at_the_clock(ctx);
+            }
+            WriterMail::Failed { reason } if self.chart.position().is_some() => {
+                self.input.failed = Some(reason);
                 self.look_at_the_clock(ctx);
             }
             WriterMail::Failed { reason } => self.partition_event(PartitionEvent::Blocked { reason }, ctx),
