@@ -1,0 +1,228 @@
+//! The charts' states, events and effects as words, read and written.
+
+use kafka_store_statecharts::assignment::{
+    Assignment, AssignmentEffect, AssignmentEvent, AssignmentEventKind, AssignmentState,
+};
+use kafka_store_statecharts::boundary::SealReason;
+use kafka_store_statecharts::chart::{Chart, Kind};
+use kafka_store_statecharts::offset::{Offset, OffsetRange};
+use kafka_store_statecharts::partition::{
+    AssignmentEpoch, Partition, PartitionEffect, PartitionEvent, PartitionEventKind, PartitionState,
+};
+use kafka_store_statecharts::segment::{
+    Segment, SegmentContent, SegmentEffect, SegmentEvent, SegmentEventKind, SegmentState,
+};
+use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
+
+/// A chart that can be read and written.
+pub(crate) trait ChartText: Chart + PartialEq {
+    /// A chart at its start, from the words that describe it.
+    fn start(words: &str) -> Self;
+    /// The state and all that belongs to it.
+    fn show(&self) -> String;
+    /// An event, from its words.
+    fn event(words: &str) -> Self::Event;
+    /// An effect.
+    fn show_effect(effect: &Self::Effect) -> String;
+}
+
+/// The numbers in a text, in order.
+fn numbers(words: &str) -> Vec<i64> {
+    words.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
+}
+
+pub(crate) fn offset(number: i64) -> Offset {
+    Offset::new(number).expect("no sentinel")
+}
+
+pub(crate) fn range(start: i64, last: i64) -> OffsetRange {
+    OffsetRange::new(offset(start), offset(last)).expect("not empty")
+}
+
+/// A content of this range; the same range is the same content.
+pub(crate) fn content(range: OffsetRange) -> SegmentContent {
+    let record_count = range.offset_count();
+    SegmentContent { range, record_count, content_hash: Some([7; 32]), file_bytes: 100 * record_count }
+}
+
+pub(crate) fn topic_partition(partition: i64) -> TopicPartition {
+    let partition = i32::try_from(partition).ok().and_then(PartitionId::new).expect("a partition");
+    TopicPartition { topic: TopicName::new("orders").expect("a topic"), partition }
+}
+
+/// Which kind of event the words name first.
+fn kind<K: Kind>(words: &str) -> K {
+    let name = words.split(' ').next().unwrap_or_default();
+    K::ALL.iter().copied().find(|kind| kind.as_str() == name).unwrap_or_else(|| panic!("no event {name:?}"))
+}
+
+impl ChartText for Segment {
+    fn start(words: &str) -> Segment {
+        Segment::new(match words {
+            "with index" => true,
+            "without index" => false,
+            other => panic!("a segment is with or without index, not {other:?}"),
+        })
+    }
+
+    fn show(&self) -> String {
+        let name = self.state.kind().as_str();
+        let tries = |failures: u32| if failures == 0 { String::new() } else { format!(", failed {failures}") };
+        match &self.state {
+            SegmentState::Idle => name.to_owned(),
+            SegmentState::Buffering { start, .. } => format!("{name} from {start}"),
+            SegmentState::Sealing { range, reason } => format!("{name} {range} {reason}"),
+            SegmentState::AwaitingTurn { content } => format!("{name} {}", content.range),
+            SegmentState::Uploading { content, failures } => format!("{name} {}{}", content.range, tries(*failures)),
+            SegmentState::AwaitingPredecessor { stored } => format!("{name} {}", stored.range),
+            SegmentState::AwaitingIndexRow { stored, failures }
+            | SegmentState::AwaitingOffsetCommit { stored, failures } => {
+                format!("{name} {}{}", stored.range, tries(*failures))
+            }
+        }
+    }
+
+    fn event(words: &str) -> SegmentEvent {
+        let numbers = numbers(words);
+        let content = || content(range(numbers[0], numbers[1]));
+        match kind::<SegmentEventKind>(words) {
+            SegmentEventKind::FirstRecord => SegmentEvent::FirstRecord { start: offset(numbers[0]) },
+            SegmentEventKind::BoundaryReached => {
+                SegmentEvent::BoundaryReached { final_offset: offset(numbers[0]), reason: SealReason::Size }
+            }
+            SegmentEventKind::SpoolCompleted => SegmentEvent::SpoolCompleted { content: content() },
+            SegmentEventKind::UploadGranted => SegmentEvent::UploadGranted,
+            SegmentEventKind::ObjectStored => SegmentEvent::ObjectStored { stored: content() },
+            SegmentEventKind::ObjectAlreadyExists => SegmentEvent::ObjectAlreadyExists { stored: content() },
+            SegmentEventKind::ObjectConflicts => SegmentEvent::ObjectConflicts,
+            SegmentEventKind::StoreFailed => SegmentEvent::StoreFailed,
+            SegmentEventKind::CommitGranted => SegmentEvent::CommitGranted,
+            SegmentEventKind::IndexRowWritten => SegmentEvent::IndexRowWritten,
+            SegmentEventKind::IndexFailed => SegmentEvent::IndexFailed,
+            SegmentEventKind::OffsetCommitted => SegmentEvent::OffsetCommitted,
+            SegmentEventKind::CommitFailed => SegmentEvent::CommitFailed,
+            SegmentEventKind::RetryDue => SegmentEvent::RetryDue,
+            SegmentEventKind::Discarded => SegmentEvent::Discarded,
+        }
+    }
+
+    fn show_effect(effect: &SegmentEffect) -> String {
+        let name = effect.kind().as_str();
+        match effect {
+            SegmentEffect::OpenSpool { start } => format!("{name} {start}"),
+            SegmentEffect::CompleteSpool { range, .. } => format!("{name} {range}"),
+            SegmentEffect::RetryLater { failures } => format!("{name} {failures}"),
+            SegmentEffect::WriteIndexRow { stored } => format!("{name} {}", stored.range),
+            SegmentEffect::CommitOffset { stored } => format!("{name} {}", stored.range.next_offset()),
+            SegmentEffect::StoreObject | SegmentEffect::DropSpool => name.to_owned(),
+        }
+    }
+}
+
+impl ChartText for Partition {
+    fn start(words: &str) -> Partition {
+        Partition::new(numbers(words).first().map_or(2, |most| usize::try_from(*most).expect("a small number")))
+    }
+
+    fn show(&self) -> String {
+        let mut text = self.state.kind().as_str().to_owned();
+        match &self.state {
+            PartitionState::Active { position } | PartitionState::WaitingForSlot { position } => {
+                text.push_str(&format!(" at {position}"));
+            }
+            PartitionState::Relocating { from } => text.push_str(&format!(" to {from}")),
+            PartitionState::Locating
+            | PartitionState::Revoking
+            | PartitionState::Frozen { .. }
+            | PartitionState::Gone => {}
+        }
+        for sealed in &self.sealed {
+            text.push_str(&format!(" | {} {:?}", sealed.range, sealed.progress));
+        }
+        text
+    }
+
+    fn event(words: &str) -> PartitionEvent {
+        let numbers = numbers(words);
+        let first = || offset(numbers[0]);
+        match kind::<PartitionEventKind>(words) {
+            PartitionEventKind::Located => PartitionEvent::Located { position: first() },
+            PartitionEventKind::Blocked => PartitionEvent::Blocked { reason: "a hole".to_owned() },
+            PartitionEventKind::SegmentSealed => PartitionEvent::SegmentSealed { range: range(numbers[0], numbers[1]) },
+            PartitionEventKind::SpoolCompleted => PartitionEvent::SpoolCompleted { start: first() },
+            PartitionEventKind::SegmentResolved => {
+                PartitionEvent::SegmentResolved { start: first(), stored_next: offset(numbers[1]) }
+            }
+            PartitionEventKind::SegmentCommitted => PartitionEvent::SegmentCommitted { start: first() },
+            PartitionEventKind::Revoked => PartitionEvent::Revoked,
+            PartitionEventKind::DrainRequested => PartitionEvent::DrainRequested,
+        }
+    }
+
+    fn show_effect(effect: &PartitionEffect) -> String {
+        let name = effect.kind().as_str();
+        match effect {
+            PartitionEffect::StartFetching { position, seek_epoch } => {
+                format!("{name} {position} in epoch {}", seek_epoch.0)
+            }
+            PartitionEffect::GrantUpload { start } | PartitionEffect::GrantCommit { start } => {
+                format!("{name} {start}")
+            }
+            PartitionEffect::Locate { from } => format!("{name} from {from}"),
+            PartitionEffect::ReportFrozen { .. }
+            | PartitionEffect::StopFetching
+            | PartitionEffect::ResumeBuffering
+            | PartitionEffect::DiscardOpen
+            | PartitionEffect::DiscardUnresolved
+            | PartitionEffect::DiscardAll
+            | PartitionEffect::ReportGone => name.to_owned(),
+        }
+    }
+}
+
+impl ChartText for Assignment {
+    fn start(_: &str) -> Assignment {
+        Assignment::default()
+    }
+
+    fn show(&self) -> String {
+        let mut text = self.state.kind().as_str().to_owned();
+        for (partition, epoch) in &self.partitions {
+            text.push_str(&format!(" | {} of {}", partition.partition.get(), epoch.0));
+        }
+        assert!(!matches!(self.state, AssignmentState::Left) || self.partitions.is_empty());
+        text
+    }
+
+    fn event(words: &str) -> AssignmentEvent {
+        let numbers = numbers(words);
+        let epoch = |number: i64| AssignmentEpoch(u64::try_from(number).expect("no sign"));
+        match kind::<AssignmentEventKind>(words) {
+            AssignmentEventKind::PartitionsAssigned => AssignmentEvent::PartitionsAssigned {
+                epoch: epoch(numbers[0]),
+                partitions: numbers[1..].iter().copied().map(topic_partition).collect(),
+            },
+            AssignmentEventKind::PartitionsRevoked => AssignmentEvent::PartitionsRevoked {
+                partitions: numbers.iter().copied().map(topic_partition).collect(),
+            },
+            AssignmentEventKind::WriterGone => {
+                AssignmentEvent::WriterGone { partition: topic_partition(numbers[0]), epoch: epoch(numbers[1]) }
+            }
+            AssignmentEventKind::DrainRequested => AssignmentEvent::DrainRequested,
+            AssignmentEventKind::DrainExpired => AssignmentEvent::DrainExpired,
+        }
+    }
+
+    fn show_effect(effect: &AssignmentEffect) -> String {
+        let name = effect.kind().as_str();
+        match effect {
+            AssignmentEffect::StartWriter { partition, epoch } => {
+                format!("{name} {} of {}", partition.partition.get(), epoch.0)
+            }
+            AssignmentEffect::RevokeWriter { partition } | AssignmentEffect::DrainWriter { partition } => {
+                format!("{name} {}", partition.partition.get())
+            }
+            AssignmentEffect::LeaveGroup => name.to_owned(),
+        }
+    }
+}
