@@ -4,6 +4,7 @@ mod duration;
 mod properties;
 mod size;
 mod store;
+mod subscription;
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -11,12 +12,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kafka_store_statecharts::boundary::BoundarySettings;
-use kafka_store_statecharts::topic::TopicName;
 
 pub use duration::{DurationError, parse_duration, parse_seconds};
 pub use properties::{KafkaProperties, PropertyError};
 pub use size::{SizeError, parse_size};
 pub use store::{LocalStoreError, check_local_store};
+pub use subscription::{Subscription, SubscriptionError};
 
 use crate::avro::Codec;
 use crate::cli::{DaemonArgs, Redacted};
@@ -28,8 +29,8 @@ use crate::logging::Verbosity;
 pub struct DaemonConfig {
     /// `--broker-list`, as librdkafka takes it.
     pub brokers: String,
-    /// `--topic`: at least one, sorted, each once.
-    pub topics: Vec<TopicName>,
+    /// `--topic`: at least one.
+    pub topics: Subscription,
     /// `--group`, not empty.
     pub group: String,
     /// `--offset-reset`.
@@ -208,29 +209,14 @@ impl Checks {
         }
     }
 
-    fn topics(&mut self, texts: &[String]) -> Option<Vec<TopicName>> {
+    fn topics(&mut self, texts: &[String]) -> Option<Subscription> {
         if texts.is_empty() {
             self.usage("--topic is required: the topic to archive; repeat it, or write a,b, for several");
             return None;
         }
-        let problems_before = self.problems.len();
-        let mut topics = Vec::new();
-        for text in texts {
-            if text.starts_with('^') {
-                self.usage(format!("--topic {text:?}: this version does not take patterns; name each topic"));
-                continue;
-            }
-            for name in text.split(',').map(str::trim) {
-                match TopicName::new(name) {
-                    Ok(topic) => topics.push(topic),
-                    Err(_) if name.is_empty() => self.usage(format!("--topic {text:?} names an empty topic")),
-                    Err(error) => self.usage(format!("--topic: {error}")),
-                }
-            }
-        }
-        topics.sort_unstable();
-        topics.dedup();
-        (self.problems.len() == problems_before).then_some(topics)
+        Subscription::parse(texts.iter().map(String::as_str))
+            .map_err(|errors| errors.iter().for_each(|error| self.usage(format!("--topic: {error}"))))
+            .ok()
     }
 
     fn offset_reset(&mut self, text: &str) -> Option<OffsetReset> {

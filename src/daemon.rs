@@ -4,7 +4,7 @@ use crate::archive::{Arbiter, FirstStart, Identity, Locator, LocatorParams, Spoo
 use crate::avro::Isolation;
 use crate::blocking::BlockingPool;
 use crate::clock::SystemClock;
-use crate::config::{DaemonConfig, OffsetReset, UntilEnd};
+use crate::config::{DaemonConfig, OffsetReset, Subscription, UntilEnd};
 use crate::exit::ExitCode;
 use crate::kafka::ffi::{Client, LogEnd};
 use crate::kafka::{self, ClientSettings, PollThreadStart};
@@ -19,7 +19,7 @@ use kafka_store_actors::partition_writer::{WriterContext, WriterSettings};
 use kafka_store_actors::ports::Ports;
 use kafka_store_actors::uploader::{Uploader, UploaderPool};
 use kafka_store_statecharts::offset::Offset;
-use kafka_store_statecharts::topic::{TopicName, TopicPartition};
+use kafka_store_statecharts::topic::TopicPartition;
 use kafka_store_statecharts::wall_clock::WallClockSettings;
 use slog::{Logger, error, info, warn};
 use std::collections::BTreeMap;
@@ -71,6 +71,7 @@ impl Prepared {
         let settings = ClientSettings {
             brokers: &config.brokers,
             group: &config.group,
+            topics: &config.topics,
             isolation,
             budget_bytes: BUDGET_BYTES,
             given: &config.kafka_properties,
@@ -112,7 +113,7 @@ impl Prepared {
         let budget = Budget::new(BUDGET_BYTES);
         let poll_thread = kafka::start(Arc::clone(&self.client), budget, log.clone());
         let ports = self.ports(config, &poll_thread, log);
-        let topics = config.topics.clone();
+        let topics = config.topics.to_strings();
         let client = Arc::clone(&self.client);
         let targets = self.targets;
         let (until_end, local) = (config.until_end, settings(config));
@@ -163,9 +164,17 @@ fn text(error: impl Display) -> String {
     error.to_string()
 }
 
-fn all_partitions(client: &Client, topics: &[TopicName], brokers: &str) -> Result<Vec<TopicPartition>, String> {
+/// The partitions that exist now of all topics named, and of those that a pattern means.
+fn all_partitions(client: &Client, topics: &Subscription, brokers: &str) -> Result<Vec<TopicPartition>, String> {
+    let mut names = topics.names().to_vec();
+    if topics.has_patterns() {
+        let all = client.topics(START_TIME).map_err(|error| format!("{brokers}: {error}"))?;
+        names.extend(all.into_iter().filter(|topic| topics.matches(topic)));
+        names.sort_unstable();
+        names.dedup();
+    }
     let mut all = Vec::new();
-    for topic in topics {
+    for topic in &names {
         let partitions = client.partitions(topic, START_TIME).map_err(|error| match error.name.as_str() {
             "UNKNOWN_TOPIC_OR_PART" => format!("there is no topic {topic} at {brokers}: create it, or check --topic"),
             "_TRANSPORT" | "_TIMED_OUT" | "_ALL_BROKERS_DOWN" => format!(

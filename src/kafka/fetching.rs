@@ -22,6 +22,8 @@ pub(super) struct Fetching {
     pub(super) epoch: AssignmentEpoch,
     /// Set while librdkafka fetches it: the epoch that records carry, and the first offset wanted.
     pub(super) started: Option<(SeekEpoch, Offset)>,
+    /// The offset after what was fetched so far.
+    pub(super) next: Offset,
     pub(super) paused: bool,
     pub(super) in_use: PartitionUse,
     batch: RecordBatch,
@@ -33,6 +35,7 @@ impl Fetching {
             partition,
             epoch,
             started: None,
+            next: Offset::default(),
             paused: false,
             in_use: PartitionUse::default(),
             batch: RecordBatch::default(),
@@ -41,6 +44,7 @@ impl Fetching {
 
     pub(super) fn start(&mut self, seek_epoch: SeekEpoch, position: Offset) {
         self.started = Some((seek_epoch, position));
+        self.next = position;
         self.paused = false;
         self.batch = RecordBatch::default();
     }
@@ -78,6 +82,7 @@ impl Fetching {
         let (timestamp, timestamp_type) = record.timestamp();
         let fields = RecordFields { timestamp, timestamp_type, offset, key: record.key(), value: record.value() };
         encode_record(&fields, headers, &mut self.batch.bytes);
+        self.next = offset.next();
         self.batch.marks.push(RecordMark { offset, timestamp, end: self.batch.bytes.len() });
         Ok(self.batch.bytes.len() >= BATCH_BYTES)
     }

@@ -49,6 +49,7 @@ pub fn start(client: Arc<Client>, budget: Arc<Budget>, log: Logger) -> PollThrea
         next_ticket: 0,
         leaving: None,
         stalled_since: None,
+        assign_is_due: false,
     };
     PollThreadStart { source, thread }
 }
@@ -92,6 +93,8 @@ struct PollThread {
     next_ticket: u64,
     leaving: Option<oneshot::Sender<()>>,
     stalled_since: Option<Instant>,
+    /// In an eager group: what is fetched has changed.
+    assign_is_due: bool,
 }
 
 /// What to do next.
@@ -116,6 +119,7 @@ impl PollThread {
         while let Ok(order) = self.orders.try_recv() {
             self.carry_out(order);
         }
+        self.assign_anew();
         self.answer_commits();
         if self.leaving.is_some() && self.client.is_closed() {
             return Step::End;
@@ -202,7 +206,12 @@ impl PollThread {
 
     /// Answers the group at once: no partition is fetched before its chain has been walked.
     fn assigned(&mut self, partitions: &[TopicPartition]) {
-        self.tell_errors("answer an assignment", self.client.incremental_assign(&[]));
+        let answered = if self.client.rebalances_eagerly() {
+            self.client.assign(&[])
+        } else {
+            self.client.incremental_assign(&[])
+        };
+        self.tell_errors("answer an assignment", answered);
         self.epoch = AssignmentEpoch(self.epoch.0 + 1);
         self.partitions.assign(partitions, self.epoch);
         self.out.push(LogEvent::Assigned { epoch: self.epoch, partitions: partitions.to_vec() });
@@ -211,7 +220,12 @@ impl PollThread {
     /// Answers the group at once, and names only what was added before.
     fn revoked(&mut self, partitions: Vec<TopicPartition>) {
         let added = self.partitions.remove(&partitions);
-        self.tell_errors("answer a revocation", self.client.incremental_unassign(&added));
+        let answered = if self.client.rebalances_eagerly() {
+            self.client.unassign()
+        } else {
+            self.client.incremental_unassign(&added)
+        };
+        self.tell_errors("answer a revocation", answered);
         self.out.push(LogEvent::Revoked { partitions });
     }
 
@@ -223,6 +237,7 @@ impl PollThread {
             self.out.push(LogEvent::Records(partition.clone(), batch));
         }
         if let (Some((seek_epoch, _)), Some(position)) = (started, Offset::new(offset)) {
+            fetching.next = fetching.next.max(position);
             let high_watermark = self.client.high_watermark(partition);
             let end = EndReached { epoch, seek_epoch, position, high_watermark };
             self.out.push(LogEvent::EndReached(partition.clone(), end));
@@ -277,6 +292,10 @@ impl PollThread {
                 self.stop(&partition, epoch);
                 let Some(fetching) = self.partitions.find_in(&partition, epoch) else { return };
                 fetching.start(seek_epoch, position);
+                if self.client.rebalances_eagerly() {
+                    self.assign_is_due = true;
+                    return;
+                }
                 let from = PartitionOffset { partition, offset: position };
                 if let Err(error) = self.client.incremental_assign(std::slice::from_ref(&from)) {
                     self.fail(&from.partition, &format!("librdkafka does not fetch it: {error}"));
@@ -295,9 +314,29 @@ impl PollThread {
         let Some(fetching) = self.partitions.find_in(partition, epoch) else { return };
         if fetching.started.is_some() {
             fetching.stop();
+            if self.client.rebalances_eagerly() {
+                self.assign_is_due = true;
+                return;
+            }
             let unassigned = self.client.incremental_unassign(std::slice::from_ref(partition));
             self.tell_errors("stop fetching", unassigned);
         }
+    }
+
+    /// In an eager group nothing can be added or taken away by itself: all that is fetched is assigned anew, each
+    /// partition where it stands. It costs what was fetched ahead, once for all orders that came together.
+    fn assign_anew(&mut self) {
+        if !std::mem::take(&mut self.assign_is_due) {
+            return;
+        }
+        let fetched = self.partitions.iter_mut().filter(|fetching| fetching.started.is_some());
+        let all: Vec<PartitionOffset> = fetched
+            .map(|fetching| {
+                fetching.paused = false;
+                PartitionOffset { partition: fetching.partition.clone(), offset: fetching.next }
+            })
+            .collect();
+        self.tell_errors("fetch", self.client.assign(&all));
     }
 
     fn commit(&mut self, commit: &OffsetCommit, answer: oneshot::Sender<Result<(), CommitError>>) {

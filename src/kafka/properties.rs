@@ -1,7 +1,7 @@
 //! The properties that the consumer is made with.
 
 use crate::avro::Isolation;
-use crate::config::KafkaProperties;
+use crate::config::{KafkaProperties, Subscription};
 
 /// Who consumes from where, and in how much memory.
 #[derive(Clone, Debug)]
@@ -10,6 +10,8 @@ pub struct ClientSettings<'a> {
     pub brokers: &'a str,
     /// `--group`.
     pub group: &'a str,
+    /// `--topic`.
+    pub topics: &'a Subscription,
     /// Which records are asked for.
     pub isolation: Isolation,
     /// The process's budget, of which librdkafka's queue gets a share.
@@ -25,8 +27,6 @@ pub fn properties(settings: &ClientSettings<'_>) -> Vec<(String, String)> {
         ("bootstrap.servers", settings.brokers),
         ("group.id", settings.group),
         ("isolation.level", &settings.isolation.to_string()),
-        // Each partition is added by itself, with the offset that its chain says.
-        ("partition.assignment.strategy", "cooperative-sticky"),
         ("enable.auto.commit", "false"),
         ("enable.auto.offset.store", "false"),
         // Where to go on is never librdkafka's decision.
@@ -42,6 +42,11 @@ pub fn properties(settings: &ClientSettings<'_>) -> Vec<(String, String)> {
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
+    if !settings.given.has_consumer_protocol() {
+        // A rebalance then takes only the partitions that move; `-X` may say otherwise.
+        properties.push(("partition.assignment.strategy".to_owned(), "cooperative-sticky".to_owned()));
+    }
+    properties.extend(settings.topics.hidden_from_patterns().map(|topics| ("topic.blacklist".to_owned(), topics)));
     properties.extend(sizes(settings.budget_bytes).map(|(name, value)| (name.to_owned(), value.to_string())));
     properties.extend(settings.given.iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
     properties

@@ -125,8 +125,9 @@ impl Broker {
     /// A producer; `config` are librdkafka's properties.
     pub(crate) fn producer(&self, config: &[(&str, &str)]) -> BaseProducer<Acknowledged> {
         let mut client = self.client();
-        client.set("acks", "all").set("enable.idempotence", "true");
-        client.set("message.max.bytes", "120000000").set("queue.buffering.max.kbytes", "1000000");
+        // In order and once, without an idempotent producer's start: one request at a time, and no second try.
+        client.set("acks", "all").set("max.in.flight", "1").set("message.send.max.retries", "0");
+        client.set("linger.ms", "0").set("message.max.bytes", "120000000").set("queue.buffering.max.kbytes", "1000000");
         config.iter().for_each(|(key, value)| {
             client.set(*key, *value);
         });
@@ -147,7 +148,8 @@ impl Broker {
         partition: i32,
         records: &[Record],
     ) -> BaseProducer<Acknowledged> {
-        let producer = self.producer(&[("transactional.id", &unique("transaction"))]);
+        let id = unique("transaction");
+        let producer = self.producer(&[("transactional.id", &id), ("message.send.max.retries", "10")]);
         producer.init_transactions(PATIENCE).expect("a transactional producer");
         producer.begin_transaction().expect("a transaction");
         records.iter().for_each(|record| send(&producer, topic, partition, record));

@@ -8,7 +8,7 @@ mod stage;
 
 use super::CommandError;
 use crate::avro::Codec;
-use crate::config::{DaemonConfig, KafkaProperties, OffsetReset, UntilEnd};
+use crate::config::{DaemonConfig, KafkaProperties, OffsetReset, Subscription, UntilEnd};
 use crate::daemon;
 use crate::exit::ExitCode;
 use crate::logging::{self, Verbosity};
@@ -95,7 +95,7 @@ fn archive(
 ) -> Result<Duration, CommandError> {
     let config = DaemonConfig {
         brokers: brokers.bootstrap_servers(),
-        topics: sample::topic_names(),
+        topics: Subscription::of(sample::topic_names()),
         group: "kafka-store-demo".to_owned(),
         offset_reset: OffsetReset::Earliest,
         boundary: BoundarySettings {

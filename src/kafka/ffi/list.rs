@@ -43,6 +43,23 @@ impl PartitionList {
         list
     }
 
+    pub(super) fn from_offsets(partitions: &[PartitionOffset]) -> PartitionList {
+        let mut list = PartitionList::new();
+        for PartitionOffset { partition, offset } in partitions {
+            list.add(partition).offset = offset.get();
+        }
+        list
+    }
+
+    /// Adds a topic as a whole, by its name or by a pattern.
+    pub(super) fn add_topic(&mut self, topic: &str) -> Result<(), KafkaError> {
+        const ANY_PARTITION: i32 = -1; // RD_KAFKA_PARTITION_UA
+        let topic = CString::new(topic).map_err(|_| KafkaError::local("a topic holds a zero byte".to_owned()))?;
+        // SAFETY: the list is ours and the name is copied.
+        unsafe { rd::rd_kafka_topic_partition_list_add(self.0.as_ptr(), topic.as_ptr(), ANY_PARTITION) };
+        Ok(())
+    }
+
     /// Adds a partition without an offset, and gives its element to fill in.
     pub(super) fn add(&mut self, partition: &TopicPartition) -> &mut rd::rd_kafka_topic_partition_t {
         let topic = topic_string(&partition.topic);
