@@ -1,6 +1,7 @@
 //! The daemon: builds the adapters, wires the actors, and ends in good order.
 
 use crate::archive::{Arbiter, FirstStart, Identity, Locator, LocatorParams, Spool};
+use crate::audit::{AuditLog, InstanceStart};
 use crate::avro::Isolation;
 use crate::blocking::BlockingPool;
 use crate::clock::SystemClock;
@@ -9,7 +10,7 @@ use crate::exit::ExitCode;
 use crate::kafka::ffi::{Client, LogEnd};
 use crate::kafka::{self, ClientSettings, PollThreadStart};
 use crate::store::{ArchiveStore, LocalStore};
-use crate::transitions::LoggedTransitions;
+use crate::transitions::KeptTransitions;
 // Actix calls a thread for actors an arbiter, which here is the word for a store.
 use actix::{Actor, Addr, Arbiter as ActorThread, System};
 use kafka_store_actors::budget::Budget;
@@ -58,10 +59,13 @@ struct Prepared {
     identity: Identity,
     locator: Locator,
     targets: Option<BTreeMap<TopicPartition, Offset>>,
+    audit: Option<Arc<AuditLog>>,
 }
 
 impl Prepared {
     fn new(config: &DaemonConfig, log: &Logger) -> Result<Prepared, String> {
+        let audit =
+            config.audit_log.as_ref().map(|settings| AuditLog::open(settings, log)).transpose().map_err(text)?;
         let store = Arc::new(LocalStore::open(&config.local_store).map_err(text)?);
         if let Some(directory) = store.instance_dir() {
             let removed = directory.clean_up_others().map_err(text)?;
@@ -106,11 +110,16 @@ impl Prepared {
             None => None,
         };
         let locator = Locator::new(params, BlockingPool::new("walk", WALKS_AT_A_TIME));
-        Ok(Prepared { client, store, identity, locator, targets })
+        let audit = audit.map(Arc::new);
+        Ok(Prepared { client, store, identity, locator, targets, audit })
     }
 
     fn run(self, config: &DaemonConfig, log: &Logger) -> ExitCode {
         let budget = Budget::new(BUDGET_BYTES);
+        let audit = self.audit.clone();
+        if let Some(audit) = &audit {
+            audit.start(&self.instance_start(config));
+        }
         let poll_thread = kafka::start(Arc::clone(&self.client), budget, log.clone());
         let ports = self.ports(config, &poll_thread, log);
         let topics = config.topics.to_strings();
@@ -133,7 +142,13 @@ impl Prepared {
             directory.remove();
         }
         match ended {
-            Ok(Ended::Finished(finished, timed_out)) => exit_code(&finished, timed_out, log),
+            Ok(Ended::Finished(finished, timed_out)) => {
+                let code = exit_code(&finished, timed_out, log);
+                if let Some(audit) = audit {
+                    audit.end(code);
+                }
+                code
+            }
             Ok(Ended::SecondSignal) => {
                 warn!(log, "stopped at once by a second signal; the next start goes on from the archive");
                 ExitCode::Interrupted
@@ -142,6 +157,15 @@ impl Prepared {
                 error!(log, "cannot run"; "reason" => reason);
                 ExitCode::CannotRun
             }
+        }
+    }
+
+    fn instance_start(&self, config: &DaemonConfig) -> InstanceStart {
+        InstanceStart {
+            cluster: self.identity.cluster_id.clone(),
+            store: self.store.describe(),
+            indexed: false,
+            flags: config.audited_flags(),
         }
     }
 
@@ -155,7 +179,7 @@ impl Prepared {
             spool: Arc::new(Spool::new(directory, config.codec, config.boundary, self.identity.clone())),
             store: Arc::new(Arbiter::new(store, self.identity.clone(), BlockingPool::new("store", UPLOADERS))),
             index: None,
-            transitions: Arc::new(LoggedTransitions::new(log.clone())),
+            transitions: Arc::new(KeptTransitions::new(self.audit.clone(), log.clone())),
         }
     }
 }

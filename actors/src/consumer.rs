@@ -2,7 +2,7 @@
 
 use crate::messages::{Drain, LogEvent, LogEvents, Report, WriterMail, WriterReport};
 use crate::partition_writer::{PartitionWriter, WriterContext};
-use crate::ports::TransitionRecord;
+use crate::transition::{Detail, TransitionRecord};
 use crate::until_end::UntilEnd;
 use actix::dev::SendError;
 use actix::prelude::*;
@@ -139,13 +139,12 @@ impl Consumer {
                 if transition.from != transition.to {
                     self.params.ports.transitions.record(&TransitionRecord {
                         now,
-                        partition: None,
-                        segment_start: None,
+                        subject: None,
                         chart: Assignment::NAME,
                         from: transition.from.as_str(),
                         event: transition.event.as_str(),
                         to: transition.to.as_str(),
-                        seal_reason: None,
+                        detail: Detail::of_assignment(&transition),
                     });
                 }
                 self.chart = transition.chart;

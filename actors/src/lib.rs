@@ -26,5 +26,6 @@ pub mod open_segment;
 pub mod partition_writer;
 pub mod ports;
 pub mod retry;
+pub mod transition;
 mod until_end;
 pub mod uploader;
