@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use kafka_store::cli::{Cli, Command, DaemonArgs};
-use kafka_store::commands::{CommandError, demo, read};
+use kafka_store::commands::{CommandError, audit, demo, read};
 use kafka_store::config::DaemonConfig;
 use kafka_store::daemon;
 use kafka_store::exit::{self, ExitCode};
@@ -21,8 +21,9 @@ fn main() -> std::process::ExitCode {
 fn dispatch(cli: Cli) -> ExitCode {
     match cli.command {
         None => run_daemon(&cli.daemon),
-        Some(Command::Demo(args)) => told(demo::run(&args)),
-        Some(Command::Read(args)) => told(read::run(&args)),
+        Some(Command::Audit(args)) => told(audit::run(&args)),
+        Some(Command::Demo(args)) => told(demo::run(&args).map(|()| ExitCode::Done)),
+        Some(Command::Read(args)) => told(read::run(&args).map(|()| ExitCode::Done)),
     }
 }
 
@@ -40,9 +41,9 @@ fn run_daemon(args: &DaemonArgs) -> ExitCode {
 }
 
 /// How a command ended; its error is one line on stderr.
-fn told(result: Result<(), CommandError>) -> ExitCode {
+fn told(result: Result<ExitCode, CommandError>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::Done,
+        Ok(code) => code,
         Err(error) => {
             tell(&format_args!("error: {error}\n"));
             error.exit_code()

@@ -63,6 +63,10 @@ pub struct Consumer {
     frozen: BTreeMap<TopicPartition, String>,
     client_failed: Option<String>,
     finished: Option<oneshot::Sender<Finished>>,
+    /// Writers that were told of their revocation and have not heard it yet.
+    revoking: usize,
+    /// The group is left.
+    left: bool,
     offering: bool,
     log: Logger,
 }
@@ -127,6 +131,8 @@ impl Consumer {
             frozen: BTreeMap::new(),
             client_failed: None,
             finished: Some(params.finished),
+            revoking: 0,
+            left: false,
             offering: false,
             log: params.log,
         }
@@ -171,14 +177,21 @@ impl Consumer {
                     // What it has not been given is void; the revocation itself must reach it.
                     writer.backlog.clear();
                     let addr = writer.addr;
-                    ctx.spawn(addr.send(WriterMail::Revoke).into_actor(self).map(|_, _, _| ()));
+                    self.revoking += 1;
+                    ctx.spawn(addr.send(WriterMail::Revoke).into_actor(self).map(|_, consumer, _| {
+                        consumer.revoking -= 1;
+                        consumer.finish_if_left();
+                    }));
                 }
             }
             AssignmentEffect::DrainWriter { partition } => self.tell(&partition, WriterMail::Drain, ctx),
             AssignmentEffect::LeaveGroup => {
                 self.writers.clear();
                 let left = self.params.ports.source.leave_group().into_actor(self);
-                ctx.spawn(left.map(|(), consumer, _| consumer.finish()));
+                ctx.spawn(left.map(|(), consumer, _| {
+                    consumer.left = true;
+                    consumer.finish_if_left();
+                }));
             }
         }
     }
@@ -289,6 +302,13 @@ impl Consumer {
             until_end.reached(partition);
         }
         self.finish_if_all_reached(ctx);
+    }
+
+    /// A writer that is still to hear of its revocation would give up its segments after the end was told.
+    fn finish_if_left(&mut self) {
+        if self.left && self.revoking == 0 {
+            self.finish();
+        }
     }
 
     fn finish(&mut self) {

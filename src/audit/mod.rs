@@ -9,15 +9,25 @@
 //! * the first and, where it ended in good order, the last of an instance: `chart` is `instance`, `event` is
 //!   `Started` or `Ended`.
 //!
-//! [`AuditLog`] writes it.
+//! [`AuditLog`] writes it; [`verify()`] reads the logs of any number of instances.
 
+mod chain;
+mod entry;
 mod file;
+mod instance;
 mod key;
 mod line;
 mod log;
+mod pieces;
+mod report;
+mod segment;
 mod tables;
+mod verify;
 
 pub use file::AuditFileSettings;
 pub use line::InstanceStart;
 pub use log::{AuditLog, AuditLogError};
+pub use pieces::AuditReadError;
+pub use report::{InstanceReport, Place, Problem, ProblemKind, Report};
 pub use tables::charts_hash;
+pub use verify::verify;

@@ -7,6 +7,34 @@ use kafka_store_statecharts::segment::{Segment, SegmentStateKind};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+/// The names that a verification knows the meaning of.
+pub(super) mod name {
+    use kafka_store_statecharts::segment::SegmentStateKind as Segment;
+
+    pub(in super::super) const ASSIGNMENT: &str = "assignment";
+    pub(in super::super) const JOINING: &str = "Joining";
+    pub(in super::super) const LEFT: &str = "Left";
+    pub(in super::super) const DRAIN_EXPIRED: &str = "DrainExpired";
+
+    pub(in super::super) const ACTIVE: &str = "Active";
+    pub(in super::super) const WAITING_FOR_SLOT: &str = "WaitingForSlot";
+    pub(in super::super) const GONE: &str = "Gone";
+    pub(in super::super) const LOCATED: &str = "Located";
+
+    pub(in super::super) const SEGMENT: &str = "segment";
+    pub(in super::super) const IDLE: &str = Segment::Idle.path();
+    pub(in super::super) const SEALING: &str = Segment::Sealing.path();
+    pub(in super::super) const AWAITING_TURN: &str = Segment::AwaitingTurn.path();
+    pub(in super::super) const UPLOADING: &str = Segment::Uploading.path();
+    pub(in super::super) const AWAITING_PREDECESSOR: &str = Segment::AwaitingPredecessor.path();
+    pub(in super::super) const AWAITING_INDEX_ROW: &str = Segment::AwaitingIndexRow.path();
+    pub(in super::super) const AWAITING_OFFSET_COMMIT: &str = Segment::AwaitingOffsetCommit.path();
+    pub(in super::super) const FIRST_RECORD: &str = "FirstRecord";
+    pub(in super::super) const BOUNDARY_REACHED: &str = "BoundaryReached";
+    pub(in super::super) const OBJECT_STORED: &str = "ObjectStored";
+    pub(in super::super) const OFFSET_COMMITTED: &str = "OffsetCommitted";
+}
+
 /// The transitions of one chart that change its state's name. Rows that do not are never logged.
 #[derive(Debug)]
 pub(super) struct Table {
