@@ -5,6 +5,7 @@ use super::entry::{Entry, Moved, PartitionKey, Said, Started};
 use super::report::{InstanceReport, Place, ProblemKind, Problems, Report};
 use super::segment::SegmentTrail;
 use super::tables::{Table, name};
+use crate::exit::ExitCode;
 use std::collections::BTreeMap;
 
 /// What all instances add to.
@@ -193,13 +194,14 @@ impl<'t> Instance<'t> {
 
     /// After the last line.
     pub(super) fn finish(self, findings: &mut Findings<'_>) {
-        let open: Vec<(&ChartKey, &Trail)> = self.charts.iter().filter(|(_, trail)| trail.is_open()).collect();
+        self.check_has_left(findings.problems);
+        let open: Vec<(&ChartKey, &Trail)> = self.charts.iter().filter(|(key, trail)| trail.is_open(key)).collect();
         for (key, trail) in &open {
             if let (Some(start), Some(partition)) = (key.start, &trail.segment.partition) {
                 trail.segment.leave_in_doubt(partition, start, &trail.state, findings.chains);
             }
             let whose = key.describe();
-            if self.drained() {
+            if self.ended_drained() {
                 let message = format!("{whose} is left in {}, but {} ended in good order", trail.state, self.name);
                 findings.problems.add(ProblemKind::LeftOpen, &trail.place, message);
             } else if self.was_succeeded(key) {
@@ -216,11 +218,23 @@ impl<'t> Instance<'t> {
         });
     }
 
-    /// Whether it ended with all writers having had the time that they needed.
-    fn drained(&self) -> bool {
+    /// Whether it ended with all writers having had the time that they needed. Where Kafka's client has failed for
+    /// good, nothing more can be done.
+    fn ended_drained(&self) -> bool {
+        let fenced = u64::from(ExitCode::Fenced.number());
+        self.ended.as_ref().is_some_and(|(code, _)| *code != fenced)
+            && self.last_assignment_event != name::DRAIN_EXPIRED
+    }
+
+    fn check_has_left(&self, problems: &mut Problems) {
         let assignment = self.charts.get(&ChartKey { partition: None, epoch: 0, start: None });
-        let left = assignment.is_some_and(|assignment| assignment.state == name::LEFT);
-        self.ended.is_some() && left && self.last_assignment_event != name::DRAIN_EXPIRED
+        if let Some((_, end)) = &self.ended
+            && self.ended_drained()
+            && assignment.is_none_or(|assignment| assignment.state != name::LEFT)
+        {
+            let message = format!("{} ended in good order, but the assignment was not left", self.name);
+            problems.add(ProblemKind::LeftOpen, end, message);
+        }
     }
 
     /// Whether a later assignment of the same partition is over already.
@@ -259,7 +273,7 @@ impl Trail {
     }
 
     /// Whether something was under way. A segment that is done with has no trail.
-    fn is_open(&self) -> bool {
-        self.state != name::GONE && self.state != name::LEFT && self.state != name::JOINING
+    fn is_open(&self, key: &ChartKey) -> bool {
+        key.partition.is_some() && self.state != name::GONE
     }
 }

@@ -51,7 +51,7 @@ impl AuditLog {
         }
     }
 
-    fn new(path: PathBuf, instance: String, file: LineFile) -> AuditLog {
+    pub(super) fn new(path: PathBuf, instance: String, file: LineFile) -> AuditLog {
         let json = Json::new(file).set_newlines(true).set_flush(true).build();
         let writer = Writer { sequence: 0, json, no_context: o!().into(), ended: false };
         AuditLog { path, instance, writer: Mutex::new(writer) }

@@ -12,7 +12,6 @@ pub(super) mod name {
     use kafka_store_statecharts::segment::SegmentStateKind as Segment;
 
     pub(in super::super) const ASSIGNMENT: &str = "assignment";
-    pub(in super::super) const JOINING: &str = "Joining";
     pub(in super::super) const LEFT: &str = "Left";
     pub(in super::super) const DRAIN_EXPIRED: &str = "DrainExpired";
 

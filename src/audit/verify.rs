@@ -56,5 +56,4 @@ fn notes(starts: &[Started]) -> Vec<String> {
 }
 
 #[cfg(test)]
-#[path = "verify_tests.rs"]
 mod tests;
