@@ -1,6 +1,7 @@
 //! The daemon: builds the adapters, wires the actors, and ends in good order.
 
 use crate::archive::{Arbiter, FirstStart, Identity, Locator, LocatorParams, Spool};
+use crate::audit::{AuditLog, InstanceStart};
 use crate::avro::Isolation;
 use crate::blocking::BlockingPool;
 use crate::clock::SystemClock;
@@ -11,7 +12,7 @@ use crate::kafka::{self, ClientSettings, PollThreadStart};
 use crate::logging::Verbosity;
 use crate::progress_line::ProgressLine;
 use crate::store::{ArchiveStore, LocalStore};
-use crate::transitions::LoggedTransitions;
+use crate::transitions::KeptTransitions;
 // Actix calls a thread for actors an arbiter, which here is the word for a store.
 use actix::{Actor, Addr, Arbiter as ActorThread, System};
 use kafka_store_actors::budget::Budget;
@@ -61,6 +62,7 @@ struct Prepared {
     identity: Identity,
     locator: Locator,
     targets: Option<BTreeMap<TopicPartition, Offset>>,
+    audit: Option<Arc<AuditLog>>,
 }
 
 /// Store and brokers, reached, and what exists. Nothing is changed yet.
@@ -115,6 +117,8 @@ impl Reached {
 
 impl Prepared {
     fn new(config: &DaemonConfig, log: &Logger) -> Result<Prepared, String> {
+        let audit =
+            config.audit_log.as_ref().map(|settings| AuditLog::open(settings, log)).transpose().map_err(text)?;
         let Reached { store, partitions, params, is_first_start } = Reached::new(config, log)?;
         if config.offset_reset == OffsetReset::Error {
             refuse_without_origin(&params, &partitions)?;
@@ -129,11 +133,16 @@ impl Prepared {
             None => None,
         };
         let locator = Locator::new(params, BlockingPool::new("walk", WALKS_AT_A_TIME));
-        Ok(Prepared { client, store, identity, locator, targets })
+        let audit = audit.map(Arc::new);
+        Ok(Prepared { client, store, identity, locator, targets, audit })
     }
 
     fn run(self, config: &DaemonConfig, log: &Logger) -> ExitCode {
         let budget = Budget::new(BUDGET_BYTES);
+        let audit = self.audit.clone();
+        if let Some(audit) = &audit {
+            audit.start(&self.instance_start(config));
+        }
         let poll_thread = kafka::start(Arc::clone(&self.client), budget, log.clone());
         let ports = self.ports(config, &poll_thread, log);
         let topics = config.topics.to_strings();
@@ -159,7 +168,13 @@ impl Prepared {
             directory.remove();
         }
         match ended {
-            Ok(Ended::Finished(finished, timed_out)) => exit_code(&finished, timed_out, log),
+            Ok(Ended::Finished(finished, timed_out)) => {
+                let code = exit_code(&finished, timed_out, log);
+                if let Some(audit) = audit {
+                    audit.end(code);
+                }
+                code
+            }
             Ok(Ended::SecondSignal) => {
                 warn!(log, "stopped at once by a second signal; the next start goes on from the archive");
                 ExitCode::Interrupted
@@ -168,6 +183,15 @@ impl Prepared {
                 error!(log, "cannot run"; "reason" => reason);
                 ExitCode::CannotRun
             }
+        }
+    }
+
+    fn instance_start(&self, config: &DaemonConfig) -> InstanceStart {
+        InstanceStart {
+            cluster: self.identity.cluster_id.clone(),
+            store: self.store.describe(),
+            indexed: false,
+            flags: config.audited_flags(),
         }
     }
 
@@ -186,7 +210,7 @@ impl Prepared {
                 BlockingPool::new("store", UPLOADERS),
             )),
             index: None,
-            transitions: Arc::new(LoggedTransitions::new(log.clone())),
+            transitions: Arc::new(KeptTransitions::new(self.audit.clone(), log.clone())),
         }
     }
 }

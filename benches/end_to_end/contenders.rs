@@ -8,7 +8,7 @@ use kafka_store::config::{KafkaProperties, Subscription};
 use kafka_store::kafka::{ClientSettings, properties};
 use kafka_store_statecharts::topic::TopicName;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::fmt;
 use std::hint::black_box;
 use std::process::Command;

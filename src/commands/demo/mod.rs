@@ -109,6 +109,7 @@ fn archive(
         codec: Codec::default(),
         local_store: directory.to_owned(),
         kafka_properties: KafkaProperties::default(),
+        audit_log: None,
         until_end: Some(UntilEnd { timeout: Some(TIME) }),
         verbosity: Verbosity::Warning,
     };
