@@ -5,6 +5,7 @@
 //! an arbiter take turns.
 
 use crate::batch::RecordBatch;
+use crate::budget::Budget;
 use crate::indexer::Indexer;
 use crate::messages::{EndReached, Report, WriterMail, WriterReport};
 use crate::open_segment::{Cursor, OpenSegment};
@@ -47,6 +48,8 @@ pub struct WriterSettings {
 pub struct WriterContext {
     /// What all writers share.
     pub settings: Arc<WriterSettings>,
+    /// The memory of all open blocks.
+    pub blocks: Arc<Budget>,
     /// The world.
     pub ports: Ports,
     /// The pool.

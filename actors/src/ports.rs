@@ -146,6 +146,12 @@ pub trait OpenFile: Debug + Send {
     /// Compresses and appends one block of whole records.
     fn append_block(&mut self, records: &[u8], record_count: u64) -> Result<(), SpoolError>;
 
+    /// Keeps whole records of the next block outside of memory, after those kept before.
+    fn set_aside(&mut self, records: &[u8]) -> Result<(), SpoolError>;
+
+    /// Appends to `records` what was set aside. It is then set aside no more.
+    fn take_back(&mut self, records: &mut Vec<u8>) -> Result<(), SpoolError>;
+
     /// Writes the header: the file is complete, though not yet on disk.
     fn complete(self: Box<Self>, summary: &SegmentSummary) -> Result<CompletedSegment, SpoolError>;
 }

@@ -4,7 +4,7 @@ use crate::fill::{Filled, events};
 use crate::measure::{Measured, measure};
 use crate::{child, sample};
 use kafka_store::avro::{Codec, Compressor, Isolation};
-use kafka_store::config::{KafkaProperties, Subscription};
+use kafka_store::config::{KafkaProperties, MemoryPlan, Subscription};
 use kafka_store::kafka::{ClientSettings, properties};
 use kafka_store_statecharts::topic::TopicName;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -80,7 +80,7 @@ fn consume(broker: &str, topic: &str, partitions: i32, records: u64) {
         group: "bare-consumer",
         topics: &topics,
         isolation: Isolation::ReadCommitted,
-        budget_bytes: 256 << 20,
+        memory: MemoryPlan::new(256_000_000),
         given: &given,
     };
     let mut config = ClientConfig::new();

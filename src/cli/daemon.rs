@@ -89,6 +89,12 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "DIR", help_heading = "Store")]
     pub local_store: Option<PathBuf>,
 
+    /// Memory that the whole process may take; at least 64M
+    ///
+    /// It may exceed it by 64 MiB: for the program itself, and for a thousand partitions.
+    #[arg(long, value_name = "SIZE", default_value = "256M", allow_negative_numbers = true, help_heading = "Running")]
+    pub memory_limit: String,
+
     /// End when everything is archived that is there at the start
     #[arg(long, help_heading = "Running")]
     pub until_end: bool,
@@ -122,6 +128,7 @@ pub struct DaemonArgs {
     pub gcloud_store_url: Option<Redacted>,
 
     /// The original's flag for an index that this version does not have.
-    #[arg(long, hide = true)]
+    // The alias is a prefix that --memory-limit makes ambiguous.
+    #[arg(long, hide = true, alias = "m")]
     pub mysql_metadata_url: Option<Redacted>,
 }

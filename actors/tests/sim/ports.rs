@@ -72,7 +72,8 @@ impl SegmentSpool for Sim {
         world.spool_files += 1;
         drop(world);
         let held = Held(self.clone());
-        Ok(Box::new(SimOpenFile { chain: chain.clone(), topic_id, start, bytes: Vec::new(), count: 0, held }))
+        let (chain, bytes, aside) = (chain.clone(), Vec::new(), Vec::new());
+        Ok(Box::new(SimOpenFile { chain, topic_id, start, bytes, aside, count: 0, held }))
     }
 }
 
@@ -96,6 +97,7 @@ struct SimOpenFile {
     topic_id: Option<TopicId>,
     start: Offset,
     bytes: Vec<u8>,
+    aside: Vec<u8>,
     count: u64,
     held: Held,
 }
@@ -115,6 +117,24 @@ impl OpenFile for SimOpenFile {
         }
         self.bytes.extend_from_slice(records);
         self.count += record_count;
+        Ok(())
+    }
+
+    fn set_aside(&mut self, records: &[u8]) -> Result<(), SpoolError> {
+        let mut world = self.held.0.lock();
+        if world.disk_fails() {
+            return Err(disk_full());
+        }
+        world.saw("records of a block were set aside");
+        self.aside.extend_from_slice(records);
+        Ok(())
+    }
+
+    fn take_back(&mut self, records: &mut Vec<u8>) -> Result<(), SpoolError> {
+        if self.held.0.lock().disk_fails() {
+            return Err(disk_full());
+        }
+        records.append(&mut self.aside);
         Ok(())
     }
 
