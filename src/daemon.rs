@@ -1,6 +1,7 @@
 //! The daemon: builds the adapters, wires the actors, and ends in good order.
 
 use crate::archive::{Arbiter, FirstStart, Identity, Locator, LocatorParams, Spool};
+use crate::audit::{AuditLog, InstanceStart};
 use crate::blocking::BlockingPool;
 use crate::clock::SystemClock;
 use crate::config::{DaemonConfig, OffsetReset, Subscription, UntilEnd};
@@ -11,7 +12,7 @@ use crate::logging::Verbosity;
 use crate::open_files;
 use crate::progress_line::ProgressLine;
 use crate::store::{ArchiveStore, LocalStore};
-use crate::transitions::LoggedTransitions;
+use crate::transitions::KeptTransitions;
 // Actix calls a thread for actors an arbiter, which here is the word for a store.
 use actix::{Actor, Addr, Arbiter as ActorThread, System};
 use kafka_store_actors::budget::Budget;
@@ -63,6 +64,7 @@ struct Prepared {
     identity: Identity,
     locator: Locator,
     targets: Option<BTreeMap<TopicPartition, Offset>>,
+    audit: Option<Arc<AuditLog>>,
 }
 
 /// Store and brokers, reached, and what exists. Nothing is changed yet.
@@ -106,6 +108,8 @@ impl Reached {
 
 impl Prepared {
     fn new(config: &DaemonConfig, log: &Logger) -> Result<Prepared, String> {
+        let audit =
+            config.audit_log.as_ref().map(|settings| AuditLog::open(settings, log)).transpose().map_err(text)?;
         let Reached { store, partitions, params, is_first_start } = Reached::new(config, log)?;
         if config.offset_reset == OffsetReset::Error {
             refuse_without_origin(&params, &partitions)?;
@@ -121,11 +125,16 @@ impl Prepared {
         };
         forget_events_of(&params.client);
         let locator = Locator::new(params, BlockingPool::new("walk", WALKS_AT_A_TIME));
+        let audit = audit.map(Arc::new);
         let client = client(config)?;
-        Ok(Prepared { client, store, identity, locator, targets })
+        Ok(Prepared { client, store, identity, locator, targets, audit })
     }
 
     fn run(self, config: &DaemonConfig, log: &Logger) -> ExitCode {
+        let audit = self.audit.clone();
+        if let Some(audit) = &audit {
+            audit.start(&self.instance_start(config));
+        }
         let budget = Budget::new(config.memory.batch_bytes);
         let large_record_bytes = config.memory.large_record_bytes;
         let poll_thread = kafka::start(Arc::clone(&self.client), budget, large_record_bytes, log.clone());
@@ -154,7 +163,13 @@ impl Prepared {
             directory.remove();
         }
         match ended {
-            Ok(Ended::Finished(finished, timed_out)) => exit_code(&finished, timed_out, log),
+            Ok(Ended::Finished(finished, timed_out)) => {
+                let code = exit_code(&finished, timed_out, log);
+                if let Some(audit) = audit {
+                    audit.end(code);
+                }
+                code
+            }
             Ok(Ended::SecondSignal) => {
                 warn!(log, "stopped at once by a second signal; the next start goes on from the archive");
                 ExitCode::Interrupted
@@ -166,6 +181,15 @@ impl Prepared {
         }
     }
 
+    fn instance_start(&self, config: &DaemonConfig) -> InstanceStart {
+        InstanceStart {
+            cluster: self.identity.cluster_id.clone(),
+            store: self.store.describe(),
+            indexed: false,
+            flags: config.audited_flags(),
+        }
+    }
+
     fn ports(&self, config: &DaemonConfig, poll_thread: &PollThreadStart, log: &Logger) -> Ports {
         let store = Arc::clone(&self.store) as Arc<dyn ArchiveStore>;
         let directory = Arc::clone(self.store.instance_dir().expect("the store was opened for writing"));
@@ -174,9 +198,14 @@ impl Prepared {
             source: Arc::new(poll_thread.source()),
             locator: Arc::new(self.locator.clone()),
             spool: Arc::new(Spool::new(directory, config.codec, config.boundary, self.identity.clone())),
-            store: Arc::new(Arbiter::new(store, self.identity.clone(), BlockingPool::new("store", UPLOADERS))),
+            store: Arc::new(Arbiter::new(
+                Arc::clone(&self.client),
+                store,
+                self.identity.clone(),
+                BlockingPool::new("store", UPLOADERS),
+            )),
             index: None,
-            transitions: Arc::new(LoggedTransitions::new(log.clone())),
+            transitions: Arc::new(KeptTransitions::new(self.audit.clone(), log.clone())),
         }
     }
 }

@@ -7,6 +7,7 @@
 use crate::batch::RecordBatch;
 use crate::budget::{Budget, BudgetShare, PartitionUse};
 use crate::ports::{CompletedSegment, OpenFile, SegmentSummary, SpoolError, Timestamps};
+use crate::transition::Buffered;
 use kafka_store_statecharts::TimestampMs;
 use kafka_store_statecharts::boundary::{BoundaryRule, BoundarySettings, SealReason, Verdict};
 use kafka_store_statecharts::chart::Now;
@@ -224,6 +225,11 @@ impl OpenSegment {
     /// The offset and the timestamp of the last record; `None` as long as there is none.
     pub fn last_record(&self) -> Option<(Offset, TimestampMs)> {
         self.records.map(|seen| (seen.last_offset, seen.last_timestamp))
+    }
+
+    /// What it has taken so far.
+    pub fn buffered(&self) -> Buffered {
+        Buffered { record_count: self.rule.record_count(), record_bytes: self.rule.record_bytes() }
     }
 
     /// Writes the rest and the header.

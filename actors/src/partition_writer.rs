@@ -9,8 +9,9 @@ use crate::budget::Budget;
 use crate::indexer::Indexer;
 use crate::messages::{EndReached, Report, WriterMail, WriterReport};
 use crate::open_segment::{Cursor, OpenSegment};
-use crate::ports::{CompletedSegment, Located, Ports, TransitionRecord};
+use crate::ports::{CompletedSegment, Located, Ports};
 use crate::progress::{Progress, Share};
+use crate::transition::{Detail, Subject, TransitionRecord};
 use crate::uploader::UploaderPool;
 use actix::prelude::*;
 use kafka_store_statecharts::boundary::{BoundarySettings, SealReason};
@@ -103,6 +104,8 @@ struct Input {
     target_reported: bool,
     /// Kafka's log does not hold what comes after the queue.
     out_of_range: bool,
+    /// What comes after the queue must not be skipped, for this reason.
+    failed: Option<String>,
     /// A message that takes the queue on is under way.
     continues: bool,
 }
@@ -191,6 +194,7 @@ impl PartitionWriter {
                 Pending::Segment(start, event) => self.step_segment(start, event, ctx),
             }
         }
+        self.freeze_if_failed(ctx);
         self.report_target(ctx);
     }
 
@@ -198,7 +202,7 @@ impl PartitionWriter {
         let now = self.now();
         match chart::on(&self.chart, now, event) {
             Ok(transition) => {
-                self.keep(&transition, now, None, None, |state| state.as_str());
+                self.keep(&transition, now, None, Detail::of_partition(&transition), |state| state.as_str());
                 self.chart = transition.chart;
                 for effect in transition.effects {
                     self.carry_out(effect, ctx);
@@ -217,8 +221,9 @@ impl PartitionWriter {
         let Some(segment) = self.segments.get(&start) else { return };
         match chart::on(&segment.chart, now, event) {
             Ok(transition) => {
-                let reason = (transition.to == SegmentStateKind::Sealing).then_some(segment.reason).flatten();
-                self.keep(&transition, now, Some(start), reason, SegmentStateKind::path);
+                let buffered = self.open.as_ref().map(OpenSegment::buffered).unwrap_or_default();
+                let detail = Detail::of_segment(&segment.chart, &transition, buffered);
+                self.keep(&transition, now, Some(start), detail, SegmentStateKind::path);
                 if let Some(segment) = self.segments.get_mut(&start) {
                     segment.chart = transition.chart;
                 }
@@ -240,19 +245,18 @@ impl PartitionWriter {
         transition: &Transition<C>,
         now: Now,
         segment_start: Option<Offset>,
-        seal_reason: Option<SealReason>,
+        detail: Detail<'_>,
         name: fn(C::StateKind) -> &'static str,
     ) {
         if transition.from != transition.to {
             self.context.ports.transitions.record(&TransitionRecord {
                 now,
-                partition: Some(&self.partition),
-                segment_start,
+                subject: Some(Subject { chain: &self.chain, epoch: self.epoch, segment_start }),
                 chart: C::NAME,
                 from: name(transition.from),
                 event: transition.event.as_str(),
                 to: name(transition.to),
-                seal_reason,
+                detail,
             });
         }
     }
@@ -319,6 +323,10 @@ impl Handler<WriterMail> for PartitionWriter {
             }
             WriterMail::OutOfRange => {
                 self.input.out_of_range = true;
+                self.look_at_the_clock(ctx);
+            }
+            WriterMail::Failed { reason } if self.chart.position().is_some() => {
+                self.input.failed = Some(reason);
                 self.look_at_the_clock(ctx);
             }
             WriterMail::Failed { reason } => self.partition_event(PartitionEvent::Blocked { reason }, ctx),

@@ -4,7 +4,6 @@
 //! arbiter's thread waiting.
 
 use kafka_store_statecharts::TimestampMs;
-use kafka_store_statecharts::boundary::SealReason;
 use kafka_store_statecharts::chart::Now;
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
 use kafka_store_statecharts::gap::Gap;
@@ -17,6 +16,8 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+
+pub use crate::transition::{TransitionLog, TransitionRecord};
 
 /// An answer that takes time.
 pub type PortFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -257,31 +258,4 @@ pub struct IndexRow {
 pub struct IndexFailure {
     /// What, and what to do about it.
     pub reason: String,
-}
-
-/// Keeps every change of a state's name.
-pub trait TransitionLog: Debug + Send + Sync {
-    /// Takes one change; it is kept when this returns.
-    fn record(&self, transition: &TransitionRecord<'_>);
-}
-
-/// One change of a state's name.
-#[derive(Clone, Debug)]
-pub struct TransitionRecord<'a> {
-    /// When.
-    pub now: Now,
-    /// Of which partition; `None` for the assignment chart.
-    pub partition: Option<&'a TopicPartition>,
-    /// Of which segment, by its start.
-    pub segment_start: Option<Offset>,
-    /// Which chart.
-    pub chart: &'static str,
-    /// The state before.
-    pub from: &'static str,
-    /// What happened.
-    pub event: &'static str,
-    /// The state after.
-    pub to: &'static str,
-    /// Why a segment was sealed, where this transition sealed one.
-    pub seal_reason: Option<SealReason>,
 }

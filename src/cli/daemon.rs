@@ -104,6 +104,21 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "TIME", allow_negative_numbers = true, help_heading = "Running")]
     pub timeout: Option<String>,
 
+    /// Keep every change of a state in this file, one line of JSON each, before it has effects
+    ///
+    /// Each daemon needs a file of its own. A line that cannot be written ends the process. `kafka-store audit
+    /// verify` proves that the log is whole.
+    #[arg(long, value_name = "PATH", help_heading = "Audit log")]
+    pub audit_log: Option<PathBuf>,
+
+    /// Rename the audit log to PATH.TIME before it grows beyond this size [default: 100M]
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true, help_heading = "Audit log")]
+    pub audit_log_size: Option<String>,
+
+    /// Delete all but this many of the renamed audit logs [default: keep all]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, help_heading = "Audit log")]
+    pub audit_log_keep: Option<String>,
+
     /// Log more to stderr than warnings: -v what happens, -vv every effect
     // The aliases are the prefixes that --version would make ambiguous.
     #[arg(short, long, action = ArgAction::Count, aliases = ["v", "ve", "ver"], help_heading = "Running")]

@@ -250,26 +250,31 @@ impl PollThread {
         }
     }
 
-    /// A partition must not go on: librdkafka would skip what it cannot read.
+    /// A partition must not go on: librdkafka would skip what it cannot read. What was fetched before is still good.
     fn fail(&mut self, partition: &TopicPartition, reason: &str) {
-        let Some(fetching) = self.partitions.find(partition) else {
-            warn!(self.log, "kafka"; "partition" => %partition, "what" => reason);
-            return;
-        };
-        let epoch = fetching.epoch;
-        self.stop(partition, epoch);
-        self.out.push(LogEvent::Failed { partition: partition.clone(), epoch, reason: reason.to_owned() });
+        match self.end_fetching(partition) {
+            Some(epoch) => {
+                let (partition, reason) = (partition.clone(), reason.to_owned());
+                self.out.push(LogEvent::Failed { partition, epoch, reason });
+            }
+            None => warn!(self.log, "kafka"; "partition" => %partition, "what" => reason),
+        }
     }
 
     /// The log does not hold what comes next; what was fetched before is still good.
     fn out_of_range(&mut self, partition: &TopicPartition) {
-        let Some(fetching) = self.partitions.find(partition) else { return };
-        let (batch, epoch) = (fetching.take_batch(), fetching.epoch);
-        if let Some(batch) = batch {
-            self.out.push(LogEvent::Records(partition.clone(), batch));
+        if let Some(epoch) = self.end_fetching(partition) {
+            self.out.push(LogEvent::OutOfRange { partition: partition.clone(), epoch });
         }
+    }
+
+    /// Hands over what was fetched and stops; `None` if the partition is not ours.
+    fn end_fetching(&mut self, partition: &TopicPartition) -> Option<AssignmentEpoch> {
+        let fetching = self.partitions.find(partition)?;
+        let (batch, epoch) = (fetching.take_batch(), fetching.epoch);
+        self.out.extend(batch.map(|batch| LogEvent::Records(partition.clone(), batch)));
         self.stop(partition, epoch);
-        self.out.push(LogEvent::OutOfRange { partition: partition.clone(), epoch });
+        Some(epoch)
     }
 
     /// Tells the Consumer; false if it has no room.

@@ -211,6 +211,15 @@ impl Broker {
         consumer.commit(&offset_of(topic, partition, offset), CommitMode::Sync).expect("committed");
     }
 
+    /// How many members a group has whose partitions are all given; `None` while it rebalances. Groups of the
+    /// classic protocol only.
+    pub(crate) fn stable_members(&self, group: &str) -> Option<usize> {
+        let consumer = self.consumer(&[]);
+        let list = consumer.fetch_group_list(Some(group), PATIENCE).expect("the group is described");
+        let group = list.groups().first()?;
+        (group.state() == "Stable").then(|| group.members().len())
+    }
+
     /// Deletes the records before an offset.
     pub(crate) fn delete_records(&self, topic: &str, partition: i32, before: i64) {
         let (admin, options) = self.admin();

@@ -104,6 +104,15 @@ impl PartitionWriter {
         }
     }
 
+    /// Freezes where something stands in the way, once what lies before it is archived.
+    pub(super) fn freeze_if_failed(&mut self, ctx: &mut Context<Self>) {
+        let is_done =
+            self.segments.is_empty() && self.input.queue.is_empty() && self.chart.state() == PartitionStateKind::Active;
+        if let Some(reason) = self.input.failed.take_if(|_| is_done) {
+            self.partition_event(PartitionEvent::Blocked { reason }, ctx);
+        }
+    }
+
     /// Seals the open segment if the clock says so, or looks again when it may.
     pub(super) fn look_at_the_clock(&mut self, ctx: &mut Context<Self>) {
         if !matches!(self.chart.state, PartitionState::Active { .. }) || !self.input.queue.is_empty() {
@@ -120,6 +129,12 @@ impl PartitionWriter {
             // Kafka no longer has what is held here: it is kept, and then the chain is walked on.
             self.seal(SealReason::Overdue, ctx);
             self.partition_event(PartitionEvent::OutOfRange, ctx);
+            return;
+        }
+        if self.input.failed.is_some() {
+            // What is held may not be there any more when the partition is looked at again.
+            self.seal(SealReason::Overdue, ctx);
+            self.freeze_if_failed(ctx);
             return;
         }
         self.commit_seen_to(ctx);

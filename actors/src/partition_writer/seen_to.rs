@@ -28,8 +28,13 @@ pub(super) enum SeenTo {
 }
 
 impl PartitionWriter {
-    /// The end of the log, if nothing but invisible offsets lies between it and `next_offset`.
+    /// The end of the log, if nothing but invisible offsets lies between it and `next_offset`. A loss is not
+    /// invisible: until a segment says it, every start must find it anew.
     pub(super) fn seen_beyond(&self, next_offset: Offset) -> Option<Offset> {
+        let located = self.located.as_ref().filter(|located| located.position == next_offset);
+        if located.is_some_and(|located| located.gap.is_some()) {
+            return None;
+        }
         let nothing_held = self.open.is_none() && self.chart.position() == Some(next_offset);
         let end = self.input.end.filter(|_| nothing_held && self.input.queue.is_empty())?;
         (end.position > next_offset).then_some(end.position)

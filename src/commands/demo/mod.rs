@@ -111,6 +111,7 @@ fn archive(
         local_store: directory.to_owned(),
         memory: MemoryPlan::new(MEMORY_BYTES),
         kafka_properties: KafkaProperties::default(),
+        audit_log: None,
         until_end: Some(UntilEnd { timeout: Some(TIME) }),
         verbosity: Verbosity::Warning,
     };
