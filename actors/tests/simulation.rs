@@ -6,6 +6,7 @@
 
 mod sim;
 
+use sim::plan::Plan;
 use sim::run::{Outcome, run};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -13,6 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many seeds are run where nobody says how many.
 const SEEDS: u64 = 800;
+/// And how many of a crowd.
+const CROWDED_SEEDS: u64 = 12;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
@@ -30,7 +33,7 @@ fn tell(seed: u64, outcome: &Outcome) -> String {
 #[test]
 fn a_seed_is_one_run_byte_for_byte() {
     for seed in [3, 17, 40] {
-        let (first, second) = (run(seed), run(seed));
+        let (first, second) = (run(seed, Plan::new), run(seed, Plan::new));
         let differs = first.lines.iter().zip(&second.lines).position(|(first, second)| first != second);
         let line = differs.unwrap_or(first.lines.len().min(second.lines.len()));
         let from = line.saturating_sub(3);
@@ -47,7 +50,7 @@ fn a_seed_is_one_run_byte_for_byte() {
 #[test]
 fn every_record_is_archived_exactly_once_whatever_fails() {
     if let Some(seed) = number("KAFKA_STORE_SEED") {
-        let outcome = run(seed);
+        let outcome = run(seed, Plan::new);
         println!("{}\n{:#?}", outcome.lines.join("\n"), outcome.seen);
         assert!(outcome.violations.is_empty(), "{}", tell(seed, &outcome));
         return;
@@ -60,7 +63,7 @@ fn every_record_is_archived_exactly_once_whatever_fails() {
             if seed >= seeds {
                 return;
             }
-            let outcome = run(seed);
+            let outcome = run(seed, Plan::new);
             if !outcome.violations.is_empty() {
                 failed.lock().expect("whole").insert(seed, tell(seed, &outcome));
             }
@@ -84,11 +87,25 @@ fn every_record_is_archived_exactly_once_whatever_fails() {
     }
 }
 
+/// Sixty partitions and a spool of four segments: nobody waits for ever.
+#[test]
+fn a_spool_of_four_segments_is_enough_for_many_partitions() {
+    let mut waited = 0;
+    for seed in 0..number("KAFKA_STORE_SEEDS").map_or(CROWDED_SEEDS, |seeds| seeds / 40) {
+        let outcome = run(seed, Plan::crowded);
+        assert!(outcome.violations.is_empty(), "crowded: {}", tell(seed, &outcome));
+        waited += outcome.seen.get("waited for room in the spool").copied().unwrap_or(0);
+    }
+    println!("{waited} times a partition waited for room");
+    assert!(waited > 0);
+}
+
 /// What a simulation that proves something has seen.
-const SOMETIMES: [&str; 20] = [
+const SOMETIMES: [&str; 22] = [
     "a sealed segment was discarded",
     "adopted",
     "another writer",
+    "an open segment was discarded",
     "calm",
     "commit failed",
     "committed",
@@ -106,4 +123,5 @@ const SOMETIMES: [&str; 20] = [
     "stopped",
     "the Consumer was full",
     "waited for a slot",
+    "waited for room in the spool",
 ];

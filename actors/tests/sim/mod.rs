@@ -2,7 +2,7 @@
 
 mod kafka;
 mod log;
-mod plan;
+pub(crate) mod plan;
 mod ports;
 mod prng;
 pub(crate) mod run;

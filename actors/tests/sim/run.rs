@@ -2,6 +2,8 @@
 
 use super::Sim;
 use super::kafka::{self, Group};
+use super::plan::Plan;
+use super::prng::Prng;
 use super::world::{Object, World};
 use actix::{Actor, Addr, Arbiter, System};
 use kafka_store_actors::budget::Budget;
@@ -10,6 +12,7 @@ use kafka_store_actors::indexer::Indexer;
 use kafka_store_actors::messages::Drain;
 use kafka_store_actors::partition_writer::{WriterContext, WriterSettings};
 use kafka_store_actors::ports::{Ports, SegmentIndex};
+use kafka_store_actors::spool_account::SpoolAccount;
 use kafka_store_actors::uploader::{Uploader, UploaderPool};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::TopicPartition;
@@ -47,9 +50,9 @@ enum Goal {
 }
 
 /// Runs one seed from its beginning to its end.
-pub(crate) fn run(seed: u64) -> Outcome {
+pub(crate) fn run(seed: u64, plan: fn(&mut Prng) -> Plan) -> Outcome {
     hear_of_panics();
-    let world = Arc::new(Mutex::new(World::new(seed)));
+    let world = Arc::new(Mutex::new(World::new(seed, plan)));
     let goals = goals(&mut lock(&world));
     for goal in goals {
         live(&world, &goal);
@@ -111,6 +114,7 @@ struct Process {
     consumer: Addr<Consumer>,
     finished: oneshot::Receiver<Finished>,
     budget: Arc<Budget>,
+    spool: Arc<SpoolAccount>,
 }
 
 impl Process {
@@ -136,9 +140,11 @@ impl Process {
         let uploaders = (0..plan.uploaders).map(|_| Uploader::new(Arc::clone(&ports.store)).start()).collect();
         let settings =
             WriterSettings { boundary: plan.boundary, wall_clock: plan.wall_clock, sealed_max: plan.sealed_max };
+        let spool = SpoolAccount::new(plan.spool_bytes, plan.boundary.segment_bytes.get());
         let writers = WriterContext {
             settings: Arc::new(settings),
             blocks: Budget::new(plan.block_bytes),
+            spool: Arc::clone(&spool),
             ports,
             uploaders: UploaderPool::new(uploaders).start(),
             indexer: index.map(|index| Indexer::new(index).start()),
@@ -151,7 +157,7 @@ impl Process {
         let consumer = Consumer::new(params).start();
         let budget = Budget::new(plan.budget_bytes);
         actix::spawn(kafka::poll(sim.clone(), LogSink::new(&consumer), Arc::clone(&budget)));
-        Process { consumer, finished: end, budget }
+        Process { consumer, finished: end, budget, spool }
     }
 
     async fn reach(mut self, sim: &Sim, goal: &Goal) {
@@ -192,7 +198,10 @@ impl Process {
                 sleep(Duration::from_millis(100)).await;
                 let world = sim.lock();
                 let is_done = |world: &World| world.is_archived() && world.spool_files == 0;
-                if (is_done(&world) && self.budget.used_bytes() == 0) || !world.violations.is_empty() || panicked() {
+                if (is_done(&world) && self.budget.used_bytes() + self.spool.taken_bytes() == 0)
+                    || !world.violations.is_empty()
+                    || panicked()
+                {
                     return;
                 }
             }
@@ -201,7 +210,8 @@ impl Process {
             return true;
         }
         let mut world = sim.lock();
-        let held = format!("{} spool files and {} bytes held", world.spool_files, self.budget.used_bytes());
+        let (files, bytes, spool) = (world.spool_files, self.budget.used_bytes(), self.spool.taken_bytes());
+        let held = format!("{files} spool files and {bytes} bytes held, {spool} of the spool");
         let lag = world.lag();
         world.violations.push(format!("not archived after {PATIENCE:?} without faults: {held}; {lag}"));
         false
