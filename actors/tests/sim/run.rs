@@ -15,7 +15,7 @@ use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::TopicPartition;
 use slog::{Discard, Logger, o};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub(crate) struct Outcome {
     /// What the charts did, line by line.
     pub(crate) lines: Vec<String>,
+    /// The transitions that were taken.
+    pub(crate) taken: BTreeSet<String>,
     /// What must not have happened.
     pub(crate) violations: Vec<String>,
     /// How often what happened.
@@ -61,8 +63,12 @@ pub(crate) fn run(seed: u64) -> Outcome {
     if world.violations.is_empty() {
         world.check_end();
     }
-    let World { lines, violations, seen, .. } = &mut *world;
-    Outcome { lines: std::mem::take(lines), violations: std::mem::take(violations), seen: std::mem::take(seen) }
+    Outcome {
+        lines: std::mem::take(&mut world.lines),
+        taken: std::mem::take(&mut world.taken),
+        violations: std::mem::take(&mut world.violations),
+        seen: std::mem::take(&mut world.seen),
+    }
 }
 
 fn lock(world: &Mutex<World>) -> std::sync::MutexGuard<'_, World> {
@@ -117,6 +123,7 @@ impl Process {
     fn start(sim: &Sim, until_end: bool) -> Process {
         let mut world = sim.lock();
         world.frozen.clear();
+        world.hangs = false;
         world.group = Group::join(&world.plan.partitions, sim.started_ms);
         let plan = world.plan.clone();
         let ends = world.partitions.iter().map(|(partition, world)| (partition.clone(), world.log.end));
@@ -159,6 +166,10 @@ impl Process {
             }
             Goal::Stop(after_ms) => {
                 sleep(Duration::from_millis(*after_ms)).await;
+                if sim.lock().rng.per_mille(200) {
+                    sim.lock().hangs = true;
+                    sleep(Duration::from_millis(500)).await;
+                }
                 self.stop(sim).await;
                 sim.lock().saw("stopped");
             }

@@ -21,6 +21,8 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     /// Whether anything may still go wrong.
     pub(crate) faults: bool,
+    /// Whether store and index take longer to answer than a process that stops will wait.
+    pub(crate) hangs: bool,
     /// Virtual time at which the present process started.
     pub(crate) started_ms: u64,
     pub(crate) partitions: BTreeMap<TopicPartition, PartitionWorld>,
@@ -32,6 +34,8 @@ pub(crate) struct World {
     pub(crate) spool_files: u64,
     /// What the charts did.
     pub(crate) lines: Vec<String>,
+    /// The transitions that were taken, whenever.
+    pub(crate) taken: BTreeSet<String>,
     /// What must not happen.
     pub(crate) violations: Vec<String>,
     /// How often something happened that a good run of the simulation has seen.
@@ -115,6 +119,7 @@ impl World {
             rng,
             plan,
             faults: true,
+            hangs: false,
             started_ms: 0,
             partitions,
             group: Group::default(),
@@ -122,6 +127,7 @@ impl World {
             spool: BTreeMap::new(),
             spool_files: 0,
             lines: Vec::new(),
+            taken: BTreeSet::new(),
             violations: Vec::new(),
             seen: BTreeMap::new(),
             frozen: BTreeSet::new(),
