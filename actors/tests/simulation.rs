@@ -10,7 +10,8 @@ use kafka_store_statecharts::assignment::Assignment;
 use kafka_store_statecharts::chart::{Chart, Kind};
 use kafka_store_statecharts::partition::Partition;
 use kafka_store_statecharts::segment::{Segment, SegmentStateKind};
-use sim::run::{Outcome, run};
+use sim::run::{Outcome, run, run_world};
+use sim::world::World;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,6 +47,22 @@ fn a_seed_is_one_run_byte_for_byte() {
         );
         assert!(first.lines.len() > 10, "seed {seed} does next to nothing");
     }
+}
+
+#[test]
+fn the_same_records_give_the_same_chain_whatever_happens_meanwhile() {
+    let mut changes = 0;
+    for seed in 0..12 {
+        let first = run_world(World::of_records_alone(seed, 1));
+        assert!(first.violations.is_empty(), "{}", tell(seed, &first));
+        for course in 2..5 {
+            let other = run_world(World::of_records_alone(seed, course));
+            assert!(other.violations.is_empty(), "course {course}, {}", tell(seed, &other));
+            assert_eq!(first.chains, other.chains, "seed {seed}: course {course} gave another chain");
+            changes += usize::from(first.lines != other.lines);
+        }
+    }
+    assert!(changes > 30, "the courses are all the same");
 }
 
 #[test]
@@ -103,9 +120,10 @@ fn rows<C: Chart>(name: fn(C::StateKind) -> &'static str) -> BTreeSet<String> {
 }
 
 /// What a simulation that proves something has seen.
-const SOMETIMES: [&str; 19] = [
+const SOMETIMES: [&str; 20] = [
     "a sealed segment was discarded",
     "adopted",
+    "an end amid faults",
     "another writer",
     "calm",
     "commit failed",

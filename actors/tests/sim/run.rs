@@ -34,6 +34,8 @@ pub(crate) struct Outcome {
     pub(crate) violations: Vec<String>,
     /// How often what happened.
     pub(crate) seen: BTreeMap<&'static str, u64>,
+    /// The chains at the end: a line for each object.
+    pub(crate) chains: Vec<String>,
 }
 
 /// How a process ends.
@@ -44,14 +46,21 @@ enum Goal {
     Stop(u64),
     /// All faults end after so many milliseconds; stopped when everything is archived.
     Calm(u64),
+    /// `--until-end`, while everything goes wrong: killed if it has not ended after so many milliseconds.
+    UntilEndOrKill(u64),
     /// `--until-end`.
     UntilEnd,
 }
 
 /// Runs one seed from its beginning to its end.
 pub(crate) fn run(seed: u64) -> Outcome {
+    run_world(World::new(seed))
+}
+
+/// Runs a world to its end.
+pub(crate) fn run_world(world: World) -> Outcome {
     hear_of_panics();
-    let world = Arc::new(Mutex::new(World::new(seed)));
+    let world = Arc::new(Mutex::new(world));
     let goals = goals(&mut lock(&world));
     for goal in goals {
         live(&world, &goal);
@@ -68,6 +77,7 @@ pub(crate) fn run(seed: u64) -> Outcome {
         taken: std::mem::take(&mut world.taken),
         violations: std::mem::take(&mut world.violations),
         seen: std::mem::take(&mut world.seen),
+        chains: world.chains(),
     }
 }
 
@@ -79,7 +89,11 @@ fn goals(world: &mut World) -> Vec<Goal> {
     let mut goals = Vec::new();
     for _ in 0..world.plan.lives {
         let after_ms = world.rng.between(50, 12_000);
-        goals.push(if world.rng.per_mille(700) { Goal::Kill(after_ms) } else { Goal::Stop(after_ms) });
+        goals.push(match world.rng.between(0, 9) {
+            0..=4 => Goal::Kill(after_ms),
+            5..=7 => Goal::Stop(after_ms),
+            _ => Goal::UntilEndOrKill(2 * after_ms),
+        });
     }
     if world.plan.calm {
         goals.push(Goal::Calm(world.rng.between(1_000, 15_000)));
@@ -100,7 +114,7 @@ fn live(world: &Arc<Mutex<World>>, goal: &Goal) {
         if let Goal::UntilEnd = goal {
             sim.lock().faults = false;
         }
-        let process = Process::start(&sim, matches!(goal, Goal::UntilEnd));
+        let process = Process::start(&sim, matches!(goal, Goal::UntilEnd | Goal::UntilEndOrKill(_)));
         process.reach(&sim, goal).await;
         sim.now_ms() - sim.started_ms
     });
@@ -181,6 +195,7 @@ impl Process {
                     sim.lock().saw("calm");
                 }
             }
+            Goal::UntilEndOrKill(after_ms) => self.keeps_its_word(sim, *after_ms).await,
             Goal::UntilEnd => self.ends_by_itself(sim).await,
         }
     }
@@ -213,6 +228,24 @@ impl Process {
         let lag = world.lag();
         world.violations.push(format!("not archived after {PATIENCE:?} without faults: {held}; {lag}"));
         false
+    }
+
+    /// What a run says that it reached is stored, whatever went wrong meanwhile.
+    async fn keeps_its_word(self, sim: &Sim, kill_after_ms: u64) {
+        let targets: BTreeMap<TopicPartition, Offset> =
+            sim.lock().partitions.iter().map(|(partition, world)| (partition.clone(), world.log.end)).collect();
+        let Ok(end) = timeout(Duration::from_millis(kill_after_ms), self.finished).await else { return };
+        let mut world = sim.lock();
+        world.saw("an end amid faults");
+        let unreached = end.map(|finished| finished.unreached).unwrap_or_default();
+        for (partition, target) in targets.iter().filter(|(partition, _)| !unreached.contains(partition)) {
+            let of = world.partition(partition);
+            let below = of.log.records[..of.log.index_at(*target)].last();
+            if below.is_some_and(|last| last.offset >= of.tail()) {
+                let tail = of.tail();
+                world.violations.push(format!("{partition}: said to be archived up to {target}, and it is to {tail}"));
+            }
+        }
     }
 
     async fn ends_by_itself(self, sim: &Sim) {
@@ -248,6 +281,13 @@ impl World {
             let rows = !self.plan.indexed || world.segments().all(|(start, _)| world.rows.contains_key(start));
             world.is_blocked() || (world.is_archived() && rows)
         })
+    }
+
+    fn chains(&self) -> Vec<String> {
+        let of_one = |(partition, world): (&TopicPartition, &super::world::PartitionWorld)| -> Vec<String> {
+            world.segments().map(|(_, content)| format!("{partition} {content:?}")).collect()
+        };
+        self.partitions.iter().flat_map(of_one).collect()
     }
 
     fn lag(&self) -> String {

@@ -135,6 +135,20 @@ impl World {
         }
     }
 
+    /// The records of a seed, and another course of events around them.
+    pub(crate) fn of_records_alone(seed: u64, course: u64) -> World {
+        let mut world = World::new(seed);
+        world.plan = world.plan.of_records_alone();
+        world.rng = Prng::new(course);
+        let mut shapes = Prng::new(course);
+        world.plan.batches = *shapes.one(&[(16, 1), (5, 4), (1, 40)]);
+        world.plan.sealed_max = shapes.between(1, 3) as usize;
+        for partition in world.partitions.values_mut() {
+            partition.log.append(&mut Prng::new(seed), 200, WALL_START_MS);
+        }
+        world
+    }
+
     pub(crate) fn wall_ms(now_ms: u64) -> i64 {
         WALL_START_MS + now_ms as i64
     }
