@@ -92,7 +92,8 @@ impl PartitionWriter {
     }
 
     pub(super) fn report_target(&mut self, ctx: &mut Context<Self>) {
-        let done = self.input.finished && self.segments.is_empty() && self.chart.state() == PartitionStateKind::Active;
+        let nothing_left = self.segments.is_empty() && self.chart.sealed.is_empty();
+        let done = self.input.finished && nothing_left && self.chart.state() == PartitionStateKind::Active;
         if done && !std::mem::replace(&mut self.input.target_reported, true) {
             self.report(Report::TargetReached, ctx);
         }

@@ -175,7 +175,7 @@ impl World {
 
     fn others_write(&mut self) {
         if let Some(partition) = self.plan.blocked.clone()
-            && self.fault(3)
+            && self.fault(15)
         {
             self.block(&partition);
         }

@@ -38,7 +38,7 @@ impl Plan {
     pub(crate) fn new(rng: &mut Prng) -> Plan {
         let partitions: Vec<TopicPartition> = (0..rng.between(1, 4) as i32).map(topic_partition).collect();
         let number = |number| NonZeroU64::new(number).expect("not zero");
-        let blocked = rng.per_mille(125).then(|| rng.one(&partitions).clone());
+        let blocked = rng.per_mille(200).then(|| rng.one(&partitions).clone());
         Plan {
             boundary: BoundarySettings {
                 segment_bytes: number(rng.between(200, 3_000)),
