@@ -155,7 +155,8 @@ fn lost_records_freeze_or_are_written_down() {
     let before = log.archive.stamps();
     for _ in 0..2 {
         let ended = log.daemon().until_end_with_code(3);
-        let words = ["frozen", "the archive ends before 10", "log begins at 15", "(5 offsets)", "--on-data-loss=record"];
+        let words =
+            ["frozen", "the archive ends before 10", "log begins at 15", "(5 offsets)", "--on-data-loss=record"];
         check_words(&ended, &words);
         assert_eq!(log.archive.stamps(), before);
     }
