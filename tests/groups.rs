@@ -42,7 +42,7 @@ impl Group {
 
     fn member(&self) -> Daemon {
         let daemon = Daemon::new(&self.broker, &[&self.topic], &self.name, self.archive.path());
-        let daemon = daemon.session_timeout_ms(1_000).args(&["--file-size", "60k", "--file-records", "100"]);
+        let daemon = daemon.session_timeout_ms(1_000).args(&["--file-size", "60k", "--file-records", "40"]);
         match self.kind {
             Kind::Cooperative => daemon,
             Kind::Eager => daemon.args(&["-X", "partition.assignment.strategy=range"]),
@@ -172,5 +172,5 @@ fn an_eager_group_survives_the_same() {
 
 #[test]
 fn a_group_of_the_newer_protocol_survives_the_same() {
-    survives_faults(&Group::new("consumer", Kind::Consumer), 8);
+    survives_faults(&Group::new("consumer", Kind::Consumer), 6);
 }
