@@ -7,6 +7,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use kafka_store::archive::{Identity, Spool};
 use kafka_store::avro::{Codec, Isolation};
 use kafka_store::store::InstanceDir;
+use kafka_store_actors::budget::Budget;
 use kafka_store_actors::open_segment::{Appended, Cursor, OpenSegment};
 use kafka_store_actors::ports::SegmentSpool;
 use kafka_store_statecharts::boundary::BoundarySettings;
@@ -39,7 +40,7 @@ fn writer_throughput(criterion: &mut Criterion) {
             let spool = Spool::new(Arc::clone(&instance), codec, SETTINGS, identity);
             let open = || {
                 let file = spool.open(&chain(), None, Offset::default()).expect("a spool file");
-                OpenSegment::new(Offset::default(), file, SETTINGS, Now::default())
+                OpenSegment::new(Offset::default(), file, SETTINGS, Budget::new(u64::MAX), Now::default())
             };
             group.bench_function(format!("{size_name} {codec}"), |bencher| {
                 bencher.iter_batched(

@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 pub use daemon::DaemonArgs;
 pub use redacted::Redacted;
 
+use crate::commands::audit::AuditArgs;
 use crate::commands::demo::DemoArgs;
 use crate::commands::read::ReadArgs;
 use crate::exit::ExitCode;
@@ -52,10 +53,12 @@ pub struct PlanArgs {
 /// What `kafka-store` does beside running the daemon.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Verify audit logs (--audit-log)
+    Audit(AuditArgs),
     /// Show it at work, without Kafka: produce, archive, read back and compare
     Demo(DemoArgs),
     /// Say what the daemon would do with the same flags, and change nothing
-    Plan(PlanArgs),
+    Plan(Box<PlanArgs>),
     /// Print the records of a file, a partition, a topic or an archive
     Read(ReadArgs),
 }

@@ -1,6 +1,8 @@
 //! What the daemon is told to do: the command line, turned into values that need no further checks.
 
+mod audited;
 mod duration;
+mod memory;
 mod properties;
 mod size;
 mod store;
@@ -14,11 +16,13 @@ use std::time::Duration;
 use kafka_store_statecharts::boundary::BoundarySettings;
 
 pub use duration::{DurationError, parse_duration, parse_seconds};
+pub use memory::{MemoryLimitError, MemoryPlan};
 pub use properties::{KafkaProperties, PropertyError};
 pub use size::{SizeError, parse_size};
 pub use store::{LocalStoreError, check_local_store};
 pub use subscription::{Subscription, SubscriptionError};
 
+use crate::audit::AuditFileSettings;
 use crate::avro::Codec;
 use crate::cli::{DaemonArgs, Redacted};
 use crate::exit::ExitCode;
@@ -47,10 +51,14 @@ pub struct DaemonConfig {
     pub codec: Codec,
     /// `--local-store`: it was a directory, and writable, when this was made.
     pub local_store: PathBuf,
+    /// `--memory-limit`, in its parts.
+    pub memory: MemoryPlan,
     /// `-X`.
     pub kafka_properties: KafkaProperties,
     /// `--until-end`; `None`: until it is stopped.
     pub until_end: Option<UntilEnd>,
+    /// `--audit-log`, `--audit-log-size`, `--audit-log-keep`.
+    pub audit_log: Option<AuditFileSettings>,
     /// `-v`.
     pub verbosity: Verbosity,
 }
@@ -142,7 +150,9 @@ impl DaemonConfig {
         let idle_seal = check.optional("--idle-seal-seconds", args.idle_seal_seconds.as_deref(), parse_seconds);
         let seal_after = check.optional("--seal-after-seconds", args.seal_after_seconds.as_deref(), parse_seconds);
         let codec = check.value("--codec", &args.codec, Codec::parse);
+        let memory = check.value("--memory-limit", &args.memory_limit, MemoryPlan::parse);
         let until_end = check.until_end(args);
+        let audit_log = check.audit_log(args);
         let kafka_properties = check.properties(&args.kafka_properties);
         let local_store = check.stores(args);
 
@@ -164,8 +174,10 @@ impl DaemonConfig {
                 seal_after: seal_after?.unwrap_or(age * SEAL_AFTER_AGES),
                 codec: codec?,
                 local_store: local_store?,
+                memory: memory?,
                 kafka_properties: kafka_properties?,
                 until_end: until_end?,
+                audit_log: audit_log?,
                 verbosity: Verbosity::from_count(args.verbose),
             })
         })();
@@ -179,6 +191,9 @@ const IDLE_SEAL_BEYOND_AGE: Duration = Duration::from_secs(600);
 
 /// The default of `--seal-after-seconds` is this many times the age.
 const SEAL_AFTER_AGES: u32 = 4;
+
+/// The default of `--audit-log-size`.
+const AUDIT_LOG_SIZE: NonZeroU64 = NonZeroU64::new(100_000_000).expect("not zero");
 
 /// What has been found wrong so far.
 #[derive(Default)]
@@ -251,6 +266,24 @@ impl Checks {
             return None;
         }
         timeout.map(|timeout| args.until_end.then_some(UntilEnd { timeout }))
+    }
+
+    fn audit_log(&mut self, args: &DaemonArgs) -> Option<Option<AuditFileSettings>> {
+        let size = self.optional("--audit-log-size", args.audit_log_size.as_deref(), parse_size);
+        let keep = self.optional("--audit-log-keep", args.audit_log_keep.as_deref(), parse_count);
+        let Some(path) = &args.audit_log else {
+            for (flag, value) in [("size", &args.audit_log_size), ("keep", &args.audit_log_keep)] {
+                if value.is_some() {
+                    self.usage(format!("--audit-log-{flag} is only for --audit-log: give both, or neither"));
+                }
+            }
+            return Some(None);
+        };
+        if path.as_os_str().is_empty() {
+            self.usage("--audit-log is empty: name the file to write to");
+        }
+        let (path, size) = (path.clone(), size?.unwrap_or(AUDIT_LOG_SIZE));
+        Some(Some(AuditFileSettings { path, size, keep: keep? }))
     }
 
     fn properties(&mut self, arguments: &[Redacted]) -> Option<KafkaProperties> {

@@ -1,6 +1,7 @@
 //! The daemon: builds the adapters, wires the actors, and ends in good order.
 
 use crate::archive::{Arbiter, FirstStart, Identity, Locator, LocatorParams, Spool};
+use crate::audit::{AuditLog, InstanceStart};
 use crate::avro::Isolation;
 use crate::blocking::BlockingPool;
 use crate::clock::SystemClock;
@@ -11,7 +12,7 @@ use crate::kafka::{self, ClientSettings, PollThreadStart};
 use crate::logging::Verbosity;
 use crate::progress_line::ProgressLine;
 use crate::store::{ArchiveStore, LocalStore};
-use crate::transitions::LoggedTransitions;
+use crate::transitions::KeptTransitions;
 // Actix calls a thread for actors an arbiter, which here is the word for a store.
 use actix::{Actor, Addr, Arbiter as ActorThread, System};
 use kafka_store_actors::budget::Budget;
@@ -32,8 +33,8 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// The bytes that records may take between Kafka and the disk.
-const BUDGET_BYTES: u64 = 256 << 20;
+/// Which records are archived.
+const ISOLATION: Isolation = Isolation::ReadCommitted;
 /// How many sealed segments of one partition may be on their way.
 const SEALED_MAX: usize = 2;
 /// How many segments are stored at a time.
@@ -61,6 +62,7 @@ struct Prepared {
     identity: Identity,
     locator: Locator,
     targets: Option<BTreeMap<TopicPartition, Offset>>,
+    audit: Option<Arc<AuditLog>>,
 }
 
 /// Store and brokers, reached, and what exists. Nothing is changed yet.
@@ -81,22 +83,11 @@ impl Reached {
             let removed = directory.clean_up_others().map_err(text)?;
             info!(log, "store opened"; "left_overs_removed" => removed, "path" => store.describe());
         }
-        let isolation = Isolation::ReadCommitted;
-        let settings = ClientSettings {
-            brokers: &config.brokers,
-            group: &config.group,
-            topics: &config.topics,
-            isolation,
-            budget_bytes: BUDGET_BYTES,
-            given: &config.kafka_properties,
-        };
-        let properties = kafka::properties(&settings);
-        let client = Client::new(properties.iter().map(|(name, value)| (&**name, &**value))).map_err(text)?;
-        let client = Arc::new(client);
+        let client = client(config)?;
         // In this order: what finds no broker says so, and the cluster's id comes with the answer.
         let partitions = all_partitions(&client, &config.topics, &config.brokers)?;
         let cluster_id = client.cluster_id(START_TIME);
-        let identity = Identity { cluster_id, isolation };
+        let identity = Identity { cluster_id, isolation: ISOLATION };
         info!(log, "kafka reached"; "partitions" => partitions.len(), "cluster" => identity.cluster_id.as_deref());
         let (first_start, is_first_start) = first_start(store.as_ref(), &config.group, &partitions)?;
         let params = LocatorParams {
@@ -115,6 +106,8 @@ impl Reached {
 
 impl Prepared {
     fn new(config: &DaemonConfig, log: &Logger) -> Result<Prepared, String> {
+        let audit =
+            config.audit_log.as_ref().map(|settings| AuditLog::open(settings, log)).transpose().map_err(text)?;
         let Reached { store, partitions, params, is_first_start } = Reached::new(config, log)?;
         if config.offset_reset == OffsetReset::Error {
             refuse_without_origin(&params, &partitions)?;
@@ -123,30 +116,39 @@ impl Prepared {
             // Only now: a start that was refused was none.
             params.first_start.clone().settle(store.as_ref(), &config.group).map_err(text)?;
         }
-        let (client, identity) = (Arc::clone(&params.client), params.identity.clone());
+        let identity = params.identity.clone();
         let targets = match config.until_end {
-            Some(_) => Some(targets(&client, &partitions, log)?),
+            Some(_) => Some(targets(&params.client, &partitions, log)?),
             None => None,
         };
+        forget_events_of(&params.client);
         let locator = Locator::new(params, BlockingPool::new("walk", WALKS_AT_A_TIME));
-        Ok(Prepared { client, store, identity, locator, targets })
+        let audit = audit.map(Arc::new);
+        let client = client(config)?;
+        Ok(Prepared { client, store, identity, locator, targets, audit })
     }
 
     fn run(self, config: &DaemonConfig, log: &Logger) -> ExitCode {
-        let budget = Budget::new(BUDGET_BYTES);
-        let poll_thread = kafka::start(Arc::clone(&self.client), budget, log.clone());
+        let audit = self.audit.clone();
+        if let Some(audit) = &audit {
+            audit.start(&self.instance_start(config));
+        }
+        let budget = Budget::new(config.memory.batch_bytes);
+        let large_record_bytes = config.memory.large_record_bytes;
+        let poll_thread = kafka::start(Arc::clone(&self.client), budget, large_record_bytes, log.clone());
         let ports = self.ports(config, &poll_thread, log);
         let topics = config.topics.to_strings();
         let client = Arc::clone(&self.client);
         let targets = self.targets;
         let (until_end, local) = (config.until_end, settings(config));
+        let blocks = Budget::new(config.memory.block_bytes);
         let shown = until_end.is_some() && config.verbosity == Verbosity::Warning;
         let ended = System::new().block_on(async move {
             let mut stop = StopSignals::new().map_err(text)?;
             let (finished, end) = oneshot::channel();
             let progress = Arc::new(Progress::default());
             let _bar = shown.then(|| ProgressLine::show(Arc::clone(&progress)));
-            let consumer = start_actors(ports, local, targets, (finished, progress), log);
+            let consumer = start_actors(ports, local, blocks, targets, (finished, progress), log);
             client.subscribe(&topics).map_err(text)?;
             let thread = poll_thread.run(LogSink::new(&consumer));
             let ended = wait_for_the_end(&consumer, end, until_end, &mut stop, log).await;
@@ -159,7 +161,13 @@ impl Prepared {
             directory.remove();
         }
         match ended {
-            Ok(Ended::Finished(finished, timed_out)) => exit_code(&finished, timed_out, log),
+            Ok(Ended::Finished(finished, timed_out)) => {
+                let code = exit_code(&finished, timed_out, log);
+                if let Some(audit) = audit {
+                    audit.end(code);
+                }
+                code
+            }
             Ok(Ended::SecondSignal) => {
                 warn!(log, "stopped at once by a second signal; the next start goes on from the archive");
                 ExitCode::Interrupted
@@ -171,6 +179,15 @@ impl Prepared {
         }
     }
 
+    fn instance_start(&self, config: &DaemonConfig) -> InstanceStart {
+        InstanceStart {
+            cluster: self.identity.cluster_id.clone(),
+            store: self.store.describe(),
+            indexed: false,
+            flags: config.audited_flags(),
+        }
+    }
+
     fn ports(&self, config: &DaemonConfig, poll_thread: &PollThreadStart, log: &Logger) -> Ports {
         let store = Arc::clone(&self.store) as Arc<dyn ArchiveStore>;
         let directory = Arc::clone(self.store.instance_dir().expect("the store was opened for writing"));
@@ -179,15 +196,47 @@ impl Prepared {
             source: Arc::new(poll_thread.source()),
             locator: Arc::new(self.locator.clone()),
             spool: Arc::new(Spool::new(directory, config.codec, config.boundary, self.identity.clone())),
-            store: Arc::new(Arbiter::new(store, self.identity.clone(), BlockingPool::new("store", UPLOADERS))),
+            store: Arc::new(Arbiter::new(
+                Arc::clone(&self.client),
+                store,
+                self.identity.clone(),
+                BlockingPool::new("store", UPLOADERS),
+            )),
             index: None,
-            transitions: Arc::new(LoggedTransitions::new(log.clone())),
+            transitions: Arc::new(KeptTransitions::new(self.audit.clone(), log.clone())),
         }
     }
 }
 
 fn text(error: impl Display) -> String {
     error.to_string()
+}
+
+/// A client; it joins no group before it subscribes.
+///
+/// The member of the group and the one that is asked are two: a broker answers one request of a connection after the
+/// other, and the fetch of a partition that is caught up keeps it for half a second. A thousand walks would wait so.
+fn client(config: &DaemonConfig) -> Result<Arc<Client>, String> {
+    let properties = kafka::properties(&ClientSettings {
+        brokers: &config.brokers,
+        group: &config.group,
+        topics: &config.topics,
+        isolation: ISOLATION,
+        memory: config.memory,
+        given: &config.kafka_properties,
+    });
+    Client::new(properties.iter().map(|(name, value)| (&**name, &**value))).map(Arc::new).map_err(text)
+}
+
+/// Throws away what the client that is asked has to say: the other one says the same, and is heard.
+fn forget_events_of(client: &Arc<Client>) {
+    let client = Arc::downgrade(client);
+    let forget = move || {
+        while let Some(client) = client.upgrade() {
+            drop(client.poll(Duration::from_millis(500)));
+        }
+    };
+    std::thread::Builder::new().name("kafka-ask".to_owned()).spawn(forget).expect("the system starts one more thread");
 }
 
 /// The partitions that exist now of all topics named, and of those that a pattern means.
@@ -273,6 +322,7 @@ fn settings(config: &DaemonConfig) -> WriterSettings {
 fn start_actors(
     ports: Ports,
     settings: WriterSettings,
+    blocks: Arc<Budget>,
     targets: Option<BTreeMap<TopicPartition, Offset>>,
     (finished, progress): (oneshot::Sender<Finished>, Arc<Progress>),
     log: &Logger,
@@ -282,6 +332,7 @@ fn start_actors(
     let uploaders = (0..UPLOADERS).map(|_| Uploader::new(Arc::clone(&ports.store)).start()).collect();
     let writers = WriterContext {
         settings: Arc::new(settings),
+        blocks,
         ports,
         uploaders: UploaderPool::new(uploaders).start(),
         indexer: None,

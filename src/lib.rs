@@ -1,6 +1,7 @@
 //! The adapters and the commands of kafka-store.
 
 pub mod archive;
+pub mod audit;
 pub mod avro;
 pub mod blocking;
 pub mod cli;

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use kafka_store::cli::{Cli, Command, DaemonArgs};
-use kafka_store::commands::{CommandError, demo, plan, read};
+use kafka_store::commands::{CommandError, audit, demo, plan, read};
 use kafka_store::config::DaemonConfig;
 use kafka_store::daemon;
 use kafka_store::exit::{self, ExitCode};
@@ -22,9 +22,12 @@ fn main() -> std::process::ExitCode {
 fn dispatch(cli: Cli) -> ExitCode {
     match cli.command {
         None => with_config(&cli.daemon, daemon::run),
-        Some(Command::Demo(args)) => told(demo::run(&args)),
-        Some(Command::Plan(args)) => with_config(&args.daemon, |config, log| told(plan::run(config, log))),
-        Some(Command::Read(args)) => told(read::run(&args)),
+        Some(Command::Audit(args)) => told(audit::run(&args)),
+        Some(Command::Demo(args)) => told(demo::run(&args).map(|()| ExitCode::Done)),
+        Some(Command::Plan(args)) => {
+            with_config(&args.daemon, |config, log| told(plan::run(config, log).map(|()| ExitCode::Done)))
+        }
+        Some(Command::Read(args)) => told(read::run(&args).map(|()| ExitCode::Done)),
     }
 }
 
@@ -42,9 +45,9 @@ fn with_config(args: &DaemonArgs, run: impl FnOnce(&DaemonConfig, &Logger) -> Ex
 }
 
 /// How a command ended; its error is one line on stderr.
-fn told(result: Result<(), CommandError>) -> ExitCode {
+fn told(result: Result<ExitCode, CommandError>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::Done,
+        Ok(code) => code,
         Err(error) => {
             tell(&format_args!("error: {error}\n"));
             error.exit_code()

@@ -2,7 +2,7 @@
 
 use crate::messages::{Drain, LogEvent, LogEvents, Report, WriterMail, WriterReport};
 use crate::partition_writer::{PartitionWriter, WriterContext};
-use crate::ports::TransitionRecord;
+use crate::transition::{Detail, TransitionRecord};
 use crate::until_end::UntilEnd;
 use actix::dev::SendError;
 use actix::prelude::*;
@@ -63,6 +63,10 @@ pub struct Consumer {
     frozen: BTreeMap<TopicPartition, String>,
     client_failed: Option<String>,
     finished: Option<oneshot::Sender<Finished>>,
+    /// Writers that were told of their revocation and have not heard it yet.
+    revoking: usize,
+    /// The group is left.
+    left: bool,
     offering: bool,
     log: Logger,
 }
@@ -127,6 +131,8 @@ impl Consumer {
             frozen: BTreeMap::new(),
             client_failed: None,
             finished: Some(params.finished),
+            revoking: 0,
+            left: false,
             offering: false,
             log: params.log,
         }
@@ -139,13 +145,12 @@ impl Consumer {
                 if transition.from != transition.to {
                     self.params.ports.transitions.record(&TransitionRecord {
                         now,
-                        partition: None,
-                        segment_start: None,
+                        subject: None,
                         chart: Assignment::NAME,
                         from: transition.from.as_str(),
                         event: transition.event.as_str(),
                         to: transition.to.as_str(),
-                        seal_reason: None,
+                        detail: Detail::of_assignment(&transition),
                     });
                 }
                 self.chart = transition.chart;
@@ -172,14 +177,21 @@ impl Consumer {
                     // What it has not been given is void; the revocation itself must reach it.
                     writer.backlog.clear();
                     let addr = writer.addr;
-                    ctx.spawn(addr.send(WriterMail::Revoke).into_actor(self).map(|_, _, _| ()));
+                    self.revoking += 1;
+                    ctx.spawn(addr.send(WriterMail::Revoke).into_actor(self).map(|_, consumer, _| {
+                        consumer.revoking -= 1;
+                        consumer.finish_if_left();
+                    }));
                 }
             }
             AssignmentEffect::DrainWriter { partition } => self.tell(&partition, WriterMail::Drain, ctx),
             AssignmentEffect::LeaveGroup => {
                 self.writers.clear();
                 let left = self.params.ports.source.leave_group().into_actor(self);
-                ctx.spawn(left.map(|(), consumer, _| consumer.finish()));
+                ctx.spawn(left.map(|(), consumer, _| {
+                    consumer.left = true;
+                    consumer.finish_if_left();
+                }));
             }
         }
     }
@@ -295,6 +307,13 @@ impl Consumer {
             until_end.reached(partition);
         }
         self.finish_if_all_reached(ctx);
+    }
+
+    /// A writer that is still to hear of its revocation would give up its segments after the end was told.
+    fn finish_if_left(&mut self) {
+        if self.left && self.revoking == 0 {
+            self.finish();
+        }
     }
 
     fn finish(&mut self) {

@@ -27,5 +27,6 @@ pub mod partition_writer;
 pub mod ports;
 pub mod progress;
 pub mod retry;
+pub mod transition;
 mod until_end;
 pub mod uploader;

@@ -5,11 +5,13 @@
 //! an arbiter take turns.
 
 use crate::batch::RecordBatch;
+use crate::budget::Budget;
 use crate::indexer::Indexer;
 use crate::messages::{EndReached, Report, WriterMail, WriterReport};
 use crate::open_segment::{Cursor, OpenSegment};
-use crate::ports::{CompletedSegment, Located, Ports, TransitionRecord};
+use crate::ports::{CompletedSegment, Located, Ports};
 use crate::progress::{Progress, Share};
+use crate::transition::{Detail, Subject, TransitionRecord};
 use crate::uploader::UploaderPool;
 use actix::prelude::*;
 use kafka_store_statecharts::boundary::{BoundarySettings, SealReason};
@@ -46,6 +48,8 @@ pub struct WriterSettings {
 pub struct WriterContext {
     /// What all writers share.
     pub settings: Arc<WriterSettings>,
+    /// The memory of all open blocks.
+    pub blocks: Arc<Budget>,
     /// The world.
     pub ports: Ports,
     /// The pool.
@@ -198,7 +202,7 @@ impl PartitionWriter {
         let now = self.now();
         match chart::on(&self.chart, now, event) {
             Ok(transition) => {
-                self.keep(&transition, now, None, None, |state| state.as_str());
+                self.keep(&transition, now, None, Detail::of_partition(&transition), |state| state.as_str());
                 self.chart = transition.chart;
                 for effect in transition.effects {
                     self.carry_out(effect, ctx);
@@ -217,8 +221,9 @@ impl PartitionWriter {
         let Some(segment) = self.segments.get(&start) else { return };
         match chart::on(&segment.chart, now, event) {
             Ok(transition) => {
-                let reason = (transition.to == SegmentStateKind::Sealing).then_some(segment.reason).flatten();
-                self.keep(&transition, now, Some(start), reason, SegmentStateKind::path);
+                let buffered = self.open.as_ref().map(OpenSegment::buffered).unwrap_or_default();
+                let detail = Detail::of_segment(&segment.chart, &transition, buffered);
+                self.keep(&transition, now, Some(start), detail, SegmentStateKind::path);
                 if let Some(segment) = self.segments.get_mut(&start) {
                     segment.chart = transition.chart;
                 }
@@ -240,19 +245,18 @@ impl PartitionWriter {
         transition: &Transition<C>,
         now: Now,
         segment_start: Option<Offset>,
-        seal_reason: Option<SealReason>,
+        detail: Detail<'_>,
         name: fn(C::StateKind) -> &'static str,
     ) {
         if transition.from != transition.to {
             self.context.ports.transitions.record(&TransitionRecord {
                 now,
-                partition: Some(&self.partition),
-                segment_start,
+                subject: Some(Subject { chain: &self.chain, epoch: self.epoch, segment_start }),
                 chart: C::NAME,
                 from: name(transition.from),
                 event: transition.event.as_str(),
                 to: name(transition.to),
-                seal_reason,
+                detail,
             });
         }
     }

@@ -85,7 +85,7 @@ fn every_record_is_archived_exactly_once_whatever_fails() {
 }
 
 /// What a simulation that proves something has seen.
-const SOMETIMES: [&str; 19] = [
+const SOMETIMES: [&str; 20] = [
     "a sealed segment was discarded",
     "adopted",
     "another writer",
@@ -99,6 +99,7 @@ const SOMETIMES: [&str; 19] = [
     "late put",
     "more mail at once than a writer's box holds",
     "own object found",
+    "records of a block were set aside",
     "relocated",
     "revoked",
     "revoked and assigned at once",

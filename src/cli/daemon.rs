@@ -89,6 +89,12 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "DIR", help_heading = "Store")]
     pub local_store: Option<PathBuf>,
 
+    /// Memory that the whole process may take; at least 64M
+    ///
+    /// It may exceed it by 64 MiB: for the program itself, and for a thousand partitions.
+    #[arg(long, value_name = "SIZE", default_value = "256M", allow_negative_numbers = true, help_heading = "Running")]
+    pub memory_limit: String,
+
     /// End when everything is archived that is there at the start
     #[arg(long, help_heading = "Running")]
     pub until_end: bool,
@@ -96,6 +102,21 @@ pub struct DaemonArgs {
     /// Give --until-end up after this time: 30 or 30s, 5m, 1h
     #[arg(long, value_name = "TIME", allow_negative_numbers = true, help_heading = "Running")]
     pub timeout: Option<String>,
+
+    /// Keep every change of a state in this file, one line of JSON each, before it has effects
+    ///
+    /// Each daemon needs a file of its own. A line that cannot be written ends the process. `kafka-store audit
+    /// verify` proves that the log is whole.
+    #[arg(long, value_name = "PATH", help_heading = "Audit log")]
+    pub audit_log: Option<PathBuf>,
+
+    /// Rename the audit log to PATH.TIME before it grows beyond this size [default: 100M]
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true, help_heading = "Audit log")]
+    pub audit_log_size: Option<String>,
+
+    /// Delete all but this many of the renamed audit logs [default: keep all]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, help_heading = "Audit log")]
+    pub audit_log_keep: Option<String>,
 
     /// Log more to stderr than warnings: -v what happens, -vv every effect
     // The aliases are the prefixes that --version would make ambiguous.
@@ -107,6 +128,7 @@ pub struct DaemonArgs {
     pub gcloud_store_url: Option<Redacted>,
 
     /// The original's flag for an index that this version does not have.
-    #[arg(long, hide = true)]
+    // The alias is a prefix that --memory-limit makes ambiguous.
+    #[arg(long, hide = true, alias = "m")]
     pub mysql_metadata_url: Option<Redacted>,
 }

@@ -1,5 +1,6 @@
 //! What the binaries do beside running the daemon.
 
+pub mod audit;
 pub mod demo;
 mod error;
 mod json;

@@ -31,6 +31,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(config.local_store, std::env::temp_dir());
     assert_eq!(config.kafka_properties, KafkaProperties::default());
     assert_eq!(config.until_end, None);
+    assert_eq!(config.audit_log, None);
     assert_eq!(config.verbosity, Verbosity::Warning);
 }
 
@@ -85,6 +86,25 @@ fn until_end_may_have_a_timeout() {
     assert_eq!(parse(&["--until-end"]).expect("valid").until_end, Some(UntilEnd { timeout: None }));
     let timeout = Some(Duration::from_secs(300));
     assert_eq!(parse(&["--until-end", "--timeout=5m"]).expect("valid").until_end, Some(UntilEnd { timeout }));
+}
+
+#[test]
+fn an_audit_log_has_a_size_and_keeps_everything() {
+    let path = PathBuf::from("/var/log/a");
+    let settings = |more: &[&str]| parse(&[&["--audit-log=/var/log/a"], more].concat()).expect("valid").audit_log;
+    let size = NonZeroU64::new(100_000_000).expect("not zero");
+    assert_eq!(settings(&[]), Some(AuditFileSettings { path: path.clone(), size, keep: None }));
+    let (size, keep) = (NonZeroU64::new(1024).expect("not zero"), NonZeroU64::new(3));
+    let given = settings(&["--audit-log-size=1Ki", "--audit-log-keep=3"]);
+    assert_eq!(given, Some(AuditFileSettings { path, size, keep }));
+    let told = lines(&["--audit-log-size=1Ki", "--audit-log-keep=0"]);
+    for line in [
+        "error: --audit-log-size is only for --audit-log: give both, or neither",
+        "error: --audit-log-keep is only for --audit-log: give both, or neither",
+        "error: --audit-log-keep \"0\" must be a whole number, at least 1",
+    ] {
+        assert!(told.lines().any(|other| other == line), "{told}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use kafka_store_statecharts::offset::{Offset, OffsetRange};
 use kafka_store_statecharts::partition::{PartitionEffect, PartitionEvent};
 use kafka_store_statecharts::segment::{SegmentContent, SegmentEffect, SegmentEvent, SegmentStateKind};
 use slog::{debug, error, info, warn};
+use std::sync::Arc;
 
 impl PartitionWriter {
     pub(super) fn carry_out(&mut self, effect: PartitionEffect, ctx: &mut Context<Self>) {
@@ -73,7 +74,8 @@ impl PartitionWriter {
                         let located = self.located.as_ref().filter(|located| located.position == start);
                         let gap = located.and_then(|located| located.gap);
                         let boundary = self.context.settings.boundary;
-                        self.open = Some(OpenSegment::new(start, file, boundary, now).with_gap(gap));
+                        let blocks = Arc::clone(&self.context.blocks);
+                        self.open = Some(OpenSegment::new(start, file, boundary, blocks, now).with_gap(gap));
                     }
                     Err(error) => self.block(error.reason),
                 }

@@ -16,6 +16,8 @@ pub(crate) struct Plan {
     pub(crate) uploaders: u64,
     pub(crate) indexed: bool,
     pub(crate) budget_bytes: u64,
+    /// The memory of open blocks.
+    pub(crate) block_bytes: u64,
     /// The most records of a batch, and batches of a partition at a time.
     pub(crate) batches: (u64, u64),
     pub(crate) backlog_max: u64,
@@ -51,6 +53,7 @@ impl Plan {
             uploaders: rng.between(1, 3),
             indexed: rng.per_mille(500),
             budget_bytes: rng.between(4_000, 80_000),
+            block_bytes: *rng.one(&[0, 2_000, 1_000_000]),
             batches: *rng.one(&[(16, 1), (5, 4), (1, 40)]),
             backlog_max: *rng.one(&[0, 30, 300]),
             lives: rng.between(0, 3),

@@ -138,6 +138,7 @@ impl Process {
             WriterSettings { boundary: plan.boundary, wall_clock: plan.wall_clock, sealed_max: plan.sealed_max };
         let writers = WriterContext {
             settings: Arc::new(settings),
+            blocks: Budget::new(plan.block_bytes),
             ports,
             uploaders: UploaderPool::new(uploaders).start(),
             indexer: index.map(|index| Indexer::new(index).start()),
