@@ -7,6 +7,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use kafka_store::archive::{Identity, Spool};
 use kafka_store::avro::{Codec, Isolation};
 use kafka_store::store::InstanceDir;
+use kafka_store_actors::budget::Budget;
 use kafka_store_actors::open_segment::{Appended, Cursor, OpenSegment};
 use kafka_store_actors::ports::SegmentSpool;
 use kafka_store_statecharts::boundary::BoundarySettings;
@@ -24,6 +25,8 @@ const SETTINGS: BoundarySettings = BoundarySettings {
     segment_age_ms: NonZeroU64::new(3_600_000).expect("not zero"),
 };
 
+const CODECS: [Codec; 4] = [Codec::Null, Codec::Snappy, Codec::Zstandard { level: 1 }, Codec::Deflate { level: 1 }];
+
 fn writer_throughput(criterion: &mut Criterion) {
     let directory = tempfile::tempdir().expect("a directory");
     let instance = Arc::new(InstanceDir::create(directory.path()).expect("a directory for spool files"));
@@ -32,14 +35,14 @@ fn writer_throughput(criterion: &mut Criterion) {
         let batches = sample::batches(&sample::events(size, (8 << 20) / size));
         let bytes: usize = batches.iter().map(|batch| batch.bytes.len()).sum();
         group.throughput(Throughput::Bytes(bytes as u64));
-        for (codec_name, codec) in [("null", Codec::Null), ("deflate:1", Codec::default())] {
+        for codec in CODECS {
             let identity = Identity { cluster_id: None, isolation: Isolation::ReadCommitted };
             let spool = Spool::new(Arc::clone(&instance), codec, SETTINGS, identity);
             let open = || {
                 let file = spool.open(&chain(), None, Offset::default()).expect("a spool file");
-                OpenSegment::new(Offset::default(), file, SETTINGS, Now::default())
+                OpenSegment::new(Offset::default(), file, SETTINGS, Budget::new(u64::MAX), Now::default())
             };
-            group.bench_function(format!("{size_name} {codec_name}"), |bencher| {
+            group.bench_function(format!("{size_name} {codec}"), |bencher| {
                 bencher.iter_batched(
                     open,
                     |mut segment| {

@@ -1,6 +1,7 @@
 //! The command line of `kafka-store`: what can be written. What it means is [`crate::config`].
 
 mod daemon;
+mod environment;
 mod help;
 mod redacted;
 
@@ -41,6 +42,14 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
+/// The daemon's flags, for `plan`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct PlanArgs {
+    /// As the daemon's.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
 /// What `kafka-store` does beside running the daemon.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -48,6 +57,8 @@ pub enum Command {
     Audit(AuditArgs),
     /// Show it at work, without Kafka: produce, archive, read back and compare
     Demo(DemoArgs),
+    /// Say what the daemon would do with the same flags, and change nothing
+    Plan(Box<PlanArgs>),
     /// Print the records of a file, a partition, a topic or an archive
     Read(ReadArgs),
 }
@@ -56,7 +67,7 @@ impl Cli {
     /// Reads the arguments of this process. `Err` when they were answered already: help, version, or what
     /// is wrong with them.
     pub fn from_process() -> Result<Cli, ExitCode> {
-        Cli::try_parse().map_err(|answer| {
+        environment::parse(std::env::args_os()).map_err(|answer| {
             // A closed stdout or stderr takes no answer; the exit code is still one.
             let _ = answer.print();
             match answer.kind() {

@@ -2,6 +2,7 @@
 
 mod audited;
 mod duration;
+mod memory;
 mod properties;
 mod size;
 mod store;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use kafka_store_statecharts::boundary::BoundarySettings;
 
 pub use duration::{DurationError, parse_duration, parse_seconds};
+pub use memory::{MemoryLimitError, MemoryPlan};
 pub use properties::{KafkaProperties, PropertyError};
 pub use size::{SizeError, parse_size};
 pub use store::{LocalStoreError, check_local_store};
@@ -37,6 +39,8 @@ pub struct DaemonConfig {
     pub group: String,
     /// `--offset-reset`.
     pub offset_reset: OffsetReset,
+    /// `--on-data-loss`.
+    pub on_data_loss: OnDataLoss,
     /// `--file-size`, `--file-records`, `--file-age-seconds`.
     pub boundary: BoundarySettings,
     /// `--idle-seal-seconds`.
@@ -47,6 +51,8 @@ pub struct DaemonConfig {
     pub codec: Codec,
     /// `--local-store`: it was a directory, and writable, when this was made.
     pub local_store: PathBuf,
+    /// `--memory-limit`, in its parts.
+    pub memory: MemoryPlan,
     /// `-X`.
     pub kafka_properties: KafkaProperties,
     /// `--until-end`; `None`: until it is stopped.
@@ -66,6 +72,16 @@ pub enum OffsetReset {
     Latest,
     /// Nowhere: it is an error.
     Error,
+}
+
+/// What happens where Kafka deleted records before they were archived.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnDataLoss {
+    /// The partition freezes.
+    #[default]
+    Freeze,
+    /// The next file says that they are missing, and the partition goes on.
+    Record,
 }
 
 /// Archive what is there now, and end.
@@ -134,6 +150,7 @@ impl DaemonConfig {
         let idle_seal = check.optional("--idle-seal-seconds", args.idle_seal_seconds.as_deref(), parse_seconds);
         let seal_after = check.optional("--seal-after-seconds", args.seal_after_seconds.as_deref(), parse_seconds);
         let codec = check.value("--codec", &args.codec, Codec::parse);
+        let memory = check.value("--memory-limit", &args.memory_limit, MemoryPlan::parse);
         let until_end = check.until_end(args);
         let audit_log = check.audit_log(args);
         let kafka_properties = check.properties(&args.kafka_properties);
@@ -147,6 +164,7 @@ impl DaemonConfig {
                 topics: topics?,
                 group: group?,
                 offset_reset: offset_reset?,
+                on_data_loss: args.on_data_loss,
                 boundary: BoundarySettings {
                     segment_bytes: segment_bytes?,
                     segment_records: segment_records?,
@@ -156,6 +174,7 @@ impl DaemonConfig {
                 seal_after: seal_after?.unwrap_or(age * SEAL_AFTER_AGES),
                 codec: codec?,
                 local_store: local_store?,
+                memory: memory?,
                 kafka_properties: kafka_properties?,
                 until_end: until_end?,
                 audit_log: audit_log?,

@@ -9,6 +9,8 @@ use crate::config::{DaemonConfig, OffsetReset, Subscription, UntilEnd};
 use crate::exit::ExitCode;
 use crate::kafka::ffi::{Client, LogEnd};
 use crate::kafka::{self, ClientSettings, PollThreadStart};
+use crate::logging::Verbosity;
+use crate::progress_line::ProgressLine;
 use crate::store::{ArchiveStore, LocalStore};
 use crate::transitions::KeptTransitions;
 // Actix calls a thread for actors an arbiter, which here is the word for a store.
@@ -18,6 +20,7 @@ use kafka_store_actors::consumer::{Consumer, ConsumerParams, Finished, LogSink};
 use kafka_store_actors::messages::Drain;
 use kafka_store_actors::partition_writer::{WriterContext, WriterSettings};
 use kafka_store_actors::ports::Ports;
+use kafka_store_actors::progress::Progress;
 use kafka_store_actors::uploader::{Uploader, UploaderPool};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::TopicPartition;
@@ -30,8 +33,8 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// The bytes that records may take between Kafka and the disk.
-const BUDGET_BYTES: u64 = 256 << 20;
+/// Which records are archived.
+const ISOLATION: Isolation = Isolation::ReadCommitted;
 /// How many sealed segments of one partition may be on their way.
 const SEALED_MAX: usize = 2;
 /// How many segments are stored at a time.
@@ -62,74 +65,90 @@ struct Prepared {
     audit: Option<Arc<AuditLog>>,
 }
 
-impl Prepared {
-    fn new(config: &DaemonConfig, log: &Logger) -> Result<Prepared, String> {
-        let audit =
-            config.audit_log.as_ref().map(|settings| AuditLog::open(settings, log)).transpose().map_err(text)?;
+/// Store and brokers, reached, and what exists. Nothing is changed yet.
+pub(crate) struct Reached {
+    pub(crate) store: Arc<LocalStore>,
+    /// Every partition that exists now, in order.
+    pub(crate) partitions: Vec<TopicPartition>,
+    pub(crate) params: LocatorParams,
+    /// Nobody has started this group over this store yet.
+    is_first_start: bool,
+}
+
+impl Reached {
+    /// Opens the store, which makes a temporary directory in it, and asks the brokers.
+    pub(crate) fn new(config: &DaemonConfig, log: &Logger) -> Result<Reached, String> {
         let store = Arc::new(LocalStore::open(&config.local_store).map_err(text)?);
         if let Some(directory) = store.instance_dir() {
             let removed = directory.clean_up_others().map_err(text)?;
             info!(log, "store opened"; "left_overs_removed" => removed, "path" => store.describe());
         }
-        let isolation = Isolation::ReadCommitted;
-        let settings = ClientSettings {
-            brokers: &config.brokers,
-            group: &config.group,
-            topics: &config.topics,
-            isolation,
-            budget_bytes: BUDGET_BYTES,
-            given: &config.kafka_properties,
-        };
-        let properties = kafka::properties(&settings);
-        let client = Client::new(properties.iter().map(|(name, value)| (&**name, &**value))).map_err(text)?;
-        let client = Arc::new(client);
+        let client = client(config)?;
         // In this order: what finds no broker says so, and the cluster's id comes with the answer.
         let partitions = all_partitions(&client, &config.topics, &config.brokers)?;
         let cluster_id = client.cluster_id(START_TIME);
-        let identity = Identity { cluster_id, isolation };
+        let identity = Identity { cluster_id, isolation: ISOLATION };
         info!(log, "kafka reached"; "partitions" => partitions.len(), "cluster" => identity.cluster_id.as_deref());
-        let (first_start, is_new) = first_start(store.as_ref(), &config.group, &partitions)?;
+        let (first_start, is_first_start) = first_start(store.as_ref(), &config.group, &partitions)?;
         let params = LocatorParams {
-            client: Arc::clone(&client),
+            client,
             store: Arc::clone(&store) as Arc<dyn ArchiveStore>,
-            identity: identity.clone(),
+            identity,
             group: config.group.clone(),
             offset_reset: config.offset_reset,
-            first_start: first_start.clone(),
+            first_start,
+            on_data_loss: config.on_data_loss,
             log: log.clone(),
         };
+        Ok(Reached { store, partitions, params, is_first_start })
+    }
+}
+
+impl Prepared {
+    fn new(config: &DaemonConfig, log: &Logger) -> Result<Prepared, String> {
+        let audit =
+            config.audit_log.as_ref().map(|settings| AuditLog::open(settings, log)).transpose().map_err(text)?;
+        let Reached { store, partitions, params, is_first_start } = Reached::new(config, log)?;
         if config.offset_reset == OffsetReset::Error {
             refuse_without_origin(&params, &partitions)?;
         }
-        if is_new {
+        if is_first_start {
             // Only now: a start that was refused was none.
-            first_start.settle(store.as_ref(), &config.group).map_err(text)?;
+            params.first_start.clone().settle(store.as_ref(), &config.group).map_err(text)?;
         }
+        let identity = params.identity.clone();
         let targets = match config.until_end {
-            Some(_) => Some(targets(&client, &partitions, log)?),
+            Some(_) => Some(targets(&params.client, &partitions, log)?),
             None => None,
         };
+        forget_events_of(&params.client);
         let locator = Locator::new(params, BlockingPool::new("walk", WALKS_AT_A_TIME));
         let audit = audit.map(Arc::new);
+        let client = client(config)?;
         Ok(Prepared { client, store, identity, locator, targets, audit })
     }
 
     fn run(self, config: &DaemonConfig, log: &Logger) -> ExitCode {
-        let budget = Budget::new(BUDGET_BYTES);
         let audit = self.audit.clone();
         if let Some(audit) = &audit {
             audit.start(&self.instance_start(config));
         }
-        let poll_thread = kafka::start(Arc::clone(&self.client), budget, log.clone());
+        let budget = Budget::new(config.memory.batch_bytes);
+        let large_record_bytes = config.memory.large_record_bytes;
+        let poll_thread = kafka::start(Arc::clone(&self.client), budget, large_record_bytes, log.clone());
         let ports = self.ports(config, &poll_thread, log);
         let topics = config.topics.to_strings();
         let client = Arc::clone(&self.client);
         let targets = self.targets;
         let (until_end, local) = (config.until_end, settings(config));
+        let blocks = Budget::new(config.memory.block_bytes);
+        let shown = until_end.is_some() && config.verbosity == Verbosity::Warning;
         let ended = System::new().block_on(async move {
             let mut stop = StopSignals::new().map_err(text)?;
             let (finished, end) = oneshot::channel();
-            let consumer = start_actors(ports, local, targets, finished, log);
+            let progress = Arc::new(Progress::default());
+            let _bar = shown.then(|| ProgressLine::show(Arc::clone(&progress)));
+            let consumer = start_actors(ports, local, blocks, targets, (finished, progress), log);
             client.subscribe(&topics).map_err(text)?;
             let thread = poll_thread.run(LogSink::new(&consumer));
             let ended = wait_for_the_end(&consumer, end, until_end, &mut stop, log).await;
@@ -177,7 +196,12 @@ impl Prepared {
             source: Arc::new(poll_thread.source()),
             locator: Arc::new(self.locator.clone()),
             spool: Arc::new(Spool::new(directory, config.codec, config.boundary, self.identity.clone())),
-            store: Arc::new(Arbiter::new(store, self.identity.clone(), BlockingPool::new("store", UPLOADERS))),
+            store: Arc::new(Arbiter::new(
+                Arc::clone(&self.client),
+                store,
+                self.identity.clone(),
+                BlockingPool::new("store", UPLOADERS),
+            )),
             index: None,
             transitions: Arc::new(KeptTransitions::new(self.audit.clone(), log.clone())),
         }
@@ -186,6 +210,33 @@ impl Prepared {
 
 fn text(error: impl Display) -> String {
     error.to_string()
+}
+
+/// A client; it joins no group before it subscribes.
+///
+/// The member of the group and the one that is asked are two: a broker answers one request of a connection after the
+/// other, and the fetch of a partition that is caught up keeps it for half a second. A thousand walks would wait so.
+fn client(config: &DaemonConfig) -> Result<Arc<Client>, String> {
+    let properties = kafka::properties(&ClientSettings {
+        brokers: &config.brokers,
+        group: &config.group,
+        topics: &config.topics,
+        isolation: ISOLATION,
+        memory: config.memory,
+        given: &config.kafka_properties,
+    });
+    Client::new(properties.iter().map(|(name, value)| (&**name, &**value))).map(Arc::new).map_err(text)
+}
+
+/// Throws away what the client that is asked has to say: the other one says the same, and is heard.
+fn forget_events_of(client: &Arc<Client>) {
+    let client = Arc::downgrade(client);
+    let forget = move || {
+        while let Some(client) = client.upgrade() {
+            drop(client.poll(Duration::from_millis(500)));
+        }
+    };
+    std::thread::Builder::new().name("kafka-ask".to_owned()).spawn(forget).expect("the system starts one more thread");
 }
 
 /// The partitions that exist now of all topics named, and of those that a pattern means.
@@ -271,8 +322,9 @@ fn settings(config: &DaemonConfig) -> WriterSettings {
 fn start_actors(
     ports: Ports,
     settings: WriterSettings,
+    blocks: Arc<Budget>,
     targets: Option<BTreeMap<TopicPartition, Offset>>,
-    finished: oneshot::Sender<Finished>,
+    (finished, progress): (oneshot::Sender<Finished>, Arc<Progress>),
     log: &Logger,
 ) -> Addr<Consumer> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -280,9 +332,11 @@ fn start_actors(
     let uploaders = (0..UPLOADERS).map(|_| Uploader::new(Arc::clone(&ports.store)).start()).collect();
     let writers = WriterContext {
         settings: Arc::new(settings),
+        blocks,
         ports,
         uploaders: UploaderPool::new(uploaders).start(),
         indexer: None,
+        progress,
     };
     Consumer::new(ConsumerParams { writers, arbiters, targets, finished, log: log.clone() }).start()
 }

@@ -12,5 +12,6 @@ pub mod daemon;
 pub mod exit;
 pub mod kafka;
 pub mod logging;
+mod progress_line;
 pub mod store;
 pub mod transitions;

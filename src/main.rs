@@ -4,11 +4,12 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use kafka_store::cli::{Cli, Command, DaemonArgs};
-use kafka_store::commands::{CommandError, audit, demo, read};
+use kafka_store::commands::{CommandError, audit, demo, plan, read};
 use kafka_store::config::DaemonConfig;
 use kafka_store::daemon;
 use kafka_store::exit::{self, ExitCode};
 use kafka_store::logging;
+use slog::Logger;
 
 fn main() -> std::process::ExitCode {
     exit::install_panic_hook();
@@ -20,14 +21,17 @@ fn main() -> std::process::ExitCode {
 
 fn dispatch(cli: Cli) -> ExitCode {
     match cli.command {
-        None => run_daemon(&cli.daemon),
+        None => with_config(&cli.daemon, daemon::run),
         Some(Command::Audit(args)) => told(audit::run(&args)),
         Some(Command::Demo(args)) => told(demo::run(&args).map(|()| ExitCode::Done)),
+        Some(Command::Plan(args)) => {
+            with_config(&args.daemon, |config, log| told(plan::run(config, log).map(|()| ExitCode::Done)))
+        }
         Some(Command::Read(args)) => told(read::run(&args).map(|()| ExitCode::Done)),
     }
 }
 
-fn run_daemon(args: &DaemonArgs) -> ExitCode {
+fn with_config(args: &DaemonArgs, run: impl FnOnce(&DaemonConfig, &Logger) -> ExitCode) -> ExitCode {
     let config = match DaemonConfig::parse(args) {
         Ok(config) => config,
         Err(errors) => {
@@ -37,7 +41,7 @@ fn run_daemon(args: &DaemonArgs) -> ExitCode {
     };
     let (log, _flushed_at_the_end) = logging::start(config.verbosity);
     slog::debug!(log, "configuration read"; "config" => ?config);
-    daemon::run(&config, &log)
+    run(&config, &log)
 }
 
 /// How a command ended; its error is one line on stderr.

@@ -210,6 +210,26 @@ fn a_topic_that_was_created_anew_freezes() {
     start.freezes(0, start.daemon(), &[&old_id, &new_id, "re-created"], &[]);
 }
 
+/// librdkafka goes on at the same offset of the new log, as if nothing had happened.
+#[test]
+fn a_topic_that_is_created_anew_under_a_running_daemon_freezes() {
+    let start = Start::archived("anew-under", 1);
+    let before = start.archive.contents();
+    let mut running = start.daemon().never_seals_by_the_clock().spawn();
+    running.wait_for("chain located");
+    start.broker.delete_topic(&start.topic);
+    start.broker.create_topic_named(&start.topic, 1, &[]);
+    start.broker.produce(&start.topic, 0, &numbered(500..540), &[]);
+    running.wait_for("partition frozen");
+    assert_eq!(start.archive.contents(), before, "another topic's records were archived");
+    assert_eq!(start.broker.committed(&start.topic, &start.topic, 0), None, "deleted with the topic");
+    assert_eq!(running.terminate(), Some(0));
+    // It may have looked while there was none.
+    let log = running.log();
+    assert!(log.contains("it was re-created; archive it") || log.contains("was the topic deleted?"), "{log}");
+    start.freezes(0, start.daemon(), &["re-created"], &[]);
+}
+
 #[test]
 fn an_unknown_topic_is_told_at_the_start() {
     let (broker, archive) = (Broker::get(), Archive::new());

@@ -250,6 +250,11 @@ impl Consumer {
                     self.tell(&partition, WriterMail::Failed { reason }, ctx);
                 }
             }
+            LogEvent::OutOfRange { partition, epoch } => {
+                if self.writers.get(&partition).is_some_and(|writer| writer.epoch == epoch) {
+                    self.tell(&partition, WriterMail::OutOfRange, ctx);
+                }
+            }
             LogEvent::ClientFailed { reason } => {
                 self.client_failed = Some(reason);
                 self.finish();

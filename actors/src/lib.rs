@@ -25,6 +25,7 @@ pub mod messages;
 pub mod open_segment;
 pub mod partition_writer;
 pub mod ports;
+pub mod progress;
 pub mod retry;
 pub mod transition;
 mod until_end;

@@ -8,7 +8,7 @@ use kafka_store_statecharts::chart::Now;
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
 use kafka_store_statecharts::gap::Gap;
 use kafka_store_statecharts::name::{ChainName, SegmentName};
-use kafka_store_statecharts::offset::{Offset, OffsetRange};
+use kafka_store_statecharts::offset::{LeaderEpoch, Offset, OffsetRange};
 use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
 use kafka_store_statecharts::segment::SegmentContent;
 use kafka_store_statecharts::topic::{TopicId, TopicPartition};
@@ -77,6 +77,8 @@ pub struct OffsetCommit {
     pub epoch: AssignmentEpoch,
     /// The offset after the last one archived.
     pub next_offset: Offset,
+    /// The epoch of the leader that wrote the record before it, if it is known.
+    pub leader_epoch: Option<LeaderEpoch>,
     /// What to keep beside it.
     pub metadata: CommitMetadata,
 }
@@ -107,6 +109,13 @@ pub struct Located {
     pub topic_id: Option<TopicId>,
     /// The next offset to archive.
     pub position: Offset,
+    /// Where fetching begins: beyond `position` where Kafka's log begins later, and that loses nothing or is to be
+    /// put up with.
+    pub fetch_from: Offset,
+    /// The offsets between, if records may have been lost with them.
+    pub gap: Option<Gap>,
+    /// The start of the chain's last segment, if it has one.
+    pub last_start: Option<Offset>,
     /// What the committed offset should say and does not.
     pub commit: Option<CommitMetadata>,
     /// How long Kafka keeps the topic's records, where it removes them by time.
@@ -136,6 +145,12 @@ pub trait SegmentSpool: Debug + Send + Sync {
 pub trait OpenFile: Debug + Send {
     /// Compresses and appends one block of whole records.
     fn append_block(&mut self, records: &[u8], record_count: u64) -> Result<(), SpoolError>;
+
+    /// Keeps whole records of the next block outside of memory, after those kept before.
+    fn set_aside(&mut self, records: &[u8]) -> Result<(), SpoolError>;
+
+    /// Appends to `records` what was set aside. It is then set aside no more.
+    fn take_back(&mut self, records: &mut Vec<u8>) -> Result<(), SpoolError>;
 
     /// Writes the header: the file is complete, though not yet on disk.
     fn complete(self: Box<Self>, summary: &SegmentSummary) -> Result<CompletedSegment, SpoolError>;

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod demo;
 mod error;
 mod json;
+pub mod plan;
 mod print;
 pub mod read;
 pub mod reader;

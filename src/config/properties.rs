@@ -146,8 +146,9 @@ const REFUSED: &[(&[&str], &str)] = &[
             "max.partition.fetch.bytes",
             "fetch.queue.backoff.ms",
             "receive.message.max.bytes",
+            "message.max.bytes",
         ],
-        "the daemon derives the sizes of fetching from its budget of memory",
+        "use --memory-limit: the sizes of fetching are derived from that budget of memory",
     ),
 ];
 

@@ -67,6 +67,21 @@ fn offset_resets_have_the_names_of_the_original() {
 }
 
 #[test]
+fn codecs_have_avros_names_and_levels() {
+    for (text, expected) in [
+        ("deflate", Codec::Deflate { level: 1 }),
+        ("deflate:12", Codec::Deflate { level: 12 }),
+        ("zstandard", Codec::Zstandard { level: 1 }),
+        ("zstandard:19", Codec::Zstandard { level: 19 }),
+        ("zstd:3", Codec::Zstandard { level: 3 }),
+        ("snappy", Codec::Snappy),
+        ("null", Codec::Null),
+    ] {
+        assert_eq!(parse(&["--codec", text]).expect("valid").codec, expected);
+    }
+}
+
+#[test]
 fn until_end_may_have_a_timeout() {
     assert_eq!(parse(&["--until-end"]).expect("valid").until_end, Some(UntilEnd { timeout: None }));
     let timeout = Some(Duration::from_secs(300));

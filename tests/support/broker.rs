@@ -2,7 +2,9 @@
 
 use super::records::{Logged, Record};
 use super::wait_until;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
@@ -88,6 +90,17 @@ impl Broker {
         let created = block_on(admin.create_topics([&topic], &options)).expect("topics are created");
         created.into_iter().for_each(|result| drop(result.expect("the topic is created")));
         self.wait_for_topic(name, partitions);
+    }
+
+    /// Changes a topic's settings; those that are not named get their defaults.
+    pub(crate) fn alter_topic(&self, name: &str, config: &[(&str, &str)]) {
+        let mut altered = AlterConfig::new(ResourceSpecifier::Topic(name)).set("retention.ms", "-1");
+        for (key, value) in config {
+            altered = altered.set(key, value);
+        }
+        let (admin, options) = self.admin();
+        let results = block_on(admin.alter_configs([&altered], &options)).expect("settings are changed");
+        results.into_iter().for_each(|result| drop(result.expect("the settings are changed")));
     }
 
     /// Deletes a topic, and waits until its name is free.
@@ -196,6 +209,15 @@ impl Broker {
     pub(crate) fn commit(&self, group: &str, topic: &str, partition: i32, offset: i64) {
         let consumer = self.consumer(&[("group.id", group)]);
         consumer.commit(&offset_of(topic, partition, offset), CommitMode::Sync).expect("committed");
+    }
+
+    /// How many members a group has whose partitions are all given; `None` while it rebalances. Groups of the
+    /// classic protocol only.
+    pub(crate) fn stable_members(&self, group: &str) -> Option<usize> {
+        let consumer = self.consumer(&[]);
+        let list = consumer.fetch_group_list(Some(group), PATIENCE).expect("the group is described");
+        let group = list.groups().first()?;
+        (group.state() == "Stable").then(|| group.members().len())
     }
 
     /// Deletes the records before an offset.

@@ -1,6 +1,7 @@
 //! The built daemon, run as a user runs it.
 
 use super::broker::Broker;
+use rustix::process::{Pid, Signal, kill_process};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -12,7 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A command line of the daemon.
 pub(crate) struct Daemon {
     command: Command,
-    session_timeout_ms: u32,
+    /// `None` leaves it to the broker.
+    session_timeout_ms: Option<u32>,
     offset_reset: &'static str,
 }
 
@@ -31,7 +33,7 @@ impl Daemon {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kafka-store"));
         command.args(["--broker-list", &broker.address, "--group", group, "--topic", &topics.join(","), "-v"]);
         command.arg("--local-store").arg(archive);
-        Daemon { command, session_timeout_ms: 6_000, offset_reset: "earliest" }
+        Daemon { command, session_timeout_ms: Some(6_000), offset_reset: "earliest" }
     }
 
     /// More arguments.
@@ -47,8 +49,14 @@ impl Daemon {
 
     /// After how long a killed member is given up by the group.
     pub(crate) fn session_timeout_ms(mut self, milliseconds: u32) -> Daemon {
-        self.session_timeout_ms = milliseconds;
+        self.session_timeout_ms = Some(milliseconds);
         self
+    }
+
+    /// A group of the newer protocol (KIP-848), in which the broker assigns, and says when a member is given up.
+    pub(crate) fn consumer_protocol(mut self) -> Daemon {
+        self.session_timeout_ms = None;
+        self.args(&["-X", "group.protocol=consumer"])
     }
 
     /// `--offset-reset`.
@@ -91,9 +99,10 @@ impl Daemon {
     /// Starts it and goes on.
     pub(crate) fn spawn(mut self) -> Running {
         let log = tempfile::tempfile().expect("a temporary file");
-        let heartbeats = self.session_timeout_ms / 4;
-        self.command.arg("-X").arg(format!("session.timeout.ms={}", self.session_timeout_ms));
-        self.command.arg("-X").arg(format!("heartbeat.interval.ms={heartbeats}"));
+        if let Some(timeout) = self.session_timeout_ms {
+            self.command.arg("-X").arg(format!("session.timeout.ms={timeout}"));
+            self.command.arg("-X").arg(format!("heartbeat.interval.ms={}", timeout / 4));
+        }
         self.command.args(["--offset-reset", self.offset_reset]);
         self.command.stdin(Stdio::null()).stdout(Stdio::null());
         self.command.stderr(log.try_clone().expect("one more handle"));
@@ -116,9 +125,22 @@ impl Running {
 
     /// SIGTERM, and the exit code.
     pub(crate) fn terminate(&mut self) -> Option<i32> {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it can be signalled");
+        self.signal(Signal::TERM);
         self.wait().code()
+    }
+
+    /// SIGSTOP: it does nothing any more, and knows nothing of it.
+    pub(crate) fn stop(&mut self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub(crate) fn go_on(&mut self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it can be signalled");
     }
 
     /// Waits for its end.

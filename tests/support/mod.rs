@@ -7,6 +7,8 @@ pub(crate) mod daemon;
 pub(crate) mod raw_produce;
 pub(crate) mod records;
 pub(crate) mod seed;
+pub(crate) mod seen;
+pub(crate) mod traffic;
 
 use std::time::{Duration, Instant};
 

@@ -8,7 +8,7 @@ mod stage;
 
 use super::CommandError;
 use crate::avro::Codec;
-use crate::config::{DaemonConfig, KafkaProperties, OffsetReset, Subscription, UntilEnd};
+use crate::config::{DaemonConfig, KafkaProperties, MemoryPlan, OffsetReset, OnDataLoss, Subscription, UntilEnd};
 use crate::daemon;
 use crate::exit::ExitCode;
 use crate::logging::{self, Verbosity};
@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 /// Small, so that there is something to see: a quarter of a megabyte of records.
 const SEGMENT_BYTES: NonZeroU64 = NonZeroU64::new(256 << 10).expect("not zero");
 const SEGMENT_AGE: Duration = Duration::from_secs(3600);
+const MEMORY_BYTES: u64 = 256_000_000;
 /// The whole demo takes seconds; a machine that needs longer is told so instead of hanging.
 const TIME: Duration = Duration::from_secs(120);
 
@@ -98,6 +99,7 @@ fn archive(
         topics: Subscription::of(sample::topic_names()),
         group: "kafka-store-demo".to_owned(),
         offset_reset: OffsetReset::Earliest,
+        on_data_loss: OnDataLoss::Freeze,
         boundary: BoundarySettings {
             segment_bytes: SEGMENT_BYTES,
             segment_records: None,
@@ -107,6 +109,7 @@ fn archive(
         seal_after: SEGMENT_AGE,
         codec: Codec::default(),
         local_store: directory.to_owned(),
+        memory: MemoryPlan::new(MEMORY_BYTES),
         kafka_properties: KafkaProperties::default(),
         audit_log: None,
         until_end: Some(UntilEnd { timeout: Some(TIME) }),

@@ -3,7 +3,7 @@
 use super::event::Event;
 use super::list::{Committed, PartitionList, PartitionOffset, committed_of, partition_of, topic_string};
 use super::{KafkaError, owned, rd};
-use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::offset::{LeaderEpoch, Offset};
 use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_int, c_void};
@@ -125,9 +125,15 @@ impl Client {
     }
 
     /// Commits an offset; the answer comes by [`Client::poll_commits`].
-    pub fn commit(&self, to: &PartitionOffset, metadata: &str, ticket: CommitTicket) -> Result<(), KafkaError> {
+    pub fn commit(
+        &self,
+        to: &PartitionOffset,
+        leader_epoch: Option<LeaderEpoch>,
+        metadata: &str,
+        ticket: CommitTicket,
+    ) -> Result<(), KafkaError> {
         let mut list = PartitionList::new();
-        list.add_commit(&to.partition, to.offset, metadata);
+        list.add_commit(&to.partition, to.offset, leader_epoch, metadata);
         let opaque = std::ptr::without_provenance_mut::<c_void>(usize::try_from(ticket.0).expect("64-bit machines"));
         // SAFETY: the list is copied; the opaque value is handed back and never followed; no callback is given.
         KafkaError::check(unsafe {

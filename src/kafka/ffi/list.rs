@@ -1,7 +1,7 @@
 //! librdkafka's lists of partitions.
 
 use super::{KafkaError, owned, rd};
-use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::offset::{LeaderEpoch, Offset};
 use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
 use std::ffi::CString;
 use std::ptr::NonNull;
@@ -71,9 +71,19 @@ impl PartitionList {
     }
 
     /// Adds a partition with an offset and metadata to commit.
-    pub(super) fn add_commit(&mut self, partition: &TopicPartition, next_offset: Offset, metadata: &str) {
+    pub(super) fn add_commit(
+        &mut self,
+        partition: &TopicPartition,
+        next_offset: Offset,
+        leader_epoch: Option<LeaderEpoch>,
+        metadata: &str,
+    ) {
         let element = self.add(partition);
         element.offset = next_offset.get();
+        if let Some(epoch) = leader_epoch {
+            // SAFETY: the element is valid.
+            unsafe { rd::rd_kafka_topic_partition_set_leader_epoch(element, epoch.get()) };
+        }
         // SAFETY: librdkafka frees the metadata with the list, by `free`, so it must come from `malloc`.
         // The copied bytes fit: the block has their length.
         unsafe {

@@ -1,0 +1,368 @@
+//! The group and the fetching of records: what the poll thread and the brokers do.
+
+use super::Sim;
+use super::log::LogRecord;
+use super::world::World;
+use kafka_store_actors::batch::{RecordBatch, RecordMark};
+use kafka_store_actors::budget::{Budget, PartitionUse};
+use kafka_store_actors::consumer::LogSink;
+use kafka_store_actors::messages::{EndReached, LogEvent};
+use kafka_store_actors::ports::{CommitError, OffsetCommit, PortFuture, RecordSource};
+use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
+use kafka_store_statecharts::topic::TopicPartition;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How long after a revocation its writer may still give orders, not having heard of it.
+const HEARD_OF_MS: u64 = 3_000;
+
+/// The group, as this process's client knows it. A new process has a new one.
+#[derive(Default)]
+pub(crate) struct Group {
+    epoch: u64,
+    ours: BTreeMap<TopicPartition, Assigned>,
+    /// What other members have, and until when.
+    theirs: BTreeMap<TopicPartition, u64>,
+    revoked: BTreeMap<(TopicPartition, AssignmentEpoch), u64>,
+    orders: VecDeque<Order>,
+    commits: Vec<CommitUnderWay>,
+    /// What was fetched and not handed over yet.
+    pipe: VecDeque<LogEvent>,
+    stalled_until_ms: u64,
+    leaving: Option<oneshot::Sender<()>>,
+}
+
+struct Assigned {
+    epoch: AssignmentEpoch,
+    fetch: Option<Fetch>,
+    in_use: PartitionUse,
+}
+
+struct Fetch {
+    seek_epoch: SeekEpoch,
+    next: usize,
+    end_told: Option<Offset>,
+}
+
+enum Order {
+    Start { partition: TopicPartition, epoch: AssignmentEpoch, seek_epoch: SeekEpoch, position: Offset },
+    Stop { partition: TopicPartition, epoch: AssignmentEpoch },
+    Commit { commit: OffsetCommit, answer: oneshot::Sender<Result<(), CommitError>> },
+    Leave { answer: oneshot::Sender<()> },
+}
+
+struct CommitUnderWay {
+    due_ms: u64,
+    commit: OffsetCommit,
+    reaches_kafka: bool,
+    answered: bool,
+    answer: oneshot::Sender<Result<(), CommitError>>,
+}
+
+impl Group {
+    /// A group in which others have everything, for a moment.
+    pub(crate) fn join(partitions: &[TopicPartition], now_ms: u64) -> Group {
+        let theirs =
+            partitions.iter().enumerate().map(|(index, tp)| (tp.clone(), now_ms + 20 * index as u64)).collect();
+        Group { theirs, ..Group::default() }
+    }
+}
+
+impl RecordSource for Sim {
+    fn start_fetching(
+        &self,
+        partition: &TopicPartition,
+        epoch: AssignmentEpoch,
+        seek_epoch: SeekEpoch,
+        position: Offset,
+    ) {
+        self.order(Order::Start { partition: partition.clone(), epoch, seek_epoch, position });
+    }
+
+    fn stop_fetching(&self, partition: &TopicPartition, epoch: AssignmentEpoch) {
+        self.order(Order::Stop { partition: partition.clone(), epoch });
+    }
+
+    fn commit(&self, commit: OffsetCommit) -> PortFuture<Result<(), CommitError>> {
+        let (answer, answered) = oneshot::channel();
+        self.order(Order::Commit { commit, answer });
+        Box::pin(async move { answered.await.unwrap_or_else(|_| refused("the group is left")) })
+    }
+
+    fn leave_group(&self) -> PortFuture<()> {
+        let (answer, answered) = oneshot::channel();
+        self.order(Order::Leave { answer });
+        Box::pin(async move {
+            let _ = answered.await;
+        })
+    }
+}
+
+impl Sim {
+    fn order(&self, order: Order) {
+        self.lock().group.orders.push_back(order);
+    }
+}
+
+fn refused(reason: &str) -> Result<(), CommitError> {
+    Err(CommitError { reason: reason.to_owned() })
+}
+
+/// The poll thread, and the world's own course, until the group is left.
+pub(crate) async fn poll(sim: Sim, sink: LogSink, budget: Arc<Budget>) {
+    loop {
+        let wait_ms = sim.lock().rng.between(2, 40);
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        let now_ms = sim.now_ms();
+        let (events, left) = {
+            let mut world = sim.lock();
+            world.arrive_late(now_ms);
+            world.produce(now_ms);
+            world.others_write();
+            world.carry_out_orders(now_ms);
+            world.answer_commits(now_ms);
+            world.rebalance(now_ms);
+            world.fetch(&budget);
+            (world.hand_over(now_ms), world.leave())
+        };
+        offer(&sim, &sink, events);
+        if let Some(answer) = left {
+            let _ = answer.send(());
+            return;
+        }
+    }
+}
+
+/// Hands events over, at times each by itself; what there is no room for stays in front.
+fn offer(sim: &Sim, sink: &LogSink, mut events: Vec<LogEvent>) {
+    let at_once = sim.lock().rng.per_mille(500);
+    while !events.is_empty() {
+        let rest = events.split_off(if at_once { events.len() } else { 1 });
+        if let Err(refused) = sink.offer(events) {
+            let mut world = sim.lock();
+            world.saw("the Consumer was full");
+            refused.into_iter().chain(rest).rev().for_each(|event| world.group.pipe.push_front(event));
+            return;
+        }
+        events = rest;
+    }
+}
+
+fn batch(records: &[LogRecord], epoch: AssignmentEpoch, seek_epoch: SeekEpoch) -> RecordBatch {
+    let mut batch = RecordBatch { epoch, seek_epoch, ..RecordBatch::default() };
+    for record in records {
+        batch.bytes.extend_from_slice(&record.bytes);
+        let (offset, timestamp) = (record.offset, record.timestamp);
+        batch.marks.push(RecordMark { offset, timestamp, end: batch.bytes.len() });
+    }
+    batch
+}
+
+impl World {
+    fn produce(&mut self, now_ms: u64) {
+        if self.faults && self.rng.per_mille(150) {
+            let partition = self.rng.one(&self.plan.partitions).clone();
+            let count = self.rng.between(1, 12);
+            let log = &mut self.partitions.get_mut(&partition).expect("known").log;
+            if log.records.len() < 400 {
+                log.append(&mut self.rng, count, World::wall_ms(now_ms));
+            }
+        }
+    }
+
+    fn others_write(&mut self) {
+        if let Some(partition) = self.plan.blocked.clone()
+            && self.fault(3)
+        {
+            self.block(&partition);
+        }
+        for partition in self.plan.partitions.clone() {
+            let chance = self.plan.other_writers;
+            let theirs = self.group.theirs.contains_key(&partition);
+            if self.fault(if theirs { 8 * chance } else { chance }) {
+                self.another_writer(&partition);
+            }
+        }
+    }
+
+    fn carry_out_orders(&mut self, now_ms: u64) {
+        while let Some(order) = self.group.orders.pop_front() {
+            match order {
+                Order::Start { partition, epoch, seek_epoch, position } => {
+                    let next = self.partition(&partition).log.index_at(position);
+                    if let Some(assigned) = self.find(&partition, epoch, now_ms) {
+                        assigned.fetch = Some(Fetch { seek_epoch, next, end_told: None });
+                    }
+                }
+                Order::Stop { partition, epoch } => {
+                    if let Some(assigned) = self.group.ours.get_mut(&partition).filter(|a| a.epoch == epoch) {
+                        assigned.fetch = None;
+                    }
+                }
+                Order::Commit { commit, answer } => {
+                    if self.find(&commit.partition, commit.epoch, now_ms).is_none() {
+                        let _ = answer.send(refused("the partition is no longer ours"));
+                        continue;
+                    }
+                    // Without faults the coordinator answers in order.
+                    let due_ms = now_ms + if self.faults { self.latency_ms() } else { 30 };
+                    let reaches_kafka = !self.fails();
+                    let answered = reaches_kafka && !self.fails();
+                    self.group.commits.push(CommitUnderWay { due_ms, commit, reaches_kafka, answered, answer });
+                }
+                Order::Leave { answer } => self.group.leaving = Some(answer),
+            }
+        }
+    }
+
+    /// The partition in this assignment. Invariant 16: whoever heard of a revocation gives no more orders.
+    fn find(&mut self, partition: &TopicPartition, epoch: AssignmentEpoch, now_ms: u64) -> Option<&mut Assigned> {
+        let revoked_ms = self.group.revoked.get(&(partition.clone(), epoch));
+        if revoked_ms.is_some_and(|revoked_ms| now_ms > revoked_ms + HEARD_OF_MS) {
+            self.violations.push(format!("{partition}: an order long after the revocation of {epoch:?}"));
+        }
+        self.group.ours.get_mut(partition).filter(|assigned| assigned.epoch == epoch)
+    }
+
+    fn answer_commits(&mut self, now_ms: u64) {
+        let leaving = self.group.leaving.is_some();
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.group.commits).into_iter().partition(|c| leaving || c.due_ms <= now_ms);
+        self.group.commits = later;
+        for under_way in due {
+            if under_way.reaches_kafka {
+                self.commit(&under_way.commit.partition, under_way.commit.next_offset);
+            }
+            let answer = if under_way.answered { Ok(()) } else { refused("no answer") };
+            self.saw(if under_way.answered { "committed" } else { "commit failed" });
+            let _ = under_way.answer.send(answer);
+        }
+    }
+
+    fn rebalance(&mut self, now_ms: u64) {
+        if self.group.leaving.is_some() {
+            return;
+        }
+        let ours: Vec<TopicPartition> = self.group.ours.keys().cloned().collect();
+        if self.fault(self.plan.rebalances) {
+            let some = self.rng.some(&ours);
+            match self.rng.between(0, 3) {
+                0 => self.assign(some), // Lost and given again, without a word in between.
+                1 => {
+                    self.revoke(&some, now_ms, now_ms);
+                    self.saw("revoked and assigned at once");
+                }
+                _ => {
+                    let until_ms = now_ms + self.rng.between(5, 4_000);
+                    self.revoke(&some, now_ms, until_ms);
+                }
+            }
+        }
+        if self.fault(self.plan.rebalances / 4) && !ours.is_empty() {
+            let partition = self.rng.one(&ours).clone();
+            self.fail(&partition);
+        }
+        // What is frozen is tried again at the next assignment, which comes some time.
+        let frozen: Vec<TopicPartition> =
+            self.frozen.iter().filter(|tp| !self.partitions[*tp].is_blocked() && ours.contains(tp)).cloned().collect();
+        if !frozen.is_empty() && self.rng.per_mille(20) {
+            self.revoke(&frozen, now_ms, now_ms);
+        }
+        let faults = self.faults;
+        let back: Vec<TopicPartition> =
+            self.group.theirs.iter().filter(|(_, ms)| **ms <= now_ms || !faults).map(|(tp, _)| tp.clone()).collect();
+        if !back.is_empty() {
+            self.assign(back);
+        }
+    }
+
+    fn assign(&mut self, partitions: Vec<TopicPartition>) {
+        self.group.epoch += 1;
+        let epoch = AssignmentEpoch(self.group.epoch);
+        for partition in &partitions {
+            self.frozen.remove(partition);
+            self.group.theirs.remove(partition);
+            let assigned = Assigned { epoch, fetch: None, in_use: PartitionUse::default() };
+            self.group.ours.insert(partition.clone(), assigned);
+        }
+        self.group.pipe.push_back(LogEvent::Assigned { epoch, partitions });
+    }
+
+    fn revoke(&mut self, partitions: &[TopicPartition], now_ms: u64, until_ms: u64) {
+        for partition in partitions {
+            if let Some(assigned) = self.group.ours.remove(partition) {
+                self.group.revoked.insert((partition.clone(), assigned.epoch), now_ms);
+                self.group.theirs.insert(partition.clone(), until_ms);
+            }
+        }
+        self.group.pipe.push_back(LogEvent::Revoked { partitions: partitions.to_vec() });
+        self.saw("revoked");
+    }
+
+    fn fail(&mut self, partition: &TopicPartition) {
+        if let Some(assigned) = self.group.ours.get_mut(partition) {
+            assigned.fetch = None;
+            let (partition, epoch) = (partition.clone(), assigned.epoch);
+            self.group.pipe.push_back(LogEvent::Failed { partition, epoch, reason: "a bad CRC".to_owned() });
+        }
+    }
+
+    fn fetch(&mut self, budget: &Arc<Budget>) {
+        let (records_max, batches_max) = self.plan.batches;
+        for (partition, assigned) in &mut self.group.ours {
+            let log = &self.partitions[partition].log;
+            for _ in 0..self.rng.between(0, batches_max) {
+                let full = assigned.in_use.bytes() > budget.limit_bytes() / 2;
+                let Some(fetch) = assigned.fetch.as_mut().filter(|_| !full && !budget.is_used_up()) else { break };
+                let until = log.records.len().min(fetch.next + self.rng.between(1, records_max) as usize);
+                let records = &log.records[fetch.next..until];
+                if records.is_empty() {
+                    break;
+                }
+                let mut batch = batch(records, assigned.epoch, fetch.seek_epoch);
+                batch.share = budget.take(batch.bytes.len() as u64, &assigned.in_use);
+                fetch.next = until;
+                self.group.pipe.push_back(LogEvent::Records(partition.clone(), batch));
+            }
+            let Some(fetch) = &mut assigned.fetch else { continue };
+            if fetch.next == log.records.len() && fetch.end_told != Some(log.end) {
+                fetch.end_told = Some(log.end);
+                let (epoch, seek_epoch, position) = (assigned.epoch, fetch.seek_epoch, log.end);
+                let end = EndReached { epoch, seek_epoch, position, high_watermark: Some(position) };
+                self.group.pipe.push_back(LogEvent::EndReached(partition.clone(), end));
+            }
+        }
+    }
+
+    /// What is handed to the Consumer at this moment: usually a little, nothing while stalled, then all.
+    fn hand_over(&mut self, now_ms: u64) -> Vec<LogEvent> {
+        if now_ms < self.group.stalled_until_ms {
+            return Vec::new();
+        }
+        if self.fault(5) {
+            self.group.stalled_until_ms = now_ms + self.rng.between(50, 800);
+            return Vec::new();
+        }
+        let most = if self.rng.per_mille(100) { usize::MAX } else { self.rng.between(1, 12) as usize };
+        let count = self.group.pipe.len().min(most);
+        let events: Vec<LogEvent> = self.group.pipe.drain(..count).collect();
+        let is_of = |event: &LogEvent, partition| matches!(event, LogEvent::Records(of, _) if of == partition);
+        let counts = |partition| events.iter().filter(|event| is_of(event, partition)).count();
+        if self.plan.partitions.iter().any(|partition| counts(partition) > 80) {
+            self.saw("more mail at once than a writer's box holds");
+        }
+        events
+    }
+
+    /// The last that is heard of the group.
+    fn leave(&mut self) -> Option<oneshot::Sender<()>> {
+        if self.group.leaving.is_some() {
+            self.group.ours.clear();
+            self.group.pipe.clear();
+        }
+        self.group.leaving.take()
+    }
+}

@@ -1,0 +1,73 @@
+//! What a seed decides beforehand.
+
+use super::prng::Prng;
+use kafka_store_statecharts::boundary::BoundarySettings;
+use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
+use kafka_store_statecharts::wall_clock::WallClockSettings;
+use std::num::NonZeroU64;
+
+/// Settings and the measure of trouble.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) partitions: Vec<TopicPartition>,
+    pub(crate) boundary: BoundarySettings,
+    pub(crate) wall_clock: WallClockSettings,
+    pub(crate) sealed_max: usize,
+    pub(crate) uploaders: u64,
+    pub(crate) indexed: bool,
+    pub(crate) budget_bytes: u64,
+    /// The memory of open blocks.
+    pub(crate) block_bytes: u64,
+    /// The most records of a batch, and batches of a partition at a time.
+    pub(crate) batches: (u64, u64),
+    pub(crate) backlog_max: u64,
+    /// Processes that end before the calm, by a kill or in good order.
+    pub(crate) lives: u64,
+    /// Whether the process that saw the faults archives the rest, or a new one.
+    pub(crate) calm: bool,
+    /// A partition in which something lies that must not be adopted.
+    pub(crate) blocked: Option<TopicPartition>,
+    /// Of a thousand tries of each kind.
+    pub(crate) failures: u64,
+    /// Of a thousand moments.
+    pub(crate) rebalances: u64,
+    pub(crate) other_writers: u64,
+}
+
+impl Plan {
+    pub(crate) fn new(rng: &mut Prng) -> Plan {
+        let partitions: Vec<TopicPartition> = (0..rng.between(1, 4) as i32).map(topic_partition).collect();
+        let number = |number| NonZeroU64::new(number).expect("not zero");
+        let blocked = rng.per_mille(125).then(|| rng.one(&partitions).clone());
+        Plan {
+            boundary: BoundarySettings {
+                segment_bytes: number(rng.between(200, 3_000)),
+                segment_records: rng.per_mille(500).then(|| number(rng.between(1, 25))),
+                segment_age_ms: number(rng.between(5_000, 60_000)),
+            },
+            wall_clock: WallClockSettings {
+                idle_seal_ms: rng.between(1_000, 4_000),
+                seal_after_ms: rng.between(5_000, 30_000),
+            },
+            sealed_max: rng.between(1, 3) as usize,
+            uploaders: rng.between(1, 3),
+            indexed: rng.per_mille(500),
+            budget_bytes: rng.between(4_000, 80_000),
+            block_bytes: *rng.one(&[0, 2_000, 1_000_000]),
+            batches: *rng.one(&[(16, 1), (5, 4), (1, 40)]),
+            backlog_max: *rng.one(&[0, 30, 300]),
+            lives: rng.between(0, 3),
+            calm: rng.per_mille(600),
+            blocked,
+            failures: *rng.one(&[0, 50, 250]),
+            rebalances: *rng.one(&[0, 4, 15]),
+            other_writers: *rng.one(&[0, 4, 20]),
+            partitions,
+        }
+    }
+}
+
+fn topic_partition(partition: i32) -> TopicPartition {
+    let partition = PartitionId::new(partition).expect("a partition");
+    TopicPartition { topic: TopicName::new("orders").expect("a topic"), partition }
+}

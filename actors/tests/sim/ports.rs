@@ -1,0 +1,310 @@
+//! The other ports: clock, spool, store, index, walk, log of transitions.
+
+use super::Sim;
+use super::world::{LatePut, Object, World};
+use kafka_store_actors::ports::{
+    Blocked, ChainLocator, Clock, CompletedSegment, IndexFailure, IndexRow, Located, ObjectStore, OpenFile, PortFuture,
+    SegmentIndex, SegmentSpool, SegmentSummary, SpoolError, SpoolFile, StoreAnswer, StoreFailure,
+};
+use kafka_store_actors::transition::{Detail, TransitionLog, TransitionRecord};
+use kafka_store_statecharts::chart::Now;
+use kafka_store_statecharts::commit_metadata::CommitMetadata;
+use kafka_store_statecharts::name::ChainName;
+use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::record::Decoder;
+use kafka_store_statecharts::segment::SegmentContent;
+use kafka_store_statecharts::topic::{TopicId, TopicPartition};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Clock for Sim {
+    fn now(&self) -> Now {
+        let monotonic_ms = self.now_ms();
+        Now { monotonic_ms, wall_ms: World::wall_ms(monotonic_ms) }
+    }
+}
+
+impl TransitionLog for Sim {
+    fn record(&self, record: &TransitionRecord<'_>) {
+        let mut world = self.lock();
+        let of = record.subject.map(|subject| &subject.chain.topic_partition);
+        let segment_start = record.subject.and_then(|subject| subject.segment_start);
+        let seal_reason = match record.detail {
+            Detail::Sealed { reason, .. } => Some(reason),
+            _ => None,
+        };
+        let partition = of.map_or("-".to_owned(), ToString::to_string);
+        let start = segment_start.map_or(String::new(), |start| format!(" {start}"));
+        let reason = seal_reason.map_or(String::new(), |reason| format!(" ({reason})"));
+        let (now_ms, chart) = (record.now.monotonic_ms, record.chart);
+        let step = format!("{} --{}--> {}{reason}", record.from, record.event, record.to);
+        world.lines.push(format!("{now_ms:>7} {partition} {chart}{start}: {step}"));
+        if let (Some(partition), Some(start), Some(reason)) = (of, segment_start, seal_reason) {
+            world.reasons.insert((partition.clone(), start), reason);
+        }
+        match (record.chart, record.from, record.event, record.to) {
+            ("partition", _, _, "Frozen") => {
+                world.saw("frozen");
+                world.frozen.extend(of.cloned());
+            }
+            ("partition", _, _, "WaitingForSlot") => world.saw("waited for a slot"),
+            ("partition", _, "DrainRequested", "Revoking") => world.saw("drained with segments on their way"),
+            ("partition", "WaitingForSlot" | "Active", _, "Relocating") => world.saw("relocated"),
+            ("segment", "Sealing.AwaitingTurn", "Discarded", _) => world.saw("a sealed segment was discarded"),
+            ("segment", "Committing.AwaitingOffsetCommit", "Discarded", _) => world.saw("discarded while committing"),
+            _ => {}
+        }
+    }
+}
+
+impl SegmentSpool for Sim {
+    fn open(
+        &self,
+        chain: &ChainName,
+        topic_id: Option<TopicId>,
+        start: Offset,
+    ) -> Result<Box<dyn OpenFile>, SpoolError> {
+        let mut world = self.lock();
+        if world.disk_fails() {
+            return Err(disk_full());
+        }
+        world.spool_files += 1;
+        drop(world);
+        let held = Held(self.clone());
+        let (chain, bytes, aside) = (chain.clone(), Vec::new(), Vec::new());
+        Ok(Box::new(SimOpenFile { chain, topic_id, start, bytes, aside, count: 0, held }))
+    }
+}
+
+fn disk_full() -> SpoolError {
+    SpoolError { reason: "the spool's disk is full".to_owned() }
+}
+
+/// Counts a file of the spool for as long as it lies there.
+#[derive(Debug)]
+struct Held(Sim);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.lock().spool_files -= 1;
+    }
+}
+
+#[derive(Debug)]
+struct SimOpenFile {
+    chain: ChainName,
+    topic_id: Option<TopicId>,
+    start: Offset,
+    bytes: Vec<u8>,
+    aside: Vec<u8>,
+    count: u64,
+    held: Held,
+}
+
+impl OpenFile for SimOpenFile {
+    fn append_block(&mut self, records: &[u8], record_count: u64) -> Result<(), SpoolError> {
+        let mut world = self.held.0.lock();
+        if world.disk_fails() {
+            return Err(disk_full());
+        }
+        let (mut decoder, mut headers, mut count) = (Decoder::new(records), Vec::new(), 0);
+        while !decoder.rest().is_empty() && decoder.record(&mut headers).is_ok() {
+            count += 1;
+        }
+        if count != record_count {
+            world.violations.push(format!("a block of {record_count} records has {count}"));
+        }
+        self.bytes.extend_from_slice(records);
+        self.count += record_count;
+        Ok(())
+    }
+
+    fn set_aside(&mut self, records: &[u8]) -> Result<(), SpoolError> {
+        let mut world = self.held.0.lock();
+        if world.disk_fails() {
+            return Err(disk_full());
+        }
+        world.saw("records of a block were set aside");
+        self.aside.extend_from_slice(records);
+        Ok(())
+    }
+
+    fn take_back(&mut self, records: &mut Vec<u8>) -> Result<(), SpoolError> {
+        if self.held.0.lock().disk_fails() {
+            return Err(disk_full());
+        }
+        records.append(&mut self.aside);
+        Ok(())
+    }
+
+    fn complete(self: Box<Self>, summary: &SegmentSummary) -> Result<CompletedSegment, SpoolError> {
+        let mut world = self.held.0.lock();
+        if world.disk_fails() {
+            drop(world);
+            return Err(disk_full());
+        }
+        let missing = summary.range.offset_count() - summary.record_count;
+        if (summary.record_count, summary.invisible_count, summary.range.start()) != (self.count, missing, self.start) {
+            world.violations.push(format!("the summary {summary:?} is not of {} records", self.count));
+        }
+        // The chart has just said why: nothing comes between.
+        world.check_boundary(&self.chain.topic_partition, summary.range);
+        let path = PathBuf::from(format!("{}-{}-{}", self.chain.topic_partition, self.start, world.lines.len()));
+        world.spool.insert(path.clone(), self.bytes.clone());
+        drop(world);
+        Ok(CompletedSegment {
+            name: self.chain.segment(self.start),
+            topic_id: self.topic_id,
+            content: SegmentContent {
+                range: summary.range,
+                record_count: self.count,
+                content_hash: Some(*blake3::hash(&self.bytes).as_bytes()),
+                file_bytes: self.bytes.len() as u64,
+            },
+            file: Arc::new(SimSpoolFile { path, held: self.held }),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct SimSpoolFile {
+    path: PathBuf,
+    held: Held,
+}
+
+impl SpoolFile for SimSpoolFile {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for SimSpoolFile {
+    fn drop(&mut self) {
+        self.held.0.lock().spool.remove(&self.path);
+    }
+}
+
+/// What becomes of a question.
+#[derive(Clone, Copy)]
+enum Fate {
+    Answered,
+    /// It has its effect, and the answer is lost.
+    AnswerLost,
+    /// It has its effect later, and the answer says that it has none.
+    Late,
+    Failed,
+}
+
+impl Sim {
+    fn fate(&self) -> (Fate, Duration, Duration) {
+        let mut world = self.lock();
+        let fate = if !world.fails() {
+            Fate::Answered
+        } else {
+            *world.rng.one(&[Fate::AnswerLost, Fate::Late, Fate::Failed, Fate::Failed])
+        };
+        (fate, Duration::from_millis(world.latency_ms()), Duration::from_millis(world.latency_ms() / 4))
+    }
+}
+
+impl ObjectStore for Sim {
+    fn store(&self, segment: &CompletedSegment) -> PortFuture<Result<StoreAnswer, StoreFailure>> {
+        let (sim, segment) = (self.clone(), segment.clone());
+        Box::pin(async move {
+            let failure = || Err(StoreFailure { reason: "the store did not answer".to_owned() });
+            let (fate, before, after) = sim.fate();
+            tokio::time::sleep(before).await;
+            let answer = {
+                let now_ms = sim.now_ms();
+                let mut world = sim.lock();
+                let partition = segment.name.chain.topic_partition.clone();
+                let bytes = world.spool.get(segment.file.path()).cloned().unwrap_or_default();
+                match fate {
+                    Fate::Failed => return failure(),
+                    Fate::Late => {
+                        let due_ms = now_ms + world.rng.between(10, 5_000);
+                        world.late_puts.push(LatePut { due_ms, partition, content: segment.content, bytes });
+                        return failure();
+                    }
+                    Fate::Answered | Fate::AnswerLost => world.put(&partition, segment.content, &bytes),
+                }
+            };
+            tokio::time::sleep(after).await;
+            if let Fate::AnswerLost = fate { failure() } else { Ok(answer) }
+        })
+    }
+}
+
+impl SegmentIndex for Sim {
+    fn write_row(&self, row: IndexRow) -> PortFuture<Result<(), IndexFailure>> {
+        let sim = self.clone();
+        Box::pin(async move {
+            let failure = || Err(IndexFailure { reason: "the index did not answer".to_owned() });
+            let (fate, before, after) = sim.fate();
+            tokio::time::sleep(before).await;
+            if let Fate::Failed | Fate::Late = fate {
+                return failure();
+            }
+            sim.lock().insert_row(&row.name.chain.topic_partition, row.stored);
+            tokio::time::sleep(after).await;
+            if let Fate::AnswerLost = fate { failure() } else { Ok(()) }
+        })
+    }
+}
+
+impl ChainLocator for Sim {
+    fn locate(&self, partition: &TopicPartition, from: Option<Offset>) -> PortFuture<Result<Located, Blocked>> {
+        let (sim, partition) = (self.clone(), partition.clone());
+        Box::pin(async move {
+            let (_, before, after) = sim.fate();
+            tokio::time::sleep(before).await;
+            let located = sim.lock().walk(&partition, from);
+            tokio::time::sleep(after).await;
+            located
+        })
+    }
+
+    fn is_covered(&self, partition: &TopicPartition, target: Offset) -> PortFuture<Result<bool, Blocked>> {
+        let (sim, partition) = (self.clone(), partition.clone());
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            Ok(sim.lock().partition(&partition).tail() >= target)
+        })
+    }
+}
+
+impl World {
+    fn walk(&mut self, partition: &TopicPartition, from: Option<Offset>) -> Result<Located, Blocked> {
+        if self.disk_fails() {
+            return Err(Blocked { reason: "the store does not list".to_owned() });
+        }
+        let world = self.partition(partition);
+        let start = from.unwrap_or(world.origin);
+        if from.is_some() && !world.segments().any(|(_, content)| content.range.next_offset() == start) {
+            self.violations.push(format!("{partition}: walked on from {start}, where nothing ends"));
+        }
+        if self.plan.indexed {
+            self.write_missing_rows(partition, start);
+        }
+        let world = self.partition(partition);
+        if let Some((start, Object::Foreign)) = world.objects.last_key_value() {
+            return Err(Blocked { reason: format!("another's object at {start}") });
+        }
+        let last = world.segments().last().map(|(start, content)| (*start, content.range.next_offset()));
+        let commit = last
+            .filter(|(_, next)| world.committed != Some(*next))
+            .map(|(start, _)| CommitMetadata { segment_start: Some(start), seen_to: None });
+        let chain = ChainName::first_lineage(partition.clone());
+        Ok(Located {
+            chain,
+            topic_id: None,
+            position: world.tail(),
+            fetch_from: world.tail(),
+            gap: None,
+            last_start: last.map(|(start, _)| start),
+            commit,
+            retention_ms: None,
+        })
+    }
+}

@@ -1,0 +1,304 @@
+//! The life of a seed: processes that are killed or stopped, then calm, then a run until the end.
+
+use super::Sim;
+use super::kafka::{self, Group};
+use super::world::{Object, World};
+use actix::{Actor, Addr, Arbiter, System};
+use kafka_store_actors::budget::Budget;
+use kafka_store_actors::consumer::{Consumer, ConsumerParams, Finished, LogSink};
+use kafka_store_actors::indexer::Indexer;
+use kafka_store_actors::messages::Drain;
+use kafka_store_actors::partition_writer::{WriterContext, WriterSettings};
+use kafka_store_actors::ports::{Ports, SegmentIndex};
+use kafka_store_actors::uploader::{Uploader, UploaderPool};
+use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::topic::TopicPartition;
+use slog::{Discard, Logger, o};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+/// How long what is to happen may take once nothing goes wrong any more.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What became of a seed.
+pub(crate) struct Outcome {
+    /// What the charts did, line by line.
+    pub(crate) lines: Vec<String>,
+    /// What must not have happened.
+    pub(crate) violations: Vec<String>,
+    /// How often what happened.
+    pub(crate) seen: BTreeMap<&'static str, u64>,
+}
+
+/// How a process ends.
+enum Goal {
+    /// Killed after so many milliseconds.
+    Kill(u64),
+    /// Stopped in good order after so many milliseconds.
+    Stop(u64),
+    /// All faults end after so many milliseconds; stopped when everything is archived.
+    Calm(u64),
+    /// `--until-end`.
+    UntilEnd,
+}
+
+/// Runs one seed from its beginning to its end.
+pub(crate) fn run(seed: u64) -> Outcome {
+    hear_of_panics();
+    let world = Arc::new(Mutex::new(World::new(seed)));
+    let goals = goals(&mut lock(&world));
+    for goal in goals {
+        live(&world, &goal);
+        if !lock(&world).violations.is_empty() {
+            break;
+        }
+    }
+    let mut world = lock(&world);
+    if world.violations.is_empty() {
+        world.check_end();
+    }
+    let World { lines, violations, seen, .. } = &mut *world;
+    Outcome { lines: std::mem::take(lines), violations: std::mem::take(violations), seen: std::mem::take(seen) }
+}
+
+fn lock(world: &Mutex<World>) -> std::sync::MutexGuard<'_, World> {
+    world.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn goals(world: &mut World) -> Vec<Goal> {
+    let mut goals = Vec::new();
+    for _ in 0..world.plan.lives {
+        let after_ms = world.rng.between(50, 12_000);
+        goals.push(if world.rng.per_mille(700) { Goal::Kill(after_ms) } else { Goal::Stop(after_ms) });
+    }
+    if world.plan.calm {
+        goals.push(Goal::Calm(world.rng.between(1_000, 15_000)));
+    }
+    goals.push(Goal::UntilEnd);
+    goals
+}
+
+/// One process.
+fn live(world: &Arc<Mutex<World>>, goal: &Goal) {
+    let system = System::with_tokio_rt(|| {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().start_paused(true).build().expect("a runtime")
+    });
+    PANICS.with_borrow_mut(|panics| *panics = Some(Vec::new()));
+    let lived_ms = system.block_on(async {
+        let sim = Sim::new(world);
+        if let Goal::UntilEnd = goal {
+            sim.lock().faults = false;
+        }
+        let process = Process::start(&sim, matches!(goal, Goal::UntilEnd));
+        process.reach(&sim, goal).await;
+        sim.now_ms() - sim.started_ms
+    });
+    // Whatever the process had under way ends here, as with a kill.
+    drop(system);
+    let mut world = lock(world);
+    world.started_ms += lived_ms + 1_000;
+    let panics = PANICS.with_borrow_mut(Option::take).unwrap_or_default();
+    world.violations.extend(panics);
+}
+
+/// The actors, and what a test asks them.
+struct Process {
+    consumer: Addr<Consumer>,
+    finished: oneshot::Receiver<Finished>,
+    budget: Arc<Budget>,
+}
+
+impl Process {
+    fn start(sim: &Sim, until_end: bool) -> Process {
+        let mut world = sim.lock();
+        world.frozen.clear();
+        world.group = Group::join(&world.plan.partitions, sim.started_ms);
+        let plan = world.plan.clone();
+        let ends = world.partitions.iter().map(|(partition, world)| (partition.clone(), world.log.end));
+        let targets = until_end.then(|| ends.collect::<BTreeMap<TopicPartition, Offset>>());
+        drop(world);
+        let port = Arc::new(sim.clone());
+        let index = plan.indexed.then(|| Arc::clone(&port) as Arc<dyn SegmentIndex>);
+        let ports = Ports {
+            clock: port.clone(),
+            source: port.clone(),
+            locator: port.clone(),
+            spool: port.clone(),
+            store: port.clone(),
+            index: index.clone(),
+            transitions: port.clone(),
+        };
+        let uploaders = (0..plan.uploaders).map(|_| Uploader::new(Arc::clone(&ports.store)).start()).collect();
+        let settings =
+            WriterSettings { boundary: plan.boundary, wall_clock: plan.wall_clock, sealed_max: plan.sealed_max };
+        let writers = WriterContext {
+            settings: Arc::new(settings),
+            blocks: Budget::new(plan.block_bytes),
+            ports,
+            uploaders: UploaderPool::new(uploaders).start(),
+            indexer: index.map(|index| Indexer::new(index).start()),
+            progress: Arc::default(),
+        };
+        let (finished, end) = oneshot::channel();
+        let log = Logger::root(Discard, o!());
+        let params = ConsumerParams { writers, arbiters: vec![Arbiter::current()], targets, finished, log };
+        let consumer = Consumer::new(params).start();
+        let budget = Budget::new(plan.budget_bytes);
+        actix::spawn(kafka::poll(sim.clone(), LogSink::new(&consumer), Arc::clone(&budget)));
+        Process { consumer, finished: end, budget }
+    }
+
+    async fn reach(mut self, sim: &Sim, goal: &Goal) {
+        match goal {
+            Goal::Kill(after_ms) => {
+                sleep(Duration::from_millis(*after_ms)).await;
+                sim.lock().saw("killed");
+            }
+            Goal::Stop(after_ms) => {
+                sleep(Duration::from_millis(*after_ms)).await;
+                self.stop(sim).await;
+                sim.lock().saw("stopped");
+            }
+            Goal::Calm(after_ms) => {
+                sleep(Duration::from_millis(*after_ms)).await;
+                sim.lock().faults = false;
+                if self.archives_everything(sim).await {
+                    self.stop(sim).await;
+                    sim.lock().saw("calm");
+                }
+            }
+            Goal::UntilEnd => self.ends_by_itself(sim).await,
+        }
+    }
+
+    async fn stop(&mut self, sim: &Sim) {
+        let asked = self.consumer.send(Drain).await;
+        match timeout(PATIENCE, &mut self.finished).await {
+            Ok(Ok(Finished { client_failed: None, .. })) if asked.is_ok() => {}
+            end => sim.lock().violations.push(format!("a drain ended so: {end:?}")),
+        }
+    }
+
+    /// Liveness: without faults the lag reaches 0, and nothing is held any more.
+    async fn archives_everything(&self, sim: &Sim) -> bool {
+        let archived = timeout(PATIENCE, async {
+            loop {
+                sleep(Duration::from_millis(100)).await;
+                let world = sim.lock();
+                let is_done = |world: &World| world.is_archived() && world.spool_files == 0;
+                if (is_done(&world) && self.budget.used_bytes() == 0) || !world.violations.is_empty() || panicked() {
+                    return;
+                }
+            }
+        });
+        if archived.await.is_ok() {
+            return true;
+        }
+        let mut world = sim.lock();
+        let held = format!("{} spool files and {} bytes held", world.spool_files, self.budget.used_bytes());
+        let lag = world.lag();
+        world.violations.push(format!("not archived after {PATIENCE:?} without faults: {held}; {lag}"));
+        false
+    }
+
+    async fn ends_by_itself(self, sim: &Sim) {
+        let archived = sim.lock().is_archived();
+        let objects = |world: &World| world.partitions.values().map(|world| world.objects.len()).sum::<usize>();
+        let before = objects(&sim.lock());
+        let end = timeout(PATIENCE, self.finished).await;
+        let mut world = sim.lock();
+        let finished = match end {
+            Ok(Ok(finished)) => finished,
+            end => {
+                let lag = world.lag();
+                world.violations.push(format!("a run until the end ended so: {end:?}; {lag}"));
+                return;
+            }
+        };
+        let blocked: Vec<TopicPartition> =
+            world.partitions.iter().filter(|(_, world)| world.is_blocked()).map(|(tp, _)| tp.clone()).collect();
+        let frozen: Vec<TopicPartition> = finished.frozen.keys().cloned().collect();
+        if frozen != blocked || finished.unreached != blocked || finished.client_failed.is_some() {
+            world.violations.push(format!("a run until the end ended so: {finished:?}"));
+        }
+        if archived && objects(&world) != before {
+            world.violations.push("a run over what is archived stored more".to_owned());
+        }
+    }
+}
+
+impl World {
+    /// Whether every record is stored, and every row written.
+    fn is_archived(&self) -> bool {
+        self.partitions.values().all(|world| {
+            let rows = !self.plan.indexed || world.segments().all(|(start, _)| world.rows.contains_key(start));
+            world.is_blocked() || (world.is_archived() && rows)
+        })
+    }
+
+    fn lag(&self) -> String {
+        let one = |(partition, world): (&TopicPartition, &super::world::PartitionWorld)| {
+            let last = world.log.records.last().map(|record| record.offset.get());
+            format!("{partition}: chain to {}, last record {last:?}, {} rows", world.tail(), world.rows.len())
+        };
+        self.partitions.iter().map(one).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Invariants 1 to 10 once more, over everything; and what a quiet end adds: nothing is missing.
+    fn check_end(&mut self) {
+        let mut wrong = Vec::new();
+        for (partition, world) in &self.partitions {
+            let mut expected = world.origin;
+            for (start, object) in &world.objects {
+                let Object::Segment { content, bytes } = object else { continue };
+                if (*start, content.range.start()) != (expected, expected) {
+                    wrong.push(format!("{partition}: {start} follows {expected}"));
+                }
+                if content.content_hash != Some(*blake3::hash(bytes).as_bytes()) {
+                    wrong.push(format!("{partition} {start}: the content has changed"));
+                }
+                expected = content.range.next_offset();
+                if self.plan.indexed && !world.is_blocked() && world.rows.get(start) != Some(content) {
+                    wrong.push(format!("{partition} {start}: the row is missing or another"));
+                }
+            }
+            if world.is_blocked() {
+                continue;
+            }
+            if !world.is_archived() {
+                wrong.push(format!("{partition}: records after {expected} are missing"));
+            }
+            if expected != world.origin && world.committed != Some(expected) {
+                wrong.push(format!("{partition}: committed {:?}, and the chain ends at {expected}", world.committed));
+            }
+        }
+        self.violations.extend(wrong);
+    }
+}
+
+thread_local! {
+    /// The panics of this thread, while it runs a process. Actix swallows them, and the daemon's hook does not.
+    static PANICS: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+}
+
+fn panicked() -> bool {
+    PANICS.with_borrow(|panics| panics.as_ref().is_some_and(|panics| !panics.is_empty()))
+}
+
+fn hear_of_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let kept = PANICS.with_borrow_mut(|panics| panics.as_mut().map(|panics| panics.push(info.to_string())));
+            if kept.is_none() {
+                usual(info);
+            }
+        }));
+    });
+}

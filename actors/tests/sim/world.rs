@@ -1,0 +1,330 @@
+//! What outlives a process, and the faults it meets: logs, stored objects, rows, committed offsets.
+
+use super::kafka::Group;
+use super::log::Log;
+use super::plan::Plan;
+use super::prng::Prng;
+use kafka_store_actors::ports::StoreAnswer;
+use kafka_store_statecharts::boundary::{BoundaryRule, SealReason, Verdict};
+use kafka_store_statecharts::offset::{Offset, OffsetRange};
+use kafka_store_statecharts::segment::SegmentContent;
+use kafka_store_statecharts::topic::TopicPartition;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// Wall-clock time at the simulation's start.
+const WALL_START_MS: i64 = 1_700_000_000_000;
+
+/// Everything there is, besides the process.
+pub(crate) struct World {
+    pub(crate) rng: Prng,
+    pub(crate) plan: Plan,
+    /// Whether anything may still go wrong.
+    pub(crate) faults: bool,
+    /// Virtual time at which the present process started.
+    pub(crate) started_ms: u64,
+    pub(crate) partitions: BTreeMap<TopicPartition, PartitionWorld>,
+    pub(crate) group: Group,
+    /// Objects that the store will have, though their writers were told otherwise.
+    pub(crate) late_puts: Vec<LatePut>,
+    /// The spool's files: complete ones by their paths.
+    pub(crate) spool: BTreeMap<PathBuf, Vec<u8>>,
+    pub(crate) spool_files: u64,
+    /// What the charts did.
+    pub(crate) lines: Vec<String>,
+    /// What must not happen.
+    pub(crate) violations: Vec<String>,
+    /// How often something happened that a good run of the simulation has seen.
+    pub(crate) seen: BTreeMap<&'static str, u64>,
+    /// Partitions that the charts say are frozen.
+    pub(crate) frozen: BTreeSet<TopicPartition>,
+    /// Why segments were sealed, by what the charts said last.
+    pub(crate) reasons: BTreeMap<(TopicPartition, Offset), SealReason>,
+}
+
+/// What there is of one partition.
+pub(crate) struct PartitionWorld {
+    pub(crate) origin: Offset,
+    pub(crate) log: Log,
+    pub(crate) objects: BTreeMap<Offset, Object>,
+    pub(crate) rows: BTreeMap<Offset, SegmentContent>,
+    pub(crate) committed: Option<Offset>,
+}
+
+/// A stored object.
+#[derive(Clone)]
+pub(crate) enum Object {
+    Segment {
+        content: SegmentContent,
+        bytes: Vec<u8>,
+    },
+    /// Something that must not be adopted.
+    Foreign,
+}
+
+pub(crate) struct LatePut {
+    pub(crate) due_ms: u64,
+    pub(crate) partition: TopicPartition,
+    pub(crate) content: SegmentContent,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl PartitionWorld {
+    /// The end of the chain: where the next object must start.
+    pub(crate) fn tail(&self) -> Offset {
+        match self.objects.last_key_value() {
+            Some((_, Object::Segment { content, .. })) => content.range.next_offset(),
+            Some((start, Object::Foreign)) => *start,
+            None => self.origin,
+        }
+    }
+
+    pub(crate) fn is_blocked(&self) -> bool {
+        matches!(self.objects.last_key_value(), Some((_, Object::Foreign)))
+    }
+
+    /// Whether every record is stored.
+    pub(crate) fn is_archived(&self) -> bool {
+        self.log.records.last().is_none_or(|last| last.offset < self.tail())
+    }
+
+    /// Segments in the chain's order.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = (&Offset, &SegmentContent)> {
+        self.objects.iter().filter_map(|(start, object)| match object {
+            Object::Segment { content, .. } => Some((start, content)),
+            Object::Foreign => None,
+        })
+    }
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> World {
+        let mut rng = Prng::new(seed);
+        let plan = Plan::new(&mut rng);
+        let mut partitions = BTreeMap::new();
+        for partition in &plan.partitions {
+            let origin = Offset::new(rng.between(0, 50) as i64).expect("no sentinel");
+            let mut log = Log::new(origin);
+            let backlog = rng.between(0, plan.backlog_max);
+            log.append(&mut rng, backlog, WALL_START_MS - 3_600_000);
+            let world =
+                PartitionWorld { origin, log, objects: BTreeMap::new(), rows: BTreeMap::new(), committed: None };
+            partitions.insert(partition.clone(), world);
+        }
+        World {
+            rng,
+            plan,
+            faults: true,
+            started_ms: 0,
+            partitions,
+            group: Group::default(),
+            late_puts: Vec::new(),
+            spool: BTreeMap::new(),
+            spool_files: 0,
+            lines: Vec::new(),
+            violations: Vec::new(),
+            seen: BTreeMap::new(),
+            frozen: BTreeSet::new(),
+            reasons: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn wall_ms(now_ms: u64) -> i64 {
+        WALL_START_MS + now_ms as i64
+    }
+
+    pub(crate) fn saw(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
+    }
+
+    /// True in so many of a thousand cases, while faults last.
+    pub(crate) fn fault(&mut self, per_mille: u64) -> bool {
+        self.faults && self.rng.per_mille(per_mille)
+    }
+
+    /// Whether a question to Kafka, store or index fails.
+    pub(crate) fn fails(&mut self) -> bool {
+        self.fault(self.plan.failures)
+    }
+
+    /// Whether the spool's disk, or a listing of the store, fails: rarer, for the partition freezes.
+    pub(crate) fn disk_fails(&mut self) -> bool {
+        self.fault(self.plan.failures / 20)
+    }
+
+    /// How long an answer takes: mostly short, at times long.
+    pub(crate) fn latency_ms(&mut self) -> u64 {
+        if self.fault(40) { self.rng.between(500, 6_000) } else { self.rng.between(1, 80) }
+    }
+
+    pub(crate) fn partition(&self, partition: &TopicPartition) -> &PartitionWorld {
+        &self.partitions[partition]
+    }
+
+    fn partition_mut(&mut self, partition: &TopicPartition) -> &mut PartitionWorld {
+        self.partitions.get_mut(partition).expect("all partitions are known")
+    }
+
+    /// The create-only write: the arbiter's one decision.
+    pub(crate) fn put(&mut self, partition: &TopicPartition, content: SegmentContent, bytes: &[u8]) -> StoreAnswer {
+        let start = content.range.start();
+        match self.partition(partition).objects.get(&start) {
+            Some(Object::Foreign) => return StoreAnswer::Conflicts { reason: "another's object".to_owned() },
+            Some(Object::Segment { content: stored, .. }) => {
+                let (stored, same_end) = (*stored, stored.range == content.range);
+                self.saw(if same_end { "own object found" } else { "adopted" });
+                return StoreAnswer::AlreadyExists(stored);
+            }
+            None => {}
+        }
+        self.check_new_object(partition, &content, bytes);
+        let object = Object::Segment { content, bytes: bytes.to_vec() };
+        self.partition_mut(partition).objects.insert(start, object);
+        StoreAnswer::Stored(content)
+    }
+
+    /// Invariants 2 to 6 and 11 of the semantics, at the moment an object appears.
+    fn check_new_object(&mut self, partition: &TopicPartition, content: &SegmentContent, bytes: &[u8]) {
+        let world = &self.partitions[partition];
+        let range = content.range;
+        let mut wrong = Vec::new();
+        if range.start() != world.tail() {
+            wrong.push(format!("the chain ends before {}", world.tail()));
+        }
+        let records = world.log.within(range);
+        if records.len() as u64 != content.record_count {
+            wrong.push(format!("it counts {} records, and the log has {}", content.record_count, records.len()));
+        }
+        if records.last().is_none_or(|last| last.offset != range.final_offset()) {
+            wrong.push("it does not end with a record".to_owned());
+        }
+        if records.iter().map(|record| record.bytes.as_slice()).collect::<Vec<_>>().concat() != bytes {
+            wrong.push("its records are not the log's".to_owned());
+        }
+        if content.content_hash != Some(*blake3::hash(bytes).as_bytes()) {
+            wrong.push("its hash is not its content's".to_owned());
+        }
+        for what in wrong {
+            self.violations.push(format!("object {partition} {range}: {what}"));
+        }
+    }
+
+    /// Where the rule ends a segment that starts here, if it does.
+    fn boundary(&self, partition: &TopicPartition, start: Offset) -> Option<Offset> {
+        let log = &self.partition(partition).log;
+        let mut rule = BoundaryRule::new(self.plan.boundary);
+        let mut last = None;
+        for record in &log.records[log.index_at(start)..] {
+            match rule.observe(record.bytes.len() as u64, record.timestamp) {
+                Verdict::Keep => last = Some(record.offset),
+                Verdict::SealAfter(_) => return Some(record.offset),
+                Verdict::SealBefore(_) => return last,
+            }
+        }
+        None
+    }
+
+    /// Invariant 11: what the records end, they end there; nothing goes beyond.
+    pub(crate) fn check_boundary(&mut self, partition: &TopicPartition, range: OffsetRange) {
+        let (by_rule, last) = (self.boundary(partition, range.start()), range.final_offset());
+        let reason = self.reasons.get(&(partition.clone(), range.start())).copied();
+        let by_records = matches!(reason, Some(SealReason::Size | SealReason::Records | SealReason::Age));
+        if by_rule.is_some_and(|by_rule| last > by_rule) || (by_records && by_rule != Some(last)) {
+            self.violations.push(format!("{partition} {range}: {reason:?} ends it, the rule at {by_rule:?}"));
+        }
+    }
+
+    /// Invariants 7 and 8: a row says what is stored, and rows are a prefix of the chain.
+    pub(crate) fn insert_row(&mut self, partition: &TopicPartition, row: SegmentContent) {
+        let start = row.range.start();
+        let world = self.partition_mut(partition);
+        let stored = world.segments().find(|(at, _)| **at == start).map(|(_, content)| *content);
+        let before = world.segments().take_while(|(at, _)| **at < start).all(|(at, _)| world.rows.contains_key(at));
+        let other = world.rows.insert(start, row).is_some_and(|before| before != row);
+        if stored != Some(row) || !before || other {
+            self.violations.push(format!(
+                "row {partition} {}: stored {stored:?}, all before it: {before}, another row: {other}",
+                row.range
+            ));
+        }
+    }
+
+    /// Invariants 9 and 10: a committed offset is the origin, or the end of a segment that is stored and indexed, as all
+    /// before it.
+    pub(crate) fn commit(&mut self, partition: &TopicPartition, next_offset: Offset) {
+        let indexed = self.plan.indexed;
+        let world = self.partition_mut(partition);
+        let ends_there = next_offset == world.origin
+            || world.segments().any(|(_, content)| content.range.next_offset() == next_offset);
+        let covered = world.segments().take_while(|(start, _)| **start < next_offset);
+        let all_rows = covered.into_iter().all(|(start, _)| !indexed || world.rows.contains_key(start));
+        world.committed = Some(next_offset);
+        if !ends_there || !all_rows {
+            self.violations.push(format!(
+                "commit {partition} {next_offset}: origin or end of a segment: {ends_there}, all indexed: {all_rows}"
+            ));
+        }
+    }
+
+    /// Lets the store have what it was sent long ago.
+    pub(crate) fn arrive_late(&mut self, now_ms: u64) {
+        let (due, later): (Vec<LatePut>, Vec<LatePut>) =
+            std::mem::take(&mut self.late_puts).into_iter().partition(|put| put.due_ms <= now_ms);
+        self.late_puts = later;
+        for put in due {
+            self.put(&put.partition, put.content, &put.bytes);
+            self.saw("late put");
+        }
+    }
+
+    /// Another process archives a piece of this partition, and may die at any point of it.
+    pub(crate) fn another_writer(&mut self, partition: &TopicPartition) {
+        let count = self.rng.between(1, 14) as usize;
+        let (writes_rows, commits) = (self.rng.per_mille(600), self.rng.per_mille(500));
+        let world = self.partition(partition);
+        let first = world.log.index_at(world.tail());
+        let records = &world.log.records[first..world.log.records.len().min(first + count)];
+        let Some(last) = records.last() else { return };
+        if world.is_blocked() {
+            return;
+        }
+        let range = OffsetRange::new(world.tail(), last.offset).expect("records lie beyond the tail");
+        let bytes = records.iter().map(|record| record.bytes.as_slice()).collect::<Vec<_>>().concat();
+        let content = SegmentContent {
+            range,
+            record_count: records.len() as u64,
+            content_hash: Some(*blake3::hash(&bytes).as_bytes()),
+            file_bytes: bytes.len() as u64 + 1,
+        };
+        self.put(partition, content, &bytes);
+        self.saw("another writer");
+        if writes_rows && self.plan.indexed {
+            self.write_missing_rows(partition, self.partition(partition).origin);
+        }
+        if commits && (writes_rows || !self.plan.indexed) {
+            self.commit(partition, range.next_offset());
+        }
+    }
+
+    /// Something that must not be adopted is where the chain goes on.
+    pub(crate) fn block(&mut self, partition: &TopicPartition) {
+        let world = self.partition_mut(partition);
+        if !world.is_blocked() {
+            let tail = world.tail();
+            world.objects.insert(tail, Object::Foreign);
+        }
+    }
+
+    /// Rows for all objects from here on that have none.
+    pub(crate) fn write_missing_rows(&mut self, partition: &TopicPartition, from: Offset) {
+        let world = self.partition(partition);
+        let missing: Vec<SegmentContent> = world
+            .segments()
+            .filter(|(start, _)| **start >= from && !world.rows.contains_key(start))
+            .map(|(_, content)| *content)
+            .collect();
+        for row in missing {
+            self.insert_row(partition, row);
+        }
+    }
+}
