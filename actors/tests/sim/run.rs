@@ -167,7 +167,8 @@ impl Process {
         };
         let (finished, end) = oneshot::channel();
         let log = Logger::root(Discard, o!());
-        let params = ConsumerParams { writers, arbiters: vec![Arbiter::current()], targets, finished, log };
+        let (arbiters, open_files_max) = (vec![Arbiter::current()], usize::MAX);
+        let params = ConsumerParams { writers, arbiters, targets, open_files_max, finished, log };
         let consumer = Consumer::new(params).start();
         let budget = Budget::new(plan.budget_bytes);
         actix::spawn(kafka::poll(sim.clone(), LogSink::new(&consumer), Arc::clone(&budget)));
