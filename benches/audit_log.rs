@@ -22,7 +22,8 @@ fn one_transition(criterion: &mut Criterion) {
     };
     let log = AuditLog::open(&settings, &Logger::root(Discard, o!())).expect("opened");
     let partition = PartitionId::new(7).expect("a number");
-    let chain = ChainName::first_lineage(TopicPartition { topic: TopicName::new("orders").expect("a name"), partition });
+    let chain =
+        ChainName::first_lineage(TopicPartition { topic: TopicName::new("orders").expect("a name"), partition });
     let range = OffsetRange::new(Offset::default(), Offset::MAX).expect("not empty");
     let stored = SegmentContent { range, record_count: 200_000, content_hash: Some([7; 32]), file_bytes: 64_000_000 };
     let transition = TransitionRecord {

@@ -120,7 +120,7 @@ fn rows<C: Chart>(name: fn(C::StateKind) -> &'static str) -> BTreeSet<String> {
 }
 
 /// What a simulation that proves something has seen.
-const SOMETIMES: [&str; 20] = [
+const SOMETIMES: [&str; 21] = [
     "a sealed segment was discarded",
     "adopted",
     "an end amid faults",
