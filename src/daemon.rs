@@ -144,7 +144,7 @@ impl Prepared {
         let targets = self.targets;
         let (until_end, local) = (config.until_end, settings(config));
         let bounds = Bounds { blocks: Budget::new(config.memory.block_bytes), open_files_max: open_files::raise() };
-        let shown = until_end.is_some() && config.verbosity == Verbosity::Warning;
+        let shown = until_end.is_some() && config.shows_progress && config.verbosity == Verbosity::Warning;
         let ended = System::new().block_on(async move {
             let mut stop = StopSignals::new().map_err(text)?;
             let (finished, end) = oneshot::channel();

@@ -1,7 +1,7 @@
 //! Who runs: the built kafka-store, a bare consumer, the codec library.
 
 use crate::fill::{Filled, events};
-use crate::measure::{Measured, measure};
+use crate::measure::{Measured, measure, prepared};
 use crate::{child, sample};
 use kafka_store::avro::{Codec, Compressor, Isolation};
 use kafka_store::config::{KafkaProperties, MemoryPlan, Subscription};
@@ -114,7 +114,7 @@ fn compress(codec: &str, value_size: usize, bytes_wanted: u64) {
     let blocks = sample::blocks(&events);
     let mut compressor = Compressor::new();
     let mut done = 0;
-    // Making the blocks costs the same encoding as kafka-store's, once for many rounds.
+    prepared();
     while done < bytes_wanted {
         for (block, _) in &blocks {
             black_box(compressor.compress(codec, block));
