@@ -2,14 +2,14 @@
 
 use crate::archive::{Arbiter, FirstStart, Identity, Locator, LocatorParams, Spool};
 use crate::audit::{AuditLog, InstanceStart};
-use crate::avro::Isolation;
 use crate::blocking::BlockingPool;
 use crate::clock::SystemClock;
 use crate::config::{DaemonConfig, OffsetReset, Subscription, UntilEnd};
 use crate::exit::ExitCode;
 use crate::kafka::ffi::{Client, LogEnd};
-use crate::kafka::{self, ClientSettings, PollThreadStart};
+use crate::kafka::{self, PollThreadStart};
 use crate::logging::Verbosity;
+use crate::open_files;
 use crate::progress_line::ProgressLine;
 use crate::store::{ArchiveStore, LocalStore};
 use crate::transitions::KeptTransitions;
@@ -33,8 +33,10 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// Which records are archived.
-const ISOLATION: Isolation = Isolation::ReadCommitted;
+mod clients;
+
+use clients::{client, forget_events_of};
+
 /// How many sealed segments of one partition may be on their way.
 const SEALED_MAX: usize = 2;
 /// How many segments are stored at a time.
@@ -87,7 +89,7 @@ impl Reached {
         // In this order: what finds no broker says so, and the cluster's id comes with the answer.
         let partitions = all_partitions(&client, &config.topics, &config.brokers)?;
         let cluster_id = client.cluster_id(START_TIME);
-        let identity = Identity { cluster_id, isolation: ISOLATION };
+        let identity = Identity { cluster_id, isolation: clients::ISOLATION };
         info!(log, "kafka reached"; "partitions" => partitions.len(), "cluster" => identity.cluster_id.as_deref());
         let (first_start, is_first_start) = first_start(store.as_ref(), &config.group, &partitions)?;
         let params = LocatorParams {
@@ -141,14 +143,14 @@ impl Prepared {
         let client = Arc::clone(&self.client);
         let targets = self.targets;
         let (until_end, local) = (config.until_end, settings(config));
-        let blocks = Budget::new(config.memory.block_bytes);
+        let bounds = Bounds { blocks: Budget::new(config.memory.block_bytes), open_files_max: open_files::raise() };
         let shown = until_end.is_some() && config.verbosity == Verbosity::Warning;
         let ended = System::new().block_on(async move {
             let mut stop = StopSignals::new().map_err(text)?;
             let (finished, end) = oneshot::channel();
             let progress = Arc::new(Progress::default());
             let _bar = shown.then(|| ProgressLine::show(Arc::clone(&progress)));
-            let consumer = start_actors(ports, local, blocks, targets, (finished, progress), log);
+            let consumer = start_actors(ports, local, bounds, targets, (finished, progress), log);
             client.subscribe(&topics).map_err(text)?;
             let thread = poll_thread.run(LogSink::new(&consumer));
             let ended = wait_for_the_end(&consumer, end, until_end, &mut stop, log).await;
@@ -210,33 +212,6 @@ impl Prepared {
 
 fn text(error: impl Display) -> String {
     error.to_string()
-}
-
-/// A client; it joins no group before it subscribes.
-///
-/// The member of the group and the one that is asked are two: a broker answers one request of a connection after the
-/// other, and the fetch of a partition that is caught up keeps it for half a second. A thousand walks would wait so.
-fn client(config: &DaemonConfig) -> Result<Arc<Client>, String> {
-    let properties = kafka::properties(&ClientSettings {
-        brokers: &config.brokers,
-        group: &config.group,
-        topics: &config.topics,
-        isolation: ISOLATION,
-        memory: config.memory,
-        given: &config.kafka_properties,
-    });
-    Client::new(properties.iter().map(|(name, value)| (&**name, &**value))).map(Arc::new).map_err(text)
-}
-
-/// Throws away what the client that is asked has to say: the other one says the same, and is heard.
-fn forget_events_of(client: &Arc<Client>) {
-    let client = Arc::downgrade(client);
-    let forget = move || {
-        while let Some(client) = client.upgrade() {
-            drop(client.poll(Duration::from_millis(500)));
-        }
-    };
-    std::thread::Builder::new().name("kafka-ask".to_owned()).spawn(forget).expect("the system starts one more thread");
 }
 
 /// The partitions that exist now of all topics named, and of those that a pattern means.
@@ -319,10 +294,16 @@ fn settings(config: &DaemonConfig) -> WriterSettings {
     }
 }
 
+/// What all partitions share.
+struct Bounds {
+    blocks: Arc<Budget>,
+    open_files_max: usize,
+}
+
 fn start_actors(
     ports: Ports,
     settings: WriterSettings,
-    blocks: Arc<Budget>,
+    bounds: Bounds,
     targets: Option<BTreeMap<TopicPartition, Offset>>,
     (finished, progress): (oneshot::Sender<Finished>, Arc<Progress>),
     log: &Logger,
@@ -332,13 +313,14 @@ fn start_actors(
     let uploaders = (0..UPLOADERS).map(|_| Uploader::new(Arc::clone(&ports.store)).start()).collect();
     let writers = WriterContext {
         settings: Arc::new(settings),
-        blocks,
+        blocks: bounds.blocks,
         ports,
         uploaders: UploaderPool::new(uploaders).start(),
         indexer: None,
         progress,
     };
-    Consumer::new(ConsumerParams { writers, arbiters, targets, finished, log: log.clone() }).start()
+    let open_files_max = bounds.open_files_max;
+    Consumer::new(ConsumerParams { writers, arbiters, targets, open_files_max, finished, log: log.clone() }).start()
 }
 
 /// How the wait ended.

@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod exit;
 pub mod kafka;
 pub mod logging;
+pub mod open_files;
 mod progress_line;
 pub mod store;
 pub mod transitions;

@@ -11,6 +11,11 @@ use support::daemon::{Daemon, Running};
 use support::records::{MORNING_MS, Record, record};
 use support::seed::Chance;
 
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
 const LIMIT: u64 = 64_000_000;
 const BEYOND: u64 = 64 << 20;
 /// The producers of this data.
@@ -40,7 +45,7 @@ fn run(what: &str, daemon: Daemon) -> u64 {
     let mut most = 0;
     while running.is_running() {
         most = most.max(peak(&running).unwrap_or(0));
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
     }
     assert_eq!(running.wait().code(), Some(0), "{}", running.log());
     tell(what, most);
@@ -111,4 +116,95 @@ fn records_of_an_eighth_of_the_limit() {
     }
     let archive = Archive::new();
     run("2 partitions, 8 MB", limited(&broker, &topic, &archive));
+}
+
+/// A file that whoever opens it waits for: a lease on it, which the kernel takes away after 45 seconds at the earliest.
+struct Lease(Child);
+
+impl Lease {
+    fn take(path: &Path) -> Lease {
+        let python = std::env::var_os("KAFKA_STORE_TEST_PYTHON").expect("tests/services start says where Python is");
+        let program = "import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, lambda *_: print('waited for', flush=True))
+file = os.open(sys.argv[1], os.O_RDWR)
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print('taken', flush=True)
+sys.stdin.readline()
+";
+        let mut child = Command::new(python)
+            .args(["-c", program])
+            .arg(path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("Python runs");
+        assert_eq!(line_of(&mut child), "taken\n");
+        Lease(child)
+    }
+
+    /// Lets go of the file some time after somebody began to wait for it.
+    fn release_after(mut self, time: Duration) {
+        assert_eq!(line_of(&mut self.0), "waited for\n");
+        std::thread::sleep(time);
+        self.0.stdin.take().expect("it reads").write_all(b"\n").expect("it reads");
+        self.0.wait().expect("it ends");
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn line_of(child: &mut Child) -> String {
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line).expect("it writes");
+    line
+}
+
+/// The store hangs in the middle of a call: the daemon opens an object that another member has just stored, and the
+/// kernel does not let it.
+#[test]
+fn a_store_that_hangs() {
+    let seconds: u64 = std::env::var("KAFKA_STORE_HANG_SECONDS").map_or(6, |text| text.parse().expect("a number"));
+    let broker = Broker::get();
+    let topic = broker.create_topic("memory-hang", 1, &[]);
+    let mut chance = Chance::fixed(5);
+    for _ in 0..4 {
+        broker.produce(&topic, 0, &compressible(60_000, 1_024, &mut chance), &ZSTD);
+    }
+    let daemon = |archive: &Archive| limited(&broker, &topic, archive).never_seals_by_the_clock();
+    let (first, archive) = (Archive::new(), Archive::new());
+    daemon(&first).args(&["--until-end"]).run();
+    let starts = first.starts(&topic, 0);
+    std::fs::create_dir_all(archive.path().join(&topic).join("000000")).expect("created");
+    let mut running = daemon(&archive).args(&["--until-end", "--timeout", "110"]).spawn();
+    running.wait_for("chain located");
+    // At most 40 seconds at a time.
+    let pieces = seconds.div_ceil(40);
+    let leases: Vec<Lease> = (0..pieces)
+        .map(|piece| {
+            let start = starts[3 + 3 * piece as usize];
+            let lease = Lease::take(&first.segment(&topic, 0, start));
+            std::fs::hard_link(first.segment(&topic, 0, start), archive.segment(&topic, 0, start)).expect("linked");
+            lease
+        })
+        .collect();
+    let began = Instant::now();
+    for lease in leases {
+        lease.release_after(Duration::from_secs(seconds / pieces));
+        println!("the store hung until second {}: {:?} bytes", began.elapsed().as_secs(), peak(&running));
+    }
+    let mut most = 0;
+    while running.is_running() {
+        most = most.max(peak(&running).unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(running.wait().code(), Some(0), "{}", running.log());
+    assert!(running.log().contains("the object is there already"), "{}", running.log());
+    assert!(archive.contents() == first.contents(), "the archive is another");
+    tell("1 partition, a store that hangs", most);
 }

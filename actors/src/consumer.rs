@@ -45,6 +45,8 @@ pub struct ConsumerParams {
     pub arbiters: Vec<ArbiterHandle>,
     /// `--until-end`: the offset below which everything is to be archived, for each partition.
     pub targets: Option<BTreeMap<TopicPartition, Offset>>,
+    /// How many partitions' files may be open at a time.
+    pub open_files_max: usize,
     /// Where the end is told.
     pub finished: oneshot::Sender<Finished>,
     /// The log.
@@ -68,6 +70,7 @@ pub struct Consumer {
     /// The group is left.
     left: bool,
     offering: bool,
+    open_files_max: usize,
     log: Logger,
 }
 
@@ -134,6 +137,7 @@ impl Consumer {
             revoking: 0,
             left: false,
             offering: false,
+            open_files_max: params.open_files_max,
             log: params.log,
         }
     }
@@ -238,6 +242,10 @@ impl Consumer {
             LogEvent::Assigned { epoch, partitions } => {
                 info!(self.log, "partitions assigned"; "count" => partitions.len(), "partitions" => list(&partitions));
                 self.assignment_event(AssignmentEvent::PartitionsAssigned { epoch, partitions }, ctx);
+                if self.writers.len() > self.open_files_max {
+                    warn!(self.log, "more partitions than files may be open: raise `ulimit -n`, or start more daemons";
+                        "partitions" => self.writers.len(), "files" => self.open_files_max);
+                }
             }
             LogEvent::Revoked { partitions } => {
                 info!(self.log, "partitions revoked"; "count" => partitions.len(), "partitions" => list(&partitions));

@@ -6,8 +6,13 @@
 
 mod sim;
 
-use sim::run::{Outcome, run};
-use std::collections::BTreeMap;
+use kafka_store_statecharts::assignment::Assignment;
+use kafka_store_statecharts::chart::{Chart, Kind};
+use kafka_store_statecharts::partition::Partition;
+use kafka_store_statecharts::segment::{Segment, SegmentStateKind};
+use sim::run::{Outcome, run, run_world};
+use sim::world::World;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -45,6 +50,22 @@ fn a_seed_is_one_run_byte_for_byte() {
 }
 
 #[test]
+fn the_same_records_give_the_same_chain_whatever_happens_meanwhile() {
+    let mut changes = 0;
+    for seed in 0..12 {
+        let first = run_world(World::of_records_alone(seed, 1));
+        assert!(first.violations.is_empty(), "{}", tell(seed, &first));
+        for course in 2..5 {
+            let other = run_world(World::of_records_alone(seed, course));
+            assert!(other.violations.is_empty(), "course {course}, {}", tell(seed, &other));
+            assert_eq!(first.chains, other.chains, "seed {seed}: course {course} gave another chain");
+            changes += usize::from(first.lines != other.lines);
+        }
+    }
+    assert!(changes > 30, "the courses are all the same");
+}
+
+#[test]
 fn every_record_is_archived_exactly_once_whatever_fails() {
     if let Some(seed) = number("KAFKA_STORE_SEED") {
         let outcome = run(seed);
@@ -54,6 +75,7 @@ fn every_record_is_archived_exactly_once_whatever_fails() {
     }
     let seeds = number("KAFKA_STORE_SEEDS").unwrap_or(SEEDS);
     let (next, seen, failed) = (AtomicU64::new(0), Mutex::new(BTreeMap::new()), Mutex::new(BTreeMap::new()));
+    let taken = Mutex::new(BTreeSet::new());
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -64,6 +86,7 @@ fn every_record_is_archived_exactly_once_whatever_fails() {
             if !outcome.violations.is_empty() {
                 failed.lock().expect("whole").insert(seed, tell(seed, &outcome));
             }
+            taken.lock().expect("whole").extend(outcome.taken);
             for (what, count) in outcome.seen {
                 *seen.lock().expect("whole").entry(what).or_insert(0) += count;
             }
@@ -81,13 +104,26 @@ fn every_record_is_archived_exactly_once_whatever_fails() {
         for what in SOMETIMES {
             assert!(seen.contains_key(what), "in {seeds} seeds it never happened that: {what}");
         }
+        let taken = taken.into_inner().expect("whole");
+        let mut all = rows::<Segment>(SegmentStateKind::path);
+        all.extend(rows::<Partition>(|state| state.as_str()));
+        all.extend(rows::<Assignment>(|state| state.as_str()));
+        let never: Vec<&String> = all.difference(&taken).collect();
+        assert!(never.is_empty(), "in {seeds} seeds never taken: {never:#?}");
     }
+}
+
+/// The rows of a chart's table that change the state's name, as the log of transitions has them.
+fn rows<C: Chart>(name: fn(C::StateKind) -> &'static str) -> BTreeSet<String> {
+    let changes = C::TABLE.iter().filter(|row| row.from != row.to);
+    changes.map(|row| format!("{}: {} --{}--> {}", C::NAME, name(row.from), row.event.as_str(), name(row.to))).collect()
 }
 
 /// What a simulation that proves something has seen.
 const SOMETIMES: [&str; 20] = [
     "a sealed segment was discarded",
     "adopted",
+    "an end amid faults",
     "another writer",
     "calm",
     "commit failed",

@@ -89,9 +89,10 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "DIR", help_heading = "Store")]
     pub local_store: Option<PathBuf>,
 
-    /// Memory that the whole process may take; at least 64M
+    /// Memory that the process may take for what it archives; at least 64M
     ///
-    /// It may exceed it by 64 MiB: for the program itself, and for a thousand partitions.
+    /// The whole process stays below this and 64 MiB more, which are for the program itself and for a thousand
+    /// partitions. A record larger than an eighth of it is handled alone, and may exceed it.
     #[arg(long, value_name = "SIZE", default_value = "256M", allow_negative_numbers = true, help_heading = "Running")]
     pub memory_limit: String,
 

@@ -163,7 +163,7 @@ fn batch(records: &[LogRecord], epoch: AssignmentEpoch, seek_epoch: SeekEpoch) -
 
 impl World {
     fn produce(&mut self, now_ms: u64) {
-        if self.faults && self.rng.per_mille(150) {
+        if self.plan.grows && self.fault(150) {
             let partition = self.rng.one(&self.plan.partitions).clone();
             let count = self.rng.between(1, 12);
             let log = &mut self.partitions.get_mut(&partition).expect("known").log;
@@ -175,7 +175,7 @@ impl World {
 
     fn others_write(&mut self) {
         if let Some(partition) = self.plan.blocked.clone()
-            && self.fault(3)
+            && self.fault(15)
         {
             self.block(&partition);
         }

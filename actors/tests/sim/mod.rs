@@ -6,7 +6,7 @@ mod plan;
 mod ports;
 mod prng;
 pub(crate) mod run;
-mod world;
+pub(crate) mod world;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -39,6 +39,7 @@ impl TransitionLog for Sim {
         let reason = seal_reason.map_or(String::new(), |reason| format!(" ({reason})"));
         let (now_ms, chart) = (record.now.monotonic_ms, record.chart);
         let step = format!("{} --{}--> {}{reason}", record.from, record.event, record.to);
+        world.taken.insert(format!("{chart}: {} --{}--> {}", record.from, record.event, record.to));
         world.lines.push(format!("{now_ms:>7} {partition} {chart}{start}: {step}"));
         if let (Some(partition), Some(start), Some(reason)) = (of, segment_start, seal_reason) {
             world.reasons.insert((partition.clone(), start), reason);
@@ -204,7 +205,8 @@ impl Sim {
         } else {
             *world.rng.one(&[Fate::AnswerLost, Fate::Late, Fate::Failed, Fate::Failed])
         };
-        (fate, Duration::from_millis(world.latency_ms()), Duration::from_millis(world.latency_ms() / 4))
+        let before_ms = if world.hangs { 100_000 } else { world.latency_ms() };
+        (fate, Duration::from_millis(before_ms), Duration::from_millis(world.latency_ms() / 4))
     }
 }
 

@@ -15,7 +15,7 @@ use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::TopicPartition;
 use slog::{Discard, Logger, o};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -28,10 +28,14 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub(crate) struct Outcome {
     /// What the charts did, line by line.
     pub(crate) lines: Vec<String>,
+    /// The transitions that were taken.
+    pub(crate) taken: BTreeSet<String>,
     /// What must not have happened.
     pub(crate) violations: Vec<String>,
     /// How often what happened.
     pub(crate) seen: BTreeMap<&'static str, u64>,
+    /// The chains at the end: a line for each object.
+    pub(crate) chains: Vec<String>,
 }
 
 /// How a process ends.
@@ -42,14 +46,21 @@ enum Goal {
     Stop(u64),
     /// All faults end after so many milliseconds; stopped when everything is archived.
     Calm(u64),
+    /// `--until-end`, while everything goes wrong: killed if it has not ended after so many milliseconds.
+    UntilEndOrKill(u64),
     /// `--until-end`.
     UntilEnd,
 }
 
 /// Runs one seed from its beginning to its end.
 pub(crate) fn run(seed: u64) -> Outcome {
+    run_world(World::new(seed))
+}
+
+/// Runs a world to its end.
+pub(crate) fn run_world(world: World) -> Outcome {
     hear_of_panics();
-    let world = Arc::new(Mutex::new(World::new(seed)));
+    let world = Arc::new(Mutex::new(world));
     let goals = goals(&mut lock(&world));
     for goal in goals {
         live(&world, &goal);
@@ -61,8 +72,13 @@ pub(crate) fn run(seed: u64) -> Outcome {
     if world.violations.is_empty() {
         world.check_end();
     }
-    let World { lines, violations, seen, .. } = &mut *world;
-    Outcome { lines: std::mem::take(lines), violations: std::mem::take(violations), seen: std::mem::take(seen) }
+    Outcome {
+        lines: std::mem::take(&mut world.lines),
+        taken: std::mem::take(&mut world.taken),
+        violations: std::mem::take(&mut world.violations),
+        seen: std::mem::take(&mut world.seen),
+        chains: world.chains(),
+    }
 }
 
 fn lock(world: &Mutex<World>) -> std::sync::MutexGuard<'_, World> {
@@ -73,7 +89,11 @@ fn goals(world: &mut World) -> Vec<Goal> {
     let mut goals = Vec::new();
     for _ in 0..world.plan.lives {
         let after_ms = world.rng.between(50, 12_000);
-        goals.push(if world.rng.per_mille(700) { Goal::Kill(after_ms) } else { Goal::Stop(after_ms) });
+        goals.push(match world.rng.between(0, 9) {
+            0..=4 => Goal::Kill(after_ms),
+            5..=7 => Goal::Stop(after_ms),
+            _ => Goal::UntilEndOrKill(2 * after_ms),
+        });
     }
     if world.plan.calm {
         goals.push(Goal::Calm(world.rng.between(1_000, 15_000)));
@@ -94,7 +114,7 @@ fn live(world: &Arc<Mutex<World>>, goal: &Goal) {
         if let Goal::UntilEnd = goal {
             sim.lock().faults = false;
         }
-        let process = Process::start(&sim, matches!(goal, Goal::UntilEnd));
+        let process = Process::start(&sim, matches!(goal, Goal::UntilEnd | Goal::UntilEndOrKill(_)));
         process.reach(&sim, goal).await;
         sim.now_ms() - sim.started_ms
     });
@@ -117,6 +137,7 @@ impl Process {
     fn start(sim: &Sim, until_end: bool) -> Process {
         let mut world = sim.lock();
         world.frozen.clear();
+        world.hangs = false;
         world.group = Group::join(&world.plan.partitions, sim.started_ms);
         let plan = world.plan.clone();
         let ends = world.partitions.iter().map(|(partition, world)| (partition.clone(), world.log.end));
@@ -146,7 +167,8 @@ impl Process {
         };
         let (finished, end) = oneshot::channel();
         let log = Logger::root(Discard, o!());
-        let params = ConsumerParams { writers, arbiters: vec![Arbiter::current()], targets, finished, log };
+        let (arbiters, open_files_max) = (vec![Arbiter::current()], usize::MAX);
+        let params = ConsumerParams { writers, arbiters, targets, open_files_max, finished, log };
         let consumer = Consumer::new(params).start();
         let budget = Budget::new(plan.budget_bytes);
         actix::spawn(kafka::poll(sim.clone(), LogSink::new(&consumer), Arc::clone(&budget)));
@@ -161,6 +183,10 @@ impl Process {
             }
             Goal::Stop(after_ms) => {
                 sleep(Duration::from_millis(*after_ms)).await;
+                if sim.lock().rng.per_mille(200) {
+                    sim.lock().hangs = true;
+                    sleep(Duration::from_millis(500)).await;
+                }
                 self.stop(sim).await;
                 sim.lock().saw("stopped");
             }
@@ -172,6 +198,7 @@ impl Process {
                     sim.lock().saw("calm");
                 }
             }
+            Goal::UntilEndOrKill(after_ms) => self.keeps_its_word(sim, *after_ms).await,
             Goal::UntilEnd => self.ends_by_itself(sim).await,
         }
     }
@@ -204,6 +231,24 @@ impl Process {
         let lag = world.lag();
         world.violations.push(format!("not archived after {PATIENCE:?} without faults: {held}; {lag}"));
         false
+    }
+
+    /// What a run says that it reached is stored, whatever went wrong meanwhile.
+    async fn keeps_its_word(self, sim: &Sim, kill_after_ms: u64) {
+        let targets: BTreeMap<TopicPartition, Offset> =
+            sim.lock().partitions.iter().map(|(partition, world)| (partition.clone(), world.log.end)).collect();
+        let Ok(end) = timeout(Duration::from_millis(kill_after_ms), self.finished).await else { return };
+        let mut world = sim.lock();
+        world.saw("an end amid faults");
+        let unreached = end.map(|finished| finished.unreached).unwrap_or_default();
+        for (partition, target) in targets.iter().filter(|(partition, _)| !unreached.contains(partition)) {
+            let of = world.partition(partition);
+            let below = of.log.records[..of.log.index_at(*target)].last();
+            if below.is_some_and(|last| last.offset >= of.tail()) {
+                let tail = of.tail();
+                world.violations.push(format!("{partition}: said to be archived up to {target}, and it is to {tail}"));
+            }
+        }
     }
 
     async fn ends_by_itself(self, sim: &Sim) {
@@ -239,6 +284,13 @@ impl World {
             let rows = !self.plan.indexed || world.segments().all(|(start, _)| world.rows.contains_key(start));
             world.is_blocked() || (world.is_archived() && rows)
         })
+    }
+
+    fn chains(&self) -> Vec<String> {
+        let of_one = |(partition, world): (&TopicPartition, &super::world::PartitionWorld)| -> Vec<String> {
+            world.segments().map(|(_, content)| format!("{partition} {content:?}")).collect()
+        };
+        self.partitions.iter().flat_map(of_one).collect()
     }
 
     fn lag(&self) -> String {

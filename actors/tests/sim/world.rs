@@ -21,6 +21,8 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     /// Whether anything may still go wrong.
     pub(crate) faults: bool,
+    /// Whether store and index take longer to answer than a process that stops will wait.
+    pub(crate) hangs: bool,
     /// Virtual time at which the present process started.
     pub(crate) started_ms: u64,
     pub(crate) partitions: BTreeMap<TopicPartition, PartitionWorld>,
@@ -32,6 +34,8 @@ pub(crate) struct World {
     pub(crate) spool_files: u64,
     /// What the charts did.
     pub(crate) lines: Vec<String>,
+    /// The transitions that were taken, whenever.
+    pub(crate) taken: BTreeSet<String>,
     /// What must not happen.
     pub(crate) violations: Vec<String>,
     /// How often something happened that a good run of the simulation has seen.
@@ -115,6 +119,7 @@ impl World {
             rng,
             plan,
             faults: true,
+            hangs: false,
             started_ms: 0,
             partitions,
             group: Group::default(),
@@ -122,11 +127,26 @@ impl World {
             spool: BTreeMap::new(),
             spool_files: 0,
             lines: Vec::new(),
+            taken: BTreeSet::new(),
             violations: Vec::new(),
             seen: BTreeMap::new(),
             frozen: BTreeSet::new(),
             reasons: BTreeMap::new(),
         }
+    }
+
+    /// The records of a seed, and another course of events around them.
+    pub(crate) fn of_records_alone(seed: u64, course: u64) -> World {
+        let mut world = World::new(seed);
+        world.plan = world.plan.of_records_alone();
+        world.rng = Prng::new(course);
+        let mut shapes = Prng::new(course);
+        world.plan.batches = *shapes.one(&[(16, 1), (5, 4), (1, 40)]);
+        world.plan.sealed_max = shapes.between(1, 3) as usize;
+        for partition in world.partitions.values_mut() {
+            partition.log.append(&mut Prng::new(seed), 200, WALL_START_MS);
+        }
+        world
     }
 
     pub(crate) fn wall_ms(now_ms: u64) -> i64 {

@@ -49,7 +49,7 @@ impl PollThread {
         }
         if !full.is_empty() {
             debug!(self.log, "partitions paused"; "count" => full.len());
-            if stalled && !was_stalled {
+            if stalled {
                 info!(self.log, "nothing is fetched until what was fetched before is written";
                     "bytes" => self.budget.used_bytes());
             }
