@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::process::Command;
 use std::time::Duration;
 use support::archive::Archive;
 use support::broker::{Broker, unique};
@@ -21,6 +22,8 @@ struct Group {
     topic: String,
     name: String,
     archive: Archive,
+    /// One for each process.
+    audit_logs: tempfile::TempDir,
     kind: Kind,
 }
 
@@ -37,11 +40,14 @@ impl Group {
     fn new(label: &str, kind: Kind) -> Group {
         let broker = Broker::get();
         let topic = broker.create_topic(label, PARTITIONS, &[]);
-        Group { broker, topic, name: unique(label), archive: Archive::new(), kind }
+        let audit_logs = tempfile::tempdir().expect("a temporary directory");
+        Group { broker, topic, name: unique(label), archive: Archive::new(), audit_logs, kind }
     }
 
     fn member(&self) -> Daemon {
         let daemon = Daemon::new(&self.broker, &[&self.topic], &self.name, self.archive.path());
+        let audit_log = self.audit_logs.path().join(unique("audit"));
+        let daemon = daemon.args(&["--audit-log", audit_log.to_str().expect("UTF-8")]);
         let daemon = daemon.session_timeout_ms(1_000).args(&["--file-size", "60k", "--file-records", "40"]);
         match self.kind {
             Kind::Cooperative => daemon,
@@ -66,6 +72,19 @@ impl Group {
     fn wait_for_segments_more(&self, count: usize) {
         let before = self.archive.segments().len();
         wait_until("segments more", || self.archive.segments().len() >= before + count);
+    }
+
+    /// What all processes have done, they were allowed to do.
+    #[track_caller]
+    fn verify_audit_logs(&self) {
+        let entries = std::fs::read_dir(self.audit_logs.path()).expect("a directory");
+        let files = entries.map(|entry| entry.expect("an entry").path());
+        let logs = files.filter(|path| path.extension().is_none_or(|extension| extension != "lock"));
+        let verify = Command::new(env!("CARGO_BIN_EXE_kafka-store")).args(["audit", "verify"]).args(logs).output();
+        let verified = verify.expect("it runs");
+        let [told, errors] = [verified.stdout, verified.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        println!("{told}");
+        assert!(verified.status.success(), "{told}{errors}");
     }
 
     /// Everything is there once, whole and committed.
@@ -157,6 +176,7 @@ fn survives_faults(group: &Group, faults: usize) {
     });
     group.member().until_end();
     group.check(&mut seen, &produced);
+    group.verify_audit_logs();
     assert_eq!(group.archive.instance_directories(), Vec::<String>::new(), "what killed processes left is removed");
 }
 
