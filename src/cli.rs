@@ -1,6 +1,7 @@
 //! The command line of `kafka-store`: what can be written. What it means is [`crate::config`].
 
 mod daemon;
+mod environment;
 mod help;
 mod redacted;
 
@@ -10,6 +11,7 @@ use clap::{Parser, Subcommand};
 pub use daemon::DaemonArgs;
 pub use redacted::Redacted;
 
+use crate::commands::audit::AuditArgs;
 use crate::commands::demo::DemoArgs;
 use crate::commands::read::ReadArgs;
 use crate::exit::ExitCode;
@@ -40,11 +42,23 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
+/// The daemon's flags, for `plan`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct PlanArgs {
+    /// As the daemon's.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
 /// What `kafka-store` does beside running the daemon.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Verify audit logs (--audit-log)
+    Audit(AuditArgs),
     /// Show it at work, without Kafka: produce, archive, read back and compare
     Demo(DemoArgs),
+    /// Say what the daemon would do with the same flags, and change nothing
+    Plan(Box<PlanArgs>),
     /// Print the records of a file, a partition, a topic or an archive
     Read(ReadArgs),
 }
@@ -53,7 +67,7 @@ impl Cli {
     /// Reads the arguments of this process. `Err` when they were answered already: help, version, or what
     /// is wrong with them.
     pub fn from_process() -> Result<Cli, ExitCode> {
-        Cli::try_parse().map_err(|answer| {
+        environment::parse(std::env::args_os()).map_err(|answer| {
             // A closed stdout or stderr takes no answer; the exit code is still one.
             let _ = answer.print();
             match answer.kind() {
@@ -107,7 +121,7 @@ mod tests {
 
     #[test]
     fn the_reference_has_every_flag() {
-        let reference = include_str!("../docs/flags.md");
+        let reference = include_str!("../README.md");
         for argument in Cli::command().get_arguments().filter(|argument| !argument.is_hide_set()) {
             if let Some(long) = argument.get_long() {
                 assert!(reference.contains(&format!("`--{long}")), "--{long} is missing");
@@ -118,7 +132,7 @@ mod tests {
     #[test]
     fn help_and_reference_have_every_exit_code() {
         let help = Cli::command().render_long_help().to_string();
-        let reference = include_str!("../docs/flags.md");
+        let reference = include_str!("../README.md");
         for code in ExitCode::ALL {
             let (number, description) = (code.number(), code.description());
             assert!(help.contains(&format!("{number:>4}  {description}\n")), "{code:?}\n{help}");

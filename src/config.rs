@@ -1,9 +1,12 @@
 //! What the daemon is told to do: the command line, turned into values that need no further checks.
 
+mod audited;
 mod duration;
+mod memory;
 mod properties;
 mod size;
 mod store;
+mod subscription;
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -11,13 +14,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kafka_store_statecharts::boundary::BoundarySettings;
-use kafka_store_statecharts::topic::TopicName;
 
 pub use duration::{DurationError, parse_duration, parse_seconds};
+pub use memory::{MemoryLimitError, MemoryPlan};
 pub use properties::{KafkaProperties, PropertyError};
 pub use size::{SizeError, parse_size};
 pub use store::{LocalStoreError, check_local_store};
+pub use subscription::{Subscription, SubscriptionError};
 
+use crate::audit::AuditFileSettings;
 use crate::avro::Codec;
 use crate::cli::{DaemonArgs, Redacted};
 use crate::exit::ExitCode;
@@ -28,12 +33,14 @@ use crate::logging::Verbosity;
 pub struct DaemonConfig {
     /// `--broker-list`, as librdkafka takes it.
     pub brokers: String,
-    /// `--topic`: at least one, sorted, each once.
-    pub topics: Vec<TopicName>,
+    /// `--topic`: at least one.
+    pub topics: Subscription,
     /// `--group`, not empty.
     pub group: String,
     /// `--offset-reset`.
     pub offset_reset: OffsetReset,
+    /// `--on-data-loss`.
+    pub on_data_loss: OnDataLoss,
     /// `--file-size`, `--file-records`, `--file-age-seconds`.
     pub boundary: BoundarySettings,
     /// `--idle-seal-seconds`.
@@ -44,12 +51,18 @@ pub struct DaemonConfig {
     pub codec: Codec,
     /// `--local-store`: it was a directory, and writable, when this was made.
     pub local_store: PathBuf,
+    /// `--memory-limit`, in its parts.
+    pub memory: MemoryPlan,
     /// `-X`.
     pub kafka_properties: KafkaProperties,
     /// `--until-end`; `None`: until it is stopped.
     pub until_end: Option<UntilEnd>,
+    /// `--audit-log`, `--audit-log-size`, `--audit-log-keep`.
+    pub audit_log: Option<AuditFileSettings>,
     /// `-v`.
     pub verbosity: Verbosity,
+    /// Whether a run with `--until-end` shows how far it has come, where stderr is a terminal.
+    pub shows_progress: bool,
 }
 
 /// Where a partition begins that has neither an archive nor a committed offset at the group's first start.
@@ -61,6 +74,16 @@ pub enum OffsetReset {
     Latest,
     /// Nowhere: it is an error.
     Error,
+}
+
+/// What happens where Kafka deleted records before they were archived.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnDataLoss {
+    /// The partition freezes.
+    #[default]
+    Freeze,
+    /// The next file says that they are missing, and the partition goes on.
+    Record,
 }
 
 /// Archive what is there now, and end.
@@ -129,7 +152,9 @@ impl DaemonConfig {
         let idle_seal = check.optional("--idle-seal-seconds", args.idle_seal_seconds.as_deref(), parse_seconds);
         let seal_after = check.optional("--seal-after-seconds", args.seal_after_seconds.as_deref(), parse_seconds);
         let codec = check.value("--codec", &args.codec, Codec::parse);
+        let memory = check.value("--memory-limit", &args.memory_limit, MemoryPlan::parse);
         let until_end = check.until_end(args);
+        let audit_log = check.audit_log(args);
         let kafka_properties = check.properties(&args.kafka_properties);
         let local_store = check.stores(args);
 
@@ -141,6 +166,7 @@ impl DaemonConfig {
                 topics: topics?,
                 group: group?,
                 offset_reset: offset_reset?,
+                on_data_loss: args.on_data_loss,
                 boundary: BoundarySettings {
                     segment_bytes: segment_bytes?,
                     segment_records: segment_records?,
@@ -150,9 +176,12 @@ impl DaemonConfig {
                 seal_after: seal_after?.unwrap_or(age * SEAL_AFTER_AGES),
                 codec: codec?,
                 local_store: local_store?,
+                memory: memory?,
                 kafka_properties: kafka_properties?,
                 until_end: until_end?,
+                audit_log: audit_log?,
                 verbosity: Verbosity::from_count(args.verbose),
+                shows_progress: true,
             })
         })();
         config.filter(|_| check.problems.is_empty()).ok_or(ConfigErrors(check.problems))
@@ -165,6 +194,9 @@ const IDLE_SEAL_BEYOND_AGE: Duration = Duration::from_secs(600);
 
 /// The default of `--seal-after-seconds` is this many times the age.
 const SEAL_AFTER_AGES: u32 = 4;
+
+/// The default of `--audit-log-size`.
+const AUDIT_LOG_SIZE: NonZeroU64 = NonZeroU64::new(100_000_000).expect("not zero");
 
 /// What has been found wrong so far.
 #[derive(Default)]
@@ -208,29 +240,14 @@ impl Checks {
         }
     }
 
-    fn topics(&mut self, texts: &[String]) -> Option<Vec<TopicName>> {
+    fn topics(&mut self, texts: &[String]) -> Option<Subscription> {
         if texts.is_empty() {
             self.usage("--topic is required: the topic to archive; repeat it, or write a,b, for several");
             return None;
         }
-        let problems_before = self.problems.len();
-        let mut topics = Vec::new();
-        for text in texts {
-            if text.starts_with('^') {
-                self.usage(format!("--topic {text:?}: this version does not take patterns; name each topic"));
-                continue;
-            }
-            for name in text.split(',').map(str::trim) {
-                match TopicName::new(name) {
-                    Ok(topic) => topics.push(topic),
-                    Err(_) if name.is_empty() => self.usage(format!("--topic {text:?} names an empty topic")),
-                    Err(error) => self.usage(format!("--topic: {error}")),
-                }
-            }
-        }
-        topics.sort_unstable();
-        topics.dedup();
-        (self.problems.len() == problems_before).then_some(topics)
+        Subscription::parse(texts.iter().map(String::as_str))
+            .map_err(|errors| errors.iter().for_each(|error| self.usage(format!("--topic: {error}"))))
+            .ok()
     }
 
     fn offset_reset(&mut self, text: &str) -> Option<OffsetReset> {
@@ -252,6 +269,24 @@ impl Checks {
             return None;
         }
         timeout.map(|timeout| args.until_end.then_some(UntilEnd { timeout }))
+    }
+
+    fn audit_log(&mut self, args: &DaemonArgs) -> Option<Option<AuditFileSettings>> {
+        let size = self.optional("--audit-log-size", args.audit_log_size.as_deref(), parse_size);
+        let keep = self.optional("--audit-log-keep", args.audit_log_keep.as_deref(), parse_count);
+        let Some(path) = &args.audit_log else {
+            for (flag, value) in [("size", &args.audit_log_size), ("keep", &args.audit_log_keep)] {
+                if value.is_some() {
+                    self.usage(format!("--audit-log-{flag} is only for --audit-log: give both, or neither"));
+                }
+            }
+            return Some(None);
+        };
+        if path.as_os_str().is_empty() {
+            self.usage("--audit-log is empty: name the file to write to");
+        }
+        let (path, size) = (path.clone(), size?.unwrap_or(AUDIT_LOG_SIZE));
+        Some(Some(AuditFileSettings { path, size, keep: keep? }))
     }
 
     fn properties(&mut self, arguments: &[Redacted]) -> Option<KafkaProperties> {

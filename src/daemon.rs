@@ -1,15 +1,18 @@
 //! The daemon: builds the adapters, wires the actors, and ends in good order.
 
 use crate::archive::{Arbiter, FirstStart, Identity, Locator, LocatorParams, Spool};
-use crate::avro::Isolation;
+use crate::audit::{AuditLog, InstanceStart};
 use crate::blocking::BlockingPool;
 use crate::clock::SystemClock;
-use crate::config::{DaemonConfig, OffsetReset, UntilEnd};
+use crate::config::{DaemonConfig, OffsetReset, Subscription, UntilEnd};
 use crate::exit::ExitCode;
 use crate::kafka::ffi::{Client, LogEnd};
-use crate::kafka::{self, ClientSettings, PollThreadStart};
+use crate::kafka::{self, PollThreadStart};
+use crate::logging::Verbosity;
+use crate::open_files;
+use crate::progress_line::ProgressLine;
 use crate::store::{ArchiveStore, LocalStore};
-use crate::transitions::LoggedTransitions;
+use crate::transitions::KeptTransitions;
 // Actix calls a thread for actors an arbiter, which here is the word for a store.
 use actix::{Actor, Addr, Arbiter as ActorThread, System};
 use kafka_store_actors::budget::Budget;
@@ -17,9 +20,10 @@ use kafka_store_actors::consumer::{Consumer, ConsumerParams, Finished, LogSink};
 use kafka_store_actors::messages::Drain;
 use kafka_store_actors::partition_writer::{WriterContext, WriterSettings};
 use kafka_store_actors::ports::Ports;
+use kafka_store_actors::progress::Progress;
 use kafka_store_actors::uploader::{Uploader, UploaderPool};
 use kafka_store_statecharts::offset::Offset;
-use kafka_store_statecharts::topic::{TopicName, TopicPartition};
+use kafka_store_statecharts::topic::TopicPartition;
 use kafka_store_statecharts::wall_clock::WallClockSettings;
 use slog::{Logger, error, info, warn};
 use std::collections::BTreeMap;
@@ -29,8 +33,10 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// The bytes that records may take between Kafka and the disk.
-const BUDGET_BYTES: u64 = 256 << 20;
+mod clients;
+
+use clients::{client, forget_events_of};
+
 /// How many sealed segments of one partition may be on their way.
 const SEALED_MAX: usize = 2;
 /// How many segments are stored at a time.
@@ -58,67 +64,93 @@ struct Prepared {
     identity: Identity,
     locator: Locator,
     targets: Option<BTreeMap<TopicPartition, Offset>>,
+    audit: Option<Arc<AuditLog>>,
 }
 
-impl Prepared {
-    fn new(config: &DaemonConfig, log: &Logger) -> Result<Prepared, String> {
+/// Store and brokers, reached, and what exists. Nothing is changed yet.
+pub(crate) struct Reached {
+    pub(crate) store: Arc<LocalStore>,
+    /// Every partition that exists now, in order.
+    pub(crate) partitions: Vec<TopicPartition>,
+    pub(crate) params: LocatorParams,
+    /// Nobody has started this group over this store yet.
+    is_first_start: bool,
+}
+
+impl Reached {
+    /// Opens the store, which makes a temporary directory in it, and asks the brokers.
+    pub(crate) fn new(config: &DaemonConfig, log: &Logger) -> Result<Reached, String> {
         let store = Arc::new(LocalStore::open(&config.local_store).map_err(text)?);
         if let Some(directory) = store.instance_dir() {
             let removed = directory.clean_up_others().map_err(text)?;
             info!(log, "store opened"; "left_overs_removed" => removed, "path" => store.describe());
         }
-        let isolation = Isolation::ReadCommitted;
-        let settings = ClientSettings {
-            brokers: &config.brokers,
-            group: &config.group,
-            isolation,
-            budget_bytes: BUDGET_BYTES,
-            given: &config.kafka_properties,
-        };
-        let properties = kafka::properties(&settings);
-        let client = Client::new(properties.iter().map(|(name, value)| (&**name, &**value))).map_err(text)?;
-        let client = Arc::new(client);
-        let cluster_id = client.cluster_id(START_TIME);
+        let client = client(config)?;
+        // In this order: what finds no broker says so, and the cluster's id comes with the answer.
         let partitions = all_partitions(&client, &config.topics, &config.brokers)?;
-        let identity = Identity { cluster_id, isolation };
+        let cluster_id = client.cluster_id(START_TIME);
+        let identity = Identity { cluster_id, isolation: clients::ISOLATION };
         info!(log, "kafka reached"; "partitions" => partitions.len(), "cluster" => identity.cluster_id.as_deref());
-        let (first_start, is_new) = first_start(store.as_ref(), &config.group, &partitions)?;
+        let (first_start, is_first_start) = first_start(store.as_ref(), &config.group, &partitions)?;
         let params = LocatorParams {
-            client: Arc::clone(&client),
+            client,
             store: Arc::clone(&store) as Arc<dyn ArchiveStore>,
-            identity: identity.clone(),
+            identity,
             group: config.group.clone(),
             offset_reset: config.offset_reset,
-            first_start: first_start.clone(),
+            first_start,
+            on_data_loss: config.on_data_loss,
             log: log.clone(),
         };
+        Ok(Reached { store, partitions, params, is_first_start })
+    }
+}
+
+impl Prepared {
+    fn new(config: &DaemonConfig, log: &Logger) -> Result<Prepared, String> {
+        let audit =
+            config.audit_log.as_ref().map(|settings| AuditLog::open(settings, log)).transpose().map_err(text)?;
+        let Reached { store, partitions, params, is_first_start } = Reached::new(config, log)?;
         if config.offset_reset == OffsetReset::Error {
             refuse_without_origin(&params, &partitions)?;
         }
-        if is_new {
+        if is_first_start {
             // Only now: a start that was refused was none.
-            first_start.settle(store.as_ref(), &config.group).map_err(text)?;
+            params.first_start.clone().settle(store.as_ref(), &config.group).map_err(text)?;
         }
+        let identity = params.identity.clone();
         let targets = match config.until_end {
-            Some(_) => Some(targets(&client, &partitions, log)?),
+            Some(_) => Some(targets(&params.client, &partitions, log)?),
             None => None,
         };
+        forget_events_of(&params.client);
         let locator = Locator::new(params, BlockingPool::new("walk", WALKS_AT_A_TIME));
-        Ok(Prepared { client, store, identity, locator, targets })
+        let audit = audit.map(Arc::new);
+        let client = client(config)?;
+        Ok(Prepared { client, store, identity, locator, targets, audit })
     }
 
     fn run(self, config: &DaemonConfig, log: &Logger) -> ExitCode {
-        let budget = Budget::new(BUDGET_BYTES);
-        let poll_thread = kafka::start(Arc::clone(&self.client), budget, log.clone());
+        let audit = self.audit.clone();
+        if let Some(audit) = &audit {
+            audit.start(&self.instance_start(config));
+        }
+        let budget = Budget::new(config.memory.batch_bytes);
+        let large_record_bytes = config.memory.large_record_bytes;
+        let poll_thread = kafka::start(Arc::clone(&self.client), budget, large_record_bytes, log.clone());
         let ports = self.ports(config, &poll_thread, log);
-        let topics = config.topics.clone();
+        let topics = config.topics.to_strings();
         let client = Arc::clone(&self.client);
         let targets = self.targets;
         let (until_end, local) = (config.until_end, settings(config));
+        let bounds = Bounds { blocks: Budget::new(config.memory.block_bytes), open_files_max: open_files::raise() };
+        let shown = until_end.is_some() && config.shows_progress && config.verbosity == Verbosity::Warning;
         let ended = System::new().block_on(async move {
             let mut stop = StopSignals::new().map_err(text)?;
             let (finished, end) = oneshot::channel();
-            let consumer = start_actors(ports, local, targets, finished, log);
+            let progress = Arc::new(Progress::default());
+            let _bar = shown.then(|| ProgressLine::show(Arc::clone(&progress)));
+            let consumer = start_actors(ports, local, bounds, targets, (finished, progress), log);
             client.subscribe(&topics).map_err(text)?;
             let thread = poll_thread.run(LogSink::new(&consumer));
             let ended = wait_for_the_end(&consumer, end, until_end, &mut stop, log).await;
@@ -126,8 +158,18 @@ impl Prepared {
             drop(thread);
             Ok::<_, String>(ended)
         });
+        // The actors' and the pools' threads live on until the process ends, and with them what would remove it.
+        if let Some(directory) = self.store.instance_dir() {
+            directory.remove();
+        }
         match ended {
-            Ok(Ended::Finished(finished, timed_out)) => exit_code(&finished, timed_out, log),
+            Ok(Ended::Finished(finished, timed_out)) => {
+                let code = exit_code(&finished, timed_out, log);
+                if let Some(audit) = audit {
+                    audit.end(code);
+                }
+                code
+            }
             Ok(Ended::SecondSignal) => {
                 warn!(log, "stopped at once by a second signal; the next start goes on from the archive");
                 ExitCode::Interrupted
@@ -139,6 +181,15 @@ impl Prepared {
         }
     }
 
+    fn instance_start(&self, config: &DaemonConfig) -> InstanceStart {
+        InstanceStart {
+            cluster: self.identity.cluster_id.clone(),
+            store: self.store.describe(),
+            indexed: false,
+            flags: config.audited_flags(),
+        }
+    }
+
     fn ports(&self, config: &DaemonConfig, poll_thread: &PollThreadStart, log: &Logger) -> Ports {
         let store = Arc::clone(&self.store) as Arc<dyn ArchiveStore>;
         let directory = Arc::clone(self.store.instance_dir().expect("the store was opened for writing"));
@@ -147,9 +198,14 @@ impl Prepared {
             source: Arc::new(poll_thread.source()),
             locator: Arc::new(self.locator.clone()),
             spool: Arc::new(Spool::new(directory, config.codec, config.boundary, self.identity.clone())),
-            store: Arc::new(Arbiter::new(store, self.identity.clone(), BlockingPool::new("store", UPLOADERS))),
+            store: Arc::new(Arbiter::new(
+                Arc::clone(&self.client),
+                store,
+                self.identity.clone(),
+                BlockingPool::new("store", UPLOADERS),
+            )),
             index: None,
-            transitions: Arc::new(LoggedTransitions::new(log.clone())),
+            transitions: Arc::new(KeptTransitions::new(self.audit.clone(), log.clone())),
         }
     }
 }
@@ -158,9 +214,17 @@ fn text(error: impl Display) -> String {
     error.to_string()
 }
 
-fn all_partitions(client: &Client, topics: &[TopicName], brokers: &str) -> Result<Vec<TopicPartition>, String> {
+/// The partitions that exist now of all topics named, and of those that a pattern means.
+fn all_partitions(client: &Client, topics: &Subscription, brokers: &str) -> Result<Vec<TopicPartition>, String> {
+    let mut names = topics.names().to_vec();
+    if topics.has_patterns() {
+        let all = client.topics(START_TIME).map_err(|error| format!("{brokers}: {error}"))?;
+        names.extend(all.into_iter().filter(|topic| topics.matches(topic)));
+        names.sort_unstable();
+        names.dedup();
+    }
     let mut all = Vec::new();
-    for topic in topics {
+    for topic in &names {
         let partitions = client.partitions(topic, START_TIME).map_err(|error| match error.name.as_str() {
             "UNKNOWN_TOPIC_OR_PART" => format!("there is no topic {topic} at {brokers}: create it, or check --topic"),
             "_TRANSPORT" | "_TIMED_OUT" | "_ALL_BROKERS_DOWN" => format!(
@@ -230,11 +294,18 @@ fn settings(config: &DaemonConfig) -> WriterSettings {
     }
 }
 
+/// What all partitions share.
+struct Bounds {
+    blocks: Arc<Budget>,
+    open_files_max: usize,
+}
+
 fn start_actors(
     ports: Ports,
     settings: WriterSettings,
+    bounds: Bounds,
     targets: Option<BTreeMap<TopicPartition, Offset>>,
-    finished: oneshot::Sender<Finished>,
+    (finished, progress): (oneshot::Sender<Finished>, Arc<Progress>),
     log: &Logger,
 ) -> Addr<Consumer> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -242,11 +313,14 @@ fn start_actors(
     let uploaders = (0..UPLOADERS).map(|_| Uploader::new(Arc::clone(&ports.store)).start()).collect();
     let writers = WriterContext {
         settings: Arc::new(settings),
+        blocks: bounds.blocks,
         ports,
         uploaders: UploaderPool::new(uploaders).start(),
         indexer: None,
+        progress,
     };
-    Consumer::new(ConsumerParams { writers, arbiters, targets, finished, log: log.clone() }).start()
+    let open_files_max = bounds.open_files_max;
+    Consumer::new(ConsumerParams { writers, arbiters, targets, open_files_max, finished, log: log.clone() }).start()
 }
 
 /// How the wait ended.
@@ -311,8 +385,9 @@ impl StopSignals {
 }
 
 fn exit_code(finished: &Finished, timed_out: bool, log: &Logger) -> ExitCode {
-    for (partition, reason) in &finished.frozen {
-        error!(log, "partition is frozen"; "reason" => reason, "partition" => %partition);
+    if !finished.frozen.is_empty() {
+        let partitions: Vec<String> = finished.frozen.keys().map(ToString::to_string).collect();
+        error!(log, "partitions are frozen, for the reasons above"; "partitions" => partitions.join(" "));
     }
     if let Some(reason) = &finished.client_failed {
         error!(log, "kafka's client has failed for good"; "reason" => reason);

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt::Display;
 use std::io::Write;
 use std::panic::PanicHookInfo;
 use std::time::Duration;
@@ -24,22 +25,28 @@ pub enum ExitCode {
     TimedOut,
     /// Kafka fenced this member of the group, or its client reported an error it cannot recover from.
     Fenced,
+    /// `audit verify` found problems (65 is `EX_DATAERR` of `sysexits.h`).
+    Problems,
     /// An internal error, a bug: the process panicked (70 is `EX_SOFTWARE` of `sysexits.h`).
     Internal,
+    /// The audit log cannot be written (74 is `EX_IOERR` of `sysexits.h`).
+    Unaudited,
     /// `demo` or `read` was interrupted (128 + SIGINT, as shells have it).
     Interrupted,
 }
 
 impl ExitCode {
     /// Every code, in the order of the numbers.
-    pub const ALL: [ExitCode; 8] = [
+    pub const ALL: [ExitCode; 10] = [
         ExitCode::Done,
         ExitCode::CannotRun,
         ExitCode::WrongUsage,
         ExitCode::Frozen,
         ExitCode::TimedOut,
         ExitCode::Fenced,
+        ExitCode::Problems,
         ExitCode::Internal,
+        ExitCode::Unaudited,
         ExitCode::Interrupted,
     ];
 
@@ -52,7 +59,9 @@ impl ExitCode {
             ExitCode::Frozen => 3,
             ExitCode::TimedOut => 4,
             ExitCode::Fenced => 5,
+            ExitCode::Problems => 65,
             ExitCode::Internal => 70,
+            ExitCode::Unaudited => 74,
             ExitCode::Interrupted => 130,
         }
     }
@@ -66,7 +75,9 @@ impl ExitCode {
             ExitCode::Frozen => "--until-end ended, but at least one partition is frozen",
             ExitCode::TimedOut => "--timeout ended --until-end before its targets",
             ExitCode::Fenced => "Kafka fenced this member, or its client failed for good",
+            ExitCode::Problems => "audit verify found problems",
             ExitCode::Internal => "internal error: a bug; a restart is safe",
+            ExitCode::Unaudited => "the audit log cannot be written; a restart is safe",
             ExitCode::Interrupted => "interrupted (demo, read)",
         }
     }
@@ -91,6 +102,13 @@ pub fn install_panic_hook() {
         report(panic);
         std::process::exit(ExitCode::Internal.number().into());
     }));
+}
+
+/// Ends the process from any thread, with this line. For what leaves nothing else to do.
+pub(crate) fn end_now(code: ExitCode, why: &dyn Display) -> ! {
+    crate::logging::flush_within(Duration::from_secs(1));
+    let _ = writeln!(std::io::stderr().lock(), "error: {why}");
+    std::process::exit(code.number().into());
 }
 
 /// Writes what is known. Nothing can be done about a stderr that is gone, and the code still tells.

@@ -1,6 +1,7 @@
 //! The adapters and the commands of kafka-store.
 
 pub mod archive;
+pub mod audit;
 pub mod avro;
 pub mod blocking;
 pub mod cli;
@@ -11,5 +12,7 @@ pub mod daemon;
 pub mod exit;
 pub mod kafka;
 pub mod logging;
+pub mod open_files;
+mod progress_line;
 pub mod store;
 pub mod transitions;

@@ -114,7 +114,7 @@ fn write_timestamp(out: &mut dyn io::Write) -> io::Result<()> {
     write_moment(out, OffsetDateTime::now_utc())
 }
 
-fn write_moment(mut out: &mut dyn io::Write, moment: OffsetDateTime) -> io::Result<()> {
+pub(crate) fn write_moment(mut out: &mut dyn io::Write, moment: OffsetDateTime) -> io::Result<()> {
     moment.format_into(&mut out, TIMESTAMP).map(|_| ()).map_err(io::Error::other)
 }
 

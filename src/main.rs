@@ -4,11 +4,12 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use kafka_store::cli::{Cli, Command, DaemonArgs};
-use kafka_store::commands::{CommandError, demo, read};
+use kafka_store::commands::{CommandError, audit, demo, plan, read};
 use kafka_store::config::DaemonConfig;
 use kafka_store::daemon;
 use kafka_store::exit::{self, ExitCode};
 use kafka_store::logging;
+use slog::Logger;
 
 fn main() -> std::process::ExitCode {
     exit::install_panic_hook();
@@ -20,13 +21,17 @@ fn main() -> std::process::ExitCode {
 
 fn dispatch(cli: Cli) -> ExitCode {
     match cli.command {
-        None => run_daemon(&cli.daemon),
-        Some(Command::Demo(args)) => told(demo::run(&args)),
-        Some(Command::Read(args)) => told(read::run(&args)),
+        None => with_config(&cli.daemon, daemon::run),
+        Some(Command::Audit(args)) => told(audit::run(&args)),
+        Some(Command::Demo(args)) => told(demo::run(&args).map(|()| ExitCode::Done)),
+        Some(Command::Plan(args)) => {
+            with_config(&args.daemon, |config, log| told(plan::run(config, log).map(|()| ExitCode::Done)))
+        }
+        Some(Command::Read(args)) => told(read::run(&args).map(|()| ExitCode::Done)),
     }
 }
 
-fn run_daemon(args: &DaemonArgs) -> ExitCode {
+fn with_config(args: &DaemonArgs, run: impl FnOnce(&DaemonConfig, &Logger) -> ExitCode) -> ExitCode {
     let config = match DaemonConfig::parse(args) {
         Ok(config) => config,
         Err(errors) => {
@@ -36,13 +41,13 @@ fn run_daemon(args: &DaemonArgs) -> ExitCode {
     };
     let (log, _flushed_at_the_end) = logging::start(config.verbosity);
     slog::debug!(log, "configuration read"; "config" => ?config);
-    daemon::run(&config, &log)
+    run(&config, &log)
 }
 
 /// How a command ended; its error is one line on stderr.
-fn told(result: Result<(), CommandError>) -> ExitCode {
+fn told(result: Result<ExitCode, CommandError>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::Done,
+        Ok(code) => code,
         Err(error) => {
             tell(&format_args!("error: {error}\n"));
             error.exit_code()

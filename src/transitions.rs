@@ -1,26 +1,33 @@
-//! The log of transitions, as lines of the process's log.
+//! Where changes of states are kept: in the audit log, and as lines of the process's log.
 
-use kafka_store_actors::ports::{TransitionLog, TransitionRecord};
+use crate::audit::AuditLog;
+use kafka_store_actors::transition::{TransitionLog, TransitionRecord};
 use slog::{Logger, debug};
+use std::sync::Arc;
 
-/// Writes each change of a state's name as a debug line.
+/// Keeps each change of a state's name in the audit log, if there is one, and as a debug line.
 #[derive(Debug)]
-pub struct LoggedTransitions {
+pub struct KeptTransitions {
+    audit: Option<Arc<AuditLog>>,
     log: Logger,
 }
 
-impl LoggedTransitions {
-    /// Into this log.
-    pub fn new(log: Logger) -> LoggedTransitions {
-        LoggedTransitions { log }
+impl KeptTransitions {
+    /// Into these logs.
+    pub fn new(audit: Option<Arc<AuditLog>>, log: Logger) -> KeptTransitions {
+        KeptTransitions { audit, log }
     }
 }
 
-impl TransitionLog for LoggedTransitions {
+impl TransitionLog for KeptTransitions {
     fn record(&self, transition: &TransitionRecord<'_>) {
-        let TransitionRecord { partition, segment_start, chart, from, event, to, seal_reason, .. } = transition;
+        if let Some(audit) = &self.audit {
+            audit.record(transition);
+        }
+        let TransitionRecord { subject, chart, from, event, to, detail, .. } = transition;
         debug!(self.log, "state changed"; "to" => to, "event" => event, "from" => from, "chart" => chart,
-            "seal_reason" => seal_reason.map(|reason| reason.as_str()),
-            "segment" => segment_start.map(|start| start.get()), "partition" => partition.map(ToString::to_string));
+            "detail" => ?detail,
+            "segment" => subject.and_then(|subject| subject.segment_start).map(|start| start.get()),
+            "partition" => subject.map(|subject| subject.chain.topic_partition.to_string()));
     }
 }

@@ -5,7 +5,7 @@ mod segments;
 
 use kafka_store::avro::{Codec, Compressor, HEADER_BYTES, SealError, SegmentSummary, SegmentWriter, verify};
 use proptest::prelude::*;
-use segments::{OwnedRecord, any_records, bytes_of, chain, offset, read_back, record, summary};
+use segments::{CODECS, OwnedRecord, any_codec, any_records, bytes_of, chain, offset, read_back, record, summary};
 use std::fs;
 use std::path::Path;
 
@@ -13,10 +13,12 @@ use std::path::Path;
 fn a_cut_file_is_truncated_wherever_it_is_cut() {
     let name = chain("t", "000000").segment(offset(0));
     let records: Vec<OwnedRecord> = (0..200).map(|offset| record(offset, &"v".repeat(1000))).collect();
-    let bytes = bytes_of(&name, Codec::default(), &records, &summary(&records));
-    for length in (0..bytes.len()).rev() {
-        let error = verify(&bytes[..length], name.start).expect_err("cut");
-        assert!(error.is_truncated(), "{length}: {error}");
+    for (codec_name, codec) in CODECS.into_iter().filter(|(_, codec)| *codec != Codec::Null) {
+        let bytes = bytes_of(&name, codec, &records, &summary(&records));
+        for length in (0..bytes.len()).rev() {
+            let error = verify(&bytes[..length], name.start).expect_err("cut");
+            assert!(error.is_truncated(), "{codec_name}, {length}: {error}");
+        }
     }
 }
 
@@ -96,13 +98,12 @@ proptest! {
     #[test]
     fn a_changed_file_never_reads_as_whole(
         records in any_records(),
-        deflate: bool,
+        codec in any_codec(),
         place: prop::sample::Index,
         change in 1_u8..,
         cut in prop::option::of(any::<prop::sample::Index>()),
     ) {
         let name = chain("t", "000000").segment(offset(0));
-        let codec = if deflate { Codec::default() } else { Codec::Null };
         let whole = bytes_of(&name, codec, &records, &summary(&records));
         let mut bytes = whole.clone();
         // The padding is the one place where a byte says nothing.

@@ -12,13 +12,12 @@ use kafka_store::avro::{Codec, HEADER_BYTES, ORIGINAL_SCHEMA, SCHEMA, SegmentHea
 use kafka_store_statecharts::name::SegmentName;
 use proptest::prelude::*;
 use segments::{
-    OwnedRecord, any_records, bytes_of, chain, offset, read_back, record, samples, summary, write_into_archive,
+    CODECS, OwnedRecord, any_codec, any_records, bytes_of, chain, offset, read_back, record, samples, summary,
+    write_into_archive,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-const CODECS: [(&str, Codec); 2] = [("deflate", Codec::Deflate { level: 1 }), ("null", Codec::Null)];
 
 fn formats() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats/v1")
@@ -60,6 +59,19 @@ fn the_sample_files_read_back_as_they_were_written() {
     let header = SegmentHeader::parse(&bytes[..HEADER_BYTES]).expect("parses");
     assert_eq!(header.invisible_count(), 301 - header.record_count - 8);
     assert!(bytes.len() > HEADER_BYTES + 65_536 + 20_000, "several blocks");
+}
+
+#[test]
+fn the_codec_changes_neither_what_a_file_is_called_nor_what_it_says() {
+    for (name, _, _) in samples() {
+        let headers = CODECS.map(|(codec_name, _)| {
+            let bytes = fs::read(formats().join(codec_name).join(name.to_string())).expect("the sample file");
+            SegmentHeader::parse(&bytes[..HEADER_BYTES]).expect("parses")
+        });
+        for header in &headers {
+            assert_eq!(SegmentHeader { codec: headers[0].codec, ..header.clone() }, headers[0]);
+        }
+    }
 }
 
 #[test]
@@ -261,20 +273,22 @@ fn the_same_records_make_the_same_bytes() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let name = chain("t", "000000").segment(offset(0));
     let records: Vec<OwnedRecord> = (0..500).map(|offset| record(offset, &"v".repeat(500))).collect();
-    for run in ["a", "b"] {
-        write_into_archive(&directory.path().join(run), &name, Codec::default(), &records);
+    for (codec_name, codec) in CODECS {
+        let [a, b] = ["a", "b"].map(|run| {
+            let root = directory.path().join(codec_name).join(run);
+            write_into_archive(&root, &name, codec, &records);
+            fs::read(root.join(name.to_string())).expect("there")
+        });
+        assert!(a == b, "{codec_name}");
     }
-    let bytes = |run: &str| fs::read(directory.path().join(run).join(name.to_string())).expect("there");
-    assert!(bytes("a") == bytes("b"));
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_records_survive_and_apache_avro_agrees(records in any_records(), deflate: bool) {
+    fn any_records_survive_and_apache_avro_agrees(records in any_records(), codec in any_codec()) {
         let name = chain("t", "000000").segment(offset(0));
-        let codec = if deflate { Codec::default() } else { Codec::Null };
         let bytes = bytes_of(&name, codec, &records, &summary(&records));
         prop_assert_eq!(read_back(&bytes, 0).expect("reads"), records.clone());
         let values: Vec<Value> =

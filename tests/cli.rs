@@ -62,6 +62,7 @@ fn help_goes_to_stdout_and_explains() {
             "[default: 256M]",
             "[default: 3600]",
             "[default: error]",
+            "zstandard[:1 to 19], snappy,",
             "before compression (it counted compressed",
             "Examples:\n",
             "Exit codes:\n   0  done;",
@@ -129,6 +130,8 @@ fn an_unusable_store_is_refused_before_anything_else_happens() {
 fn each_wrong_value_gets_one_line() {
     let store = store();
     let not_a_size = "is not a size: write 64M for 64,000,000 bytes, 64Mi for 67,108,864, or a plain number of bytes";
+    let not_a_codec = "is no codec: write deflate or deflate:LEVEL (1, fastest, to 12, smallest), zstandard or \
+                       zstandard:LEVEL (1 to 19), snappy, or null";
     let bare_b = "has no known unit: a plain number already counts bytes, without the B";
     for (flag, value, line) in [
         ("--file-size", "64X", not_a_size),
@@ -139,6 +142,12 @@ fn each_wrong_value_gets_one_line() {
         ("--file-size", "0", "must be more than zero"),
         ("--file-size", "-5", "must be more than zero"),
         ("--file-size", "1e400", "is too large"),
+        ("--memory-limit", "64X", not_a_size),
+        (
+            "--memory-limit",
+            "63M",
+            "is too small: at least 64M, so that one batch of a producer, up to 1 MB, can be unpacked in it",
+        ),
         ("--file-records", "0", "must be a whole number, at least 1"),
         ("--file-records", "-1", "must be a whole number, at least 1"),
         ("--file-age-seconds", "1.5", "must be a whole number of seconds"),
@@ -147,29 +156,20 @@ fn each_wrong_value_gets_one_line() {
         ("--idle-seal-seconds", "0", "must be at least one second"),
         ("--seal-after-seconds", "99999999999", "is too long: at most 4294967295 seconds"),
         ("--offset-reset", "first", "is none of earliest, latest, error (or smallest, largest)"),
-        (
-            "--codec",
-            "zip",
-            "is no codec: write deflate, deflate:LEVEL with a level from 1 (fastest) to 12 (smallest), or null",
-        ),
-        (
-            "--codec",
-            "deflate:13",
-            "is no codec: write deflate, deflate:LEVEL with a level from 1 (fastest) to 12 (smallest), or null",
-        ),
-        (
-            "--codec",
-            "null:1",
-            "is no codec: write deflate, deflate:LEVEL with a level from 1 (fastest) to 12 (smallest), or null",
-        ),
+        ("--codec", "zip", not_a_codec),
+        ("--codec", "deflate:13", not_a_codec),
+        ("--codec", "zstandard:20", not_a_codec),
+        ("--codec", "zstd:-1", not_a_codec),
+        ("--codec", "snappy:1", not_a_codec),
+        ("--codec", "null:1", not_a_codec),
     ] {
         kafka_store(complete(&store, &[flag, value])).is_refused_by(&format!("error: {flag} {value:?} {line}"));
     }
     for (args, line) in [
         (["--until-end", "--timeout=soon"].as_slice(), "--timeout \"soon\" is not a time: write 30 or 30s, 5m, 1h"),
         (&["--timeout", "30s"], "--timeout is only for --until-end: give both, or neither"),
-        (&["--topic", "^a.*"], "--topic \"^a.*\": this version does not take patterns; name each topic"),
-        (&["--topic", "a,,b"], "--topic \"a,,b\" names an empty topic"),
+        (&["--topic", "^a(.*"], "--topic: \"^a(.*\" is no pattern: error: unclosed group"),
+        (&["--topic", "a,,b"], "--topic: \"a,,b\" names an empty topic"),
         (&["-X", "debug"], "-X takes key=value: one that was given has no key or no ="),
         (&["-X", "debgu=all"], "-X debgu is refused by librdkafka: No such configuration property: \"debgu\""),
     ] {
@@ -207,9 +207,10 @@ fn properties_that_the_archive_depends_on_are_refused_with_a_reason() {
         ("check.crcs", "always on"),
         ("allow.auto.create.topics", "always off"),
         ("statistics.interval.ms", "the daemon sets it"),
-        ("partition.assignment.strategy", "cooperative-sticky"),
+        ("topic.blacklist", "name the topics"),
         ("queued.max.messages.kbytes", "budget of memory"),
-        ("queued.min.messages", "budget of memory"),
+        ("queued.min.messages", "--memory-limit"),
+        ("message.max.bytes", "--memory-limit"),
         ("fetch.max.bytes", "budget of memory"),
         ("fetch.message.max.bytes", "budget of memory"),
         ("max.partition.fetch.bytes", "budget of memory"),
@@ -285,11 +286,37 @@ fn a_command_needs_none_of_the_daemons_flags_and_takes_none() {
 }
 
 #[test]
+fn a_variable_stands_for_a_flag_and_the_command_line_wins() {
+    let store = store();
+    let run = |variables: &[(&str, &str)], args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kafka-store"));
+        command.args(args).env("KAFKA_STORE_LOCAL_STORE", store.path());
+        let output = command.envs(variables.iter().copied()).output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let needed = [("KAFKA_STORE_BROKER_LIST", "b"), ("KAFKA_STORE_TOPIC", "t"), ("KAFKA_STORE_GROUP", "g")];
+    let with = |more: &[(&'static str, &'static str)]| [&needed, more].concat();
+    let (code, told) = run(&with(&[("KAFKA_STORE_FILE_SIZE", "512B")]), &[]);
+    assert_eq!(code, Some(2));
+    assert!(told.starts_with("error: --file-size \"512B\""), "{told}");
+    let (_, told) = run(&with(&[("KAFKA_STORE_FILE_SIZE", "512B")]), &["--file-size=7B"]);
+    assert!(told.starts_with("error: --file-size \"7B\""), "{told}");
+    let (_, told) = run(&with(&[("KAFKA_STORE_X", "group.id=a\n\ncheck.crcs=false\n")]), &[]);
+    assert!(told.contains("-X group.id is refused") && told.contains("-X check.crcs is refused"), "{told}");
+    let (_, told) = run(&with(&[("KAFKA_STORE_TIMEOUT", "5m"), ("KAFKA_STORE_UNTIL_END", "no")]), &[]);
+    assert!(told.starts_with("error: --timeout is only for --until-end"), "{told}");
+    let (_, told) = run(&with(&[("KAFKA_STORE_CODEC", "zip")]), &["plan"]);
+    assert!(told.starts_with("error: --codec \"zip\""), "{told}");
+}
+
+#[test]
 fn the_environment_of_one_command_breaks_no_other() {
     let junk =
         ["BROKER_LIST", "TOPIC", "GROUP", "FILE_SIZE", "TIMEOUT", "CODEC", "LOCAL_STORE", "UNTIL_END", "VERBOSE"]
             .map(|name| (format!("KAFKA_STORE_{name}"), "^no use\n"));
-    for args in [["read", "--help"].as_slice(), &["demo", "--help"], &["--help"], &["--version"], &["--file-size=0"]] {
+    for args in
+        [["read", "--help"].as_slice(), &["demo", "--help"], &["--help"], &["--version"], &["read", "no such path"]]
+    {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kafka-store"));
         let with_junk = ran(command.args(args).envs(junk.clone()));
         let without = kafka_store(args);

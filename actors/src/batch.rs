@@ -2,7 +2,7 @@
 
 use crate::budget::BudgetShare;
 use kafka_store_statecharts::TimestampMs;
-use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::offset::{LeaderEpoch, Offset};
 use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
 
 /// Consecutive records of one partition.
@@ -12,6 +12,8 @@ pub struct RecordBatch {
     pub epoch: AssignmentEpoch,
     /// The start of fetching that they belong to.
     pub seek_epoch: SeekEpoch,
+    /// The epoch of the leader that had written them, if the broker says it. All of a batch have the same.
+    pub leader_epoch: Option<LeaderEpoch>,
     /// The canonical bytes of all records, one after the other.
     pub bytes: Vec<u8>,
     /// Where each record ends in `bytes`, and what the boundary rule asks of it.

@@ -1,6 +1,6 @@
 //! The bytes that records may take in this process, from when they are encoded until they are on disk.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,21 +9,32 @@ use std::time::Duration;
 pub struct Budget {
     limit_bytes: u64,
     used_bytes: AtomicU64,
+    waiters: AtomicUsize,
     given_back: (Mutex<()>, Condvar),
 }
 
 impl Budget {
     /// A budget of `limit_bytes`.
     pub fn new(limit_bytes: u64) -> Arc<Budget> {
-        Arc::new(Budget { limit_bytes, used_bytes: AtomicU64::new(0), given_back: Default::default() })
+        Arc::new(Budget {
+            limit_bytes,
+            used_bytes: AtomicU64::new(0),
+            waiters: AtomicUsize::new(0),
+            given_back: Default::default(),
+        })
+    }
+
+    /// A share of one partition, empty for now.
+    pub fn share(self: &Arc<Budget>, partition: &PartitionUse) -> BudgetShare {
+        BudgetShare { bytes: 0, budget: Some((Arc::clone(self), partition.clone())) }
     }
 
     /// Takes `bytes` for a batch of one partition. It is never refused: whoever takes looks first whether
     /// the budget [is used up](Budget::is_used_up), and may overshoot by one batch.
     pub fn take(self: &Arc<Budget>, bytes: u64, partition: &PartitionUse) -> BudgetShare {
-        self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
-        partition.0.fetch_add(bytes, Ordering::Relaxed);
-        BudgetShare { bytes, budget: Some((Arc::clone(self), partition.clone())) }
+        let mut share = self.share(partition);
+        share.set(bytes);
+        share
     }
 
     /// The bound.
@@ -33,7 +44,7 @@ impl Budget {
 
     /// What is taken.
     pub fn used_bytes(&self) -> u64 {
-        self.used_bytes.load(Ordering::Relaxed)
+        self.used_bytes.load(Ordering::SeqCst)
     }
 
     /// Whether nothing should be taken until something is given back.
@@ -41,12 +52,21 @@ impl Budget {
         self.used_bytes() >= self.limit_bytes
     }
 
-    /// Waits until the budget is not used up, at most `timeout`; for the poll thread, never for an actor.
-    pub fn wait(&self, timeout: Duration) {
+    /// Whether so many bytes fit; if nothing is taken at all, any number does.
+    pub fn has_room_for(&self, bytes: u64) -> bool {
+        let used = self.used_bytes();
+        used == 0 || used.saturating_add(bytes) <= self.limit_bytes
+    }
+
+    /// Waits until so many bytes fit, at most `timeout`; for the poll thread, never for an actor.
+    pub fn wait_for(&self, bytes: u64, timeout: Duration) {
         let (lock, given_back) = &self.given_back;
         let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = given_back.wait_timeout_while(guard, timeout, |()| self.is_used_up());
+        // Before it looks: whoever gives back after that look sees the waiter.
+        self.waiters.fetch_add(1, Ordering::SeqCst);
+        let waited = given_back.wait_timeout_while(guard, timeout, |()| !self.has_room_for(bytes));
         drop(waited.unwrap_or_else(PoisonError::into_inner));
+        self.waiters.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -68,18 +88,30 @@ pub struct BudgetShare {
     budget: Option<(Arc<Budget>, PartitionUse)>,
 }
 
-impl Drop for BudgetShare {
-    fn drop(&mut self) {
-        if let Some((budget, partition)) = &self.budget {
-            partition.0.fetch_sub(self.bytes, Ordering::Relaxed);
-            let before = budget.used_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-            if before >= budget.limit_bytes {
+impl BudgetShare {
+    /// Takes more, or gives some back, so that it is `bytes`.
+    pub fn set(&mut self, bytes: u64) {
+        let Some((budget, partition)) = &self.budget else { return };
+        let before = std::mem::replace(&mut self.bytes, bytes);
+        if bytes > before {
+            budget.used_bytes.fetch_add(bytes - before, Ordering::SeqCst);
+            partition.0.fetch_add(bytes - before, Ordering::Relaxed);
+        } else if bytes < before {
+            budget.used_bytes.fetch_sub(before - bytes, Ordering::SeqCst);
+            partition.0.fetch_sub(before - bytes, Ordering::Relaxed);
+            if budget.waiters.load(Ordering::SeqCst) > 0 {
                 // Under the lock, so that it cannot fall between the waiter's look and its sleep.
                 let (lock, given_back) = &budget.given_back;
                 drop(lock.lock().unwrap_or_else(PoisonError::into_inner));
                 given_back.notify_all();
             }
         }
+    }
+}
+
+impl Drop for BudgetShare {
+    fn drop(&mut self) {
+        self.set(0);
     }
 }
 
@@ -103,11 +135,25 @@ mod tests {
     }
 
     #[test]
+    fn a_share_grows_and_shrinks() {
+        let budget = Budget::new(100);
+        let partition = PartitionUse::default();
+        let mut share = budget.share(&partition);
+        assert!(budget.has_room_for(1_000), "alone there is room for anything");
+        share.set(80);
+        assert!(budget.has_room_for(20) && !budget.has_room_for(21));
+        share.set(30);
+        assert_eq!((budget.used_bytes(), partition.bytes()), (30, 30));
+        drop(share);
+        assert_eq!((budget.used_bytes(), partition.bytes()), (0, 0));
+    }
+
+    #[test]
     fn a_waiter_wakes_when_there_is_room() {
         let budget = Budget::new(1);
         let share = budget.take(1, &PartitionUse::default());
         std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| budget.wait(Duration::from_secs(60)));
+            let waiter = scope.spawn(|| budget.wait_for(1, Duration::from_secs(60)));
             drop(share);
             waiter.join().expect("the waiter does not panic");
         });

@@ -2,7 +2,7 @@
 
 use crate::messages::{Drain, LogEvent, LogEvents, Report, WriterMail, WriterReport};
 use crate::partition_writer::{PartitionWriter, WriterContext};
-use crate::ports::TransitionRecord;
+use crate::transition::{Detail, TransitionRecord};
 use crate::until_end::UntilEnd;
 use actix::dev::SendError;
 use actix::prelude::*;
@@ -45,6 +45,8 @@ pub struct ConsumerParams {
     pub arbiters: Vec<ArbiterHandle>,
     /// `--until-end`: the offset below which everything is to be archived, for each partition.
     pub targets: Option<BTreeMap<TopicPartition, Offset>>,
+    /// How many partitions' files may be open at a time.
+    pub open_files_max: usize,
     /// Where the end is told.
     pub finished: oneshot::Sender<Finished>,
     /// The log.
@@ -63,7 +65,12 @@ pub struct Consumer {
     frozen: BTreeMap<TopicPartition, String>,
     client_failed: Option<String>,
     finished: Option<oneshot::Sender<Finished>>,
+    /// Writers that were told of their revocation and have not heard it yet.
+    revoking: usize,
+    /// The group is left.
+    left: bool,
     offering: bool,
+    open_files_max: usize,
     log: Logger,
 }
 
@@ -127,7 +134,10 @@ impl Consumer {
             frozen: BTreeMap::new(),
             client_failed: None,
             finished: Some(params.finished),
+            revoking: 0,
+            left: false,
             offering: false,
+            open_files_max: params.open_files_max,
             log: params.log,
         }
     }
@@ -139,13 +149,12 @@ impl Consumer {
                 if transition.from != transition.to {
                     self.params.ports.transitions.record(&TransitionRecord {
                         now,
-                        partition: None,
-                        segment_start: None,
+                        subject: None,
                         chart: Assignment::NAME,
                         from: transition.from.as_str(),
                         event: transition.event.as_str(),
                         to: transition.to.as_str(),
-                        seal_reason: None,
+                        detail: Detail::of_assignment(&transition),
                     });
                 }
                 self.chart = transition.chart;
@@ -172,14 +181,21 @@ impl Consumer {
                     // What it has not been given is void; the revocation itself must reach it.
                     writer.backlog.clear();
                     let addr = writer.addr;
-                    ctx.spawn(addr.send(WriterMail::Revoke).into_actor(self).map(|_, _, _| ()));
+                    self.revoking += 1;
+                    ctx.spawn(addr.send(WriterMail::Revoke).into_actor(self).map(|_, consumer, _| {
+                        consumer.revoking -= 1;
+                        consumer.finish_if_left();
+                    }));
                 }
             }
             AssignmentEffect::DrainWriter { partition } => self.tell(&partition, WriterMail::Drain, ctx),
             AssignmentEffect::LeaveGroup => {
                 self.writers.clear();
                 let left = self.params.ports.source.leave_group().into_actor(self);
-                ctx.spawn(left.map(|(), consumer, _| consumer.finish()));
+                ctx.spawn(left.map(|(), consumer, _| {
+                    consumer.left = true;
+                    consumer.finish_if_left();
+                }));
             }
         }
     }
@@ -225,6 +241,10 @@ impl Consumer {
             LogEvent::Assigned { epoch, partitions } => {
                 info!(self.log, "partitions assigned"; "count" => partitions.len(), "partitions" => list(&partitions));
                 self.assignment_event(AssignmentEvent::PartitionsAssigned { epoch, partitions }, ctx);
+                if self.writers.len() > self.open_files_max {
+                    warn!(self.log, "more partitions than files may be open: raise `ulimit -n`, or start more daemons";
+                        "partitions" => self.writers.len(), "files" => self.open_files_max);
+                }
             }
             LogEvent::Revoked { partitions } => {
                 info!(self.log, "partitions revoked"; "count" => partitions.len(), "partitions" => list(&partitions));
@@ -235,6 +255,11 @@ impl Consumer {
             LogEvent::Failed { partition, epoch, reason } => {
                 if self.writers.get(&partition).is_some_and(|writer| writer.epoch == epoch) {
                     self.tell(&partition, WriterMail::Failed { reason }, ctx);
+                }
+            }
+            LogEvent::OutOfRange { partition, epoch } => {
+                if self.writers.get(&partition).is_some_and(|writer| writer.epoch == epoch) {
+                    self.tell(&partition, WriterMail::OutOfRange, ctx);
                 }
             }
             LogEvent::ClientFailed { reason } => {
@@ -289,6 +314,13 @@ impl Consumer {
             until_end.reached(partition);
         }
         self.finish_if_all_reached(ctx);
+    }
+
+    /// A writer that is still to hear of its revocation would give up its segments after the end was told.
+    fn finish_if_left(&mut self) {
+        if self.left && self.revoking == 0 {
+            self.finish();
+        }
     }
 
     fn finish(&mut self) {

@@ -40,6 +40,13 @@ pub enum LogEvent {
         /// What, and what to do about it.
         reason: String,
     },
+    /// Kafka's log does not hold what comes next.
+    OutOfRange {
+        /// Of which partition.
+        partition: TopicPartition,
+        /// In which assignment.
+        epoch: AssignmentEpoch,
+    },
     /// The client is of no use any more.
     ClientFailed {
         /// Kafka's word.
@@ -74,6 +81,8 @@ pub enum WriterMail {
         /// What, and what to do about it.
         reason: String,
     },
+    /// Kafka's log does not hold what comes after the records sent so far.
+    OutOfRange,
     /// The group took the partition away.
     Revoke,
     /// The process is stopping: finish what is sealed.

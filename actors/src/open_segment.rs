@@ -1,25 +1,99 @@
 //! The open segment of a writer: its spool file, the boundary rule at work on it, the block being filled.
+//!
+//! Blocks end at the same records however they came in, so a block is filled over many batches: a thousand
+//! partitions fill a thousand blocks. Their memory has a budget of its own. Where it is used up, the records of a
+//! block are set aside in the spool file until the block is full; so this budget can never be what all wait for.
 
 use crate::batch::RecordBatch;
+use crate::budget::{Budget, BudgetShare, PartitionUse};
 use crate::ports::{CompletedSegment, OpenFile, SegmentSummary, SpoolError, Timestamps};
+use crate::transition::Buffered;
 use kafka_store_statecharts::TimestampMs;
 use kafka_store_statecharts::boundary::{BoundaryRule, BoundarySettings, SealReason, Verdict};
 use kafka_store_statecharts::chart::Now;
-use kafka_store_statecharts::offset::{Offset, OffsetRange};
+use kafka_store_statecharts::gap::Gap;
+use kafka_store_statecharts::offset::{LeaderEpoch, Offset, OffsetRange};
 use kafka_store_statecharts::record::BLOCK_BYTES;
+use std::sync::Arc;
 
 /// A segment that records are appended to.
 #[derive(Debug)]
-pub(crate) struct OpenSegment {
+pub struct OpenSegment {
     pub(crate) start: Offset,
     pub(crate) opened_at: Now,
     pub(crate) last_arrival: Now,
     file: Box<dyn OpenFile>,
     rule: BoundaryRule,
-    /// The open block's records that came with earlier batches.
-    block: Vec<u8>,
-    block_records: u64,
+    block: OpenBlock,
     records: Option<RecordsSeen>,
+    leader_epoch: Option<LeaderEpoch>,
+    /// Offsets that are missing at its front, and not because the log does not show them.
+    gap: Option<Gap>,
+}
+
+/// The open block's records that came with earlier batches.
+#[derive(Debug)]
+struct OpenBlock {
+    /// How many records it has, those at the cursor's batch included.
+    records: u64,
+    /// Their bytes, after those that are set aside.
+    bytes: Vec<u8>,
+    set_aside_bytes: usize,
+    memory: Arc<Budget>,
+    share: BudgetShare,
+}
+
+impl OpenBlock {
+    fn new(memory: Arc<Budget>) -> OpenBlock {
+        let share = memory.share(&PartitionUse::default());
+        OpenBlock { records: 0, bytes: Vec::new(), set_aside_bytes: 0, memory, share }
+    }
+
+    /// The bytes in it.
+    fn len(&self) -> usize {
+        self.set_aside_bytes + self.bytes.len()
+    }
+
+    /// Adds records that do not fill it.
+    fn extend(&mut self, run: &[u8], file: &mut dyn OpenFile) -> Result<(), SpoolError> {
+        self.bytes.extend_from_slice(run);
+        self.share.set(self.bytes.capacity() as u64);
+        if self.memory.is_used_up() && !self.bytes.is_empty() {
+            file.set_aside(&self.bytes)?;
+            self.set_aside_bytes += self.bytes.len();
+            self.free();
+        }
+        Ok(())
+    }
+
+    /// Writes it, with these records at its end.
+    fn write(&mut self, run: &[u8], file: &mut dyn OpenFile) -> Result<(), SpoolError> {
+        let records = std::mem::take(&mut self.records);
+        if self.len() == 0 {
+            // The usual case of a backlog: a whole block lies in the batch and need not be copied.
+            return file.append_block(run, records);
+        }
+        if self.set_aside_bytes > 0 {
+            let mut whole = Vec::with_capacity(self.len() + run.len());
+            file.take_back(&mut whole)?;
+            whole.append(&mut self.bytes);
+            self.bytes = whole;
+            self.set_aside_bytes = 0;
+        }
+        self.bytes.extend_from_slice(run);
+        file.append_block(&self.bytes, records)?;
+        self.bytes.clear();
+        if self.bytes.capacity() > 2 * BLOCK_BYTES || self.memory.is_used_up() {
+            self.free();
+        }
+        self.share.set(self.bytes.capacity() as u64);
+        Ok(())
+    }
+
+    fn free(&mut self) {
+        self.bytes = Vec::new();
+        self.share.set(0);
+    }
 }
 
 /// What the summary says of the records.
@@ -33,7 +107,7 @@ struct RecordsSeen {
 
 /// Why [`OpenSegment::append`] stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Appended {
+pub enum Appended {
     /// The batch is used up.
     All,
     /// A block was written; there may be more records.
@@ -44,29 +118,48 @@ pub(crate) enum Appended {
 
 /// How far a batch has been taken.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Cursor {
+pub struct Cursor {
     pub(crate) record: usize,
     byte: usize,
 }
 
 impl OpenSegment {
-    pub(crate) fn new(start: Offset, file: Box<dyn OpenFile>, settings: BoundarySettings, now: Now) -> OpenSegment {
+    /// A segment without records yet, in a file of its own; its open block takes its bytes from `blocks`.
+    pub fn new(
+        start: Offset,
+        file: Box<dyn OpenFile>,
+        settings: BoundarySettings,
+        blocks: Arc<Budget>,
+        now: Now,
+    ) -> OpenSegment {
         OpenSegment {
             start,
             opened_at: now,
             last_arrival: now,
             file,
             rule: BoundaryRule::new(settings),
-            block: Vec::new(),
-            block_records: 0,
+            block: OpenBlock::new(blocks),
             records: None,
+            leader_epoch: None,
+            gap: None,
         }
+    }
+
+    /// Says that offsets are missing at the front.
+    #[must_use]
+    pub(crate) fn with_gap(self, gap: Option<Gap>) -> OpenSegment {
+        OpenSegment { gap, ..self }
+    }
+
+    /// The epoch of the leader that wrote the last record.
+    pub(crate) fn leader_epoch(&self) -> Option<LeaderEpoch> {
+        self.leader_epoch
     }
 
     /// Takes records from the cursor on, up to the end of a block, a boundary, or `target`.
     ///
     /// At most one block is compressed, so that one call keeps its thread for about a millisecond.
-    pub(crate) fn append(
+    pub fn append(
         &mut self,
         batch: &RecordBatch,
         cursor: &mut Cursor,
@@ -74,6 +167,7 @@ impl OpenSegment {
         now: Now,
     ) -> Result<Appended, SpoolError> {
         self.last_arrival = now;
+        self.leader_epoch = batch.leader_epoch.or(self.leader_epoch);
         let from = cursor.byte;
         let mut reached = Appended::All;
         while let Some(mark) = batch.marks.get(cursor.record) {
@@ -89,7 +183,7 @@ impl OpenSegment {
             self.see(mark.offset, mark.timestamp);
             cursor.record += 1;
             cursor.byte = mark.end;
-            self.block_records += 1;
+            self.block.records += 1;
             if let Verdict::SealAfter(reason) = verdict {
                 reached = Appended::Boundary(reason);
                 break;
@@ -100,14 +194,10 @@ impl OpenSegment {
             }
         }
         let run = &batch.bytes[from..cursor.byte];
-        if self.block.is_empty() && self.block.len() + run.len() >= BLOCK_BYTES {
-            // The usual case of a backlog: a whole block lies in the batch and need not be copied.
-            self.file.append_block(run, std::mem::take(&mut self.block_records))?;
+        if self.block.len() + run.len() >= BLOCK_BYTES {
+            self.block.write(run, self.file.as_mut())?;
         } else {
-            self.block.extend_from_slice(run);
-            if self.block.len() >= BLOCK_BYTES {
-                self.write_block()?;
-            }
+            self.block.extend(run, self.file.as_mut())?;
         }
         Ok(reached)
     }
@@ -132,29 +222,28 @@ impl OpenSegment {
         }
     }
 
-    fn write_block(&mut self) -> Result<(), SpoolError> {
-        if self.block_records > 0 {
-            self.file.append_block(&self.block, std::mem::take(&mut self.block_records))?;
-        }
-        self.block.clear();
-        Ok(())
-    }
-
     /// The offset and the timestamp of the last record; `None` as long as there is none.
-    pub(crate) fn last_record(&self) -> Option<(Offset, TimestampMs)> {
+    pub fn last_record(&self) -> Option<(Offset, TimestampMs)> {
         self.records.map(|seen| (seen.last_offset, seen.last_timestamp))
     }
 
+    /// What it has taken so far.
+    pub fn buffered(&self) -> Buffered {
+        Buffered { record_count: self.rule.record_count(), record_bytes: self.rule.record_bytes() }
+    }
+
     /// Writes the rest and the header.
-    pub(crate) fn complete(mut self, range: OffsetRange) -> Result<CompletedSegment, SpoolError> {
-        self.write_block()?;
+    pub fn complete(mut self, range: OffsetRange) -> Result<CompletedSegment, SpoolError> {
+        if self.block.records > 0 {
+            self.block.write(&[], self.file.as_mut())?;
+        }
         let seen = self.records.expect("a segment is sealed only when it has a record");
         let summary = SegmentSummary {
             range,
             record_count: seen.count,
             timestamps: seen.timestamps,
-            invisible_count: range.offset_count() - seen.count,
-            gaps: Vec::new(),
+            invisible_count: range.offset_count() - seen.count - self.gap.map_or(0, |gap| gap.offsets.offset_count()),
+            gaps: self.gap.into_iter().collect(),
         };
         self.file.complete(&summary)
     }

@@ -5,16 +5,19 @@
 //! an arbiter take turns.
 
 use crate::batch::RecordBatch;
+use crate::budget::Budget;
 use crate::indexer::Indexer;
 use crate::messages::{EndReached, Report, WriterMail, WriterReport};
 use crate::open_segment::{Cursor, OpenSegment};
-use crate::ports::{CompletedSegment, Ports, TransitionRecord};
+use crate::ports::{CompletedSegment, Located, Ports};
+use crate::progress::{Progress, Share};
+use crate::transition::{Detail, Subject, TransitionRecord};
 use crate::uploader::UploaderPool;
 use actix::prelude::*;
 use kafka_store_statecharts::boundary::{BoundarySettings, SealReason};
 use kafka_store_statecharts::chart::{self, Chart, Kind, Now, Refusal, Transition};
 use kafka_store_statecharts::name::ChainName;
-use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::offset::{LeaderEpoch, Offset};
 use kafka_store_statecharts::partition::{AssignmentEpoch, Partition, PartitionEvent, SeekEpoch};
 use kafka_store_statecharts::segment::{Segment, SegmentEvent, SegmentEventKind, SegmentState, SegmentStateKind};
 use kafka_store_statecharts::topic::{TopicId, TopicPartition};
@@ -25,6 +28,9 @@ use std::sync::Arc;
 
 mod buffering;
 mod effects;
+mod seen_to;
+
+use seen_to::SeenTo;
 
 /// What all writers share.
 #[derive(Debug)]
@@ -42,12 +48,16 @@ pub struct WriterSettings {
 pub struct WriterContext {
     /// What all writers share.
     pub settings: Arc<WriterSettings>,
+    /// The memory of all open blocks.
+    pub blocks: Arc<Budget>,
     /// The world.
     pub ports: Ports,
     /// The pool.
     pub uploaders: Addr<UploaderPool>,
     /// The Indexer, where there is an index.
     pub indexer: Option<Addr<Indexer>>,
+    /// How far all have come.
+    pub progress: Arc<Progress>,
 }
 
 /// The writer of one partition in one assignment.
@@ -62,6 +72,14 @@ pub struct PartitionWriter {
     /// Set by the walk.
     chain: ChainName,
     topic_id: Option<TopicId>,
+    /// Where the walk found the chain to go on, and from where to fetch it.
+    located: Option<Located>,
+    /// The start of the last segment that was committed.
+    last_start: Option<Offset>,
+    /// The commit that says up to where nothing more was visible.
+    seen_to: SeenTo,
+    committed_seen_to: Option<Offset>,
+    progress: Share,
     wall_clock: WallClockSettings,
     /// `--until-end`: archive what lies below, then report.
     target: Option<Offset>,
@@ -84,6 +102,10 @@ struct Input {
     /// The target is reached: what is fetched from now on is not wanted.
     finished: bool,
     target_reported: bool,
+    /// Kafka's log does not hold what comes after the queue.
+    out_of_range: bool,
+    /// What comes after the queue must not be skipped, for this reason.
+    failed: Option<String>,
     /// A message that takes the queue on is under way.
     continues: bool,
 }
@@ -94,6 +116,8 @@ struct OnItsWay {
     chart: Segment,
     completed: Option<CompletedSegment>,
     reason: Option<SealReason>,
+    /// Of the leader that wrote its last record.
+    leader_epoch: Option<LeaderEpoch>,
 }
 
 #[derive(Debug)]
@@ -124,10 +148,15 @@ impl PartitionWriter {
             partition,
             epoch,
             wall_clock: context.settings.wall_clock,
+            progress: Share::new(Arc::clone(&context.progress), target),
             context,
             reports,
             log,
             topic_id: None,
+            located: None,
+            last_start: None,
+            seen_to: SeenTo::default(),
+            committed_seen_to: None,
             target,
             input: Input::default(),
             open: None,
@@ -165,6 +194,7 @@ impl PartitionWriter {
                 Pending::Segment(start, event) => self.step_segment(start, event, ctx),
             }
         }
+        self.freeze_if_failed(ctx);
         self.report_target(ctx);
     }
 
@@ -172,7 +202,7 @@ impl PartitionWriter {
         let now = self.now();
         match chart::on(&self.chart, now, event) {
             Ok(transition) => {
-                self.keep(&transition, now, None, None, |state| state.as_str());
+                self.keep(&transition, now, None, Detail::of_partition(&transition), |state| state.as_str());
                 self.chart = transition.chart;
                 for effect in transition.effects {
                     self.carry_out(effect, ctx);
@@ -191,8 +221,9 @@ impl PartitionWriter {
         let Some(segment) = self.segments.get(&start) else { return };
         match chart::on(&segment.chart, now, event) {
             Ok(transition) => {
-                let reason = (transition.to == SegmentStateKind::Sealing).then_some(segment.reason).flatten();
-                self.keep(&transition, now, Some(start), reason, SegmentStateKind::path);
+                let buffered = self.open.as_ref().map(OpenSegment::buffered).unwrap_or_default();
+                let detail = Detail::of_segment(&segment.chart, &transition, buffered);
+                self.keep(&transition, now, Some(start), detail, SegmentStateKind::path);
                 if let Some(segment) = self.segments.get_mut(&start) {
                     segment.chart = transition.chart;
                 }
@@ -214,19 +245,18 @@ impl PartitionWriter {
         transition: &Transition<C>,
         now: Now,
         segment_start: Option<Offset>,
-        seal_reason: Option<SealReason>,
+        detail: Detail<'_>,
         name: fn(C::StateKind) -> &'static str,
     ) {
         if transition.from != transition.to {
             self.context.ports.transitions.record(&TransitionRecord {
                 now,
-                partition: Some(&self.partition),
-                segment_start,
+                subject: Some(Subject { chain: &self.chain, epoch: self.epoch, segment_start }),
                 chart: C::NAME,
                 from: name(transition.from),
                 event: transition.event.as_str(),
                 to: name(transition.to),
-                seal_reason,
+                detail,
             });
         }
     }
@@ -237,6 +267,7 @@ impl PartitionWriter {
         let event = match segment.chart.state {
             SegmentState::AwaitingTurn { .. } => PartitionEvent::SpoolCompleted { start },
             SegmentState::AwaitingPredecessor { stored } => {
+                self.progress.stored_below(stored.range.next_offset());
                 PartitionEvent::SegmentResolved { start, stored_next: stored.range.next_offset() }
             }
             SegmentState::Idle => {
@@ -244,6 +275,7 @@ impl PartitionWriter {
                 if event != SegmentEventKind::OffsetCommitted {
                     return;
                 }
+                self.last_start = Some(start);
                 PartitionEvent::SegmentCommitted { start }
             }
             _ => return,
@@ -288,6 +320,14 @@ impl Handler<WriterMail> for PartitionWriter {
                     self.input.end = Some(end);
                     self.look_at_the_clock(ctx);
                 }
+            }
+            WriterMail::OutOfRange => {
+                self.input.out_of_range = true;
+                self.look_at_the_clock(ctx);
+            }
+            WriterMail::Failed { reason } if self.chart.position().is_some() => {
+                self.input.failed = Some(reason);
+                self.look_at_the_clock(ctx);
             }
             WriterMail::Failed { reason } => self.partition_event(PartitionEvent::Blocked { reason }, ctx),
             WriterMail::Revoke => {

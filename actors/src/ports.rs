@@ -4,12 +4,11 @@
 //! arbiter's thread waiting.
 
 use kafka_store_statecharts::TimestampMs;
-use kafka_store_statecharts::boundary::SealReason;
 use kafka_store_statecharts::chart::Now;
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
 use kafka_store_statecharts::gap::Gap;
 use kafka_store_statecharts::name::{ChainName, SegmentName};
-use kafka_store_statecharts::offset::{Offset, OffsetRange};
+use kafka_store_statecharts::offset::{LeaderEpoch, Offset, OffsetRange};
 use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
 use kafka_store_statecharts::segment::SegmentContent;
 use kafka_store_statecharts::topic::{TopicId, TopicPartition};
@@ -17,6 +16,8 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+
+pub use crate::transition::{TransitionLog, TransitionRecord};
 
 /// An answer that takes time.
 pub type PortFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -76,6 +77,8 @@ pub struct OffsetCommit {
     pub epoch: AssignmentEpoch,
     /// The offset after the last one archived.
     pub next_offset: Offset,
+    /// The epoch of the leader that wrote the record before it, if it is known.
+    pub leader_epoch: Option<LeaderEpoch>,
     /// What to keep beside it.
     pub metadata: CommitMetadata,
 }
@@ -106,6 +109,13 @@ pub struct Located {
     pub topic_id: Option<TopicId>,
     /// The next offset to archive.
     pub position: Offset,
+    /// Where fetching begins: beyond `position` where Kafka's log begins later, and that loses nothing or is to be
+    /// put up with.
+    pub fetch_from: Offset,
+    /// The offsets between, if records may have been lost with them.
+    pub gap: Option<Gap>,
+    /// The start of the chain's last segment, if it has one.
+    pub last_start: Option<Offset>,
     /// What the committed offset should say and does not.
     pub commit: Option<CommitMetadata>,
     /// How long Kafka keeps the topic's records, where it removes them by time.
@@ -135,6 +145,12 @@ pub trait SegmentSpool: Debug + Send + Sync {
 pub trait OpenFile: Debug + Send {
     /// Compresses and appends one block of whole records.
     fn append_block(&mut self, records: &[u8], record_count: u64) -> Result<(), SpoolError>;
+
+    /// Keeps whole records of the next block outside of memory, after those kept before.
+    fn set_aside(&mut self, records: &[u8]) -> Result<(), SpoolError>;
+
+    /// Appends to `records` what was set aside. It is then set aside no more.
+    fn take_back(&mut self, records: &mut Vec<u8>) -> Result<(), SpoolError>;
 
     /// Writes the header: the file is complete, though not yet on disk.
     fn complete(self: Box<Self>, summary: &SegmentSummary) -> Result<CompletedSegment, SpoolError>;
@@ -242,31 +258,4 @@ pub struct IndexRow {
 pub struct IndexFailure {
     /// What, and what to do about it.
     pub reason: String,
-}
-
-/// Keeps every change of a state's name.
-pub trait TransitionLog: Debug + Send + Sync {
-    /// Takes one change; it is kept when this returns.
-    fn record(&self, transition: &TransitionRecord<'_>);
-}
-
-/// One change of a state's name.
-#[derive(Clone, Debug)]
-pub struct TransitionRecord<'a> {
-    /// When.
-    pub now: Now,
-    /// Of which partition; `None` for the assignment chart.
-    pub partition: Option<&'a TopicPartition>,
-    /// Of which segment, by its start.
-    pub segment_start: Option<Offset>,
-    /// Which chart.
-    pub chart: &'static str,
-    /// The state before.
-    pub from: &'static str,
-    /// What happened.
-    pub event: &'static str,
-    /// The state after.
-    pub to: &'static str,
-    /// Why a segment was sealed, where this transition sealed one.
-    pub seal_reason: Option<SealReason>,
 }

@@ -120,7 +120,7 @@ fn rows<C: Chart>(name: fn(C::StateKind) -> &'static str) -> BTreeSet<String> {
 }
 
 /// What a simulation that proves something has seen.
-const SOMETIMES: [&str; 20] = [
+const SOMETIMES: [&str; 21] = [
     "a sealed segment was discarded",
     "adopted",
     "an end amid faults",
@@ -135,6 +135,7 @@ const SOMETIMES: [&str; 20] = [
     "late put",
     "more mail at once than a writer's box holds",
     "own object found",
+    "records of a block were set aside",
     "relocated",
     "revoked",
     "revoked and assigned at once",

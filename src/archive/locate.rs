@@ -5,13 +5,14 @@ use super::identity::{Identity, Unfit};
 use super::origin_object::OriginObject;
 use super::walk::{Commit, Tail, Walk, unfit};
 use crate::blocking::BlockingPool;
-use crate::config::OffsetReset;
+use crate::config::{OffsetReset, OnDataLoss};
 use crate::kafka::ffi::{Client, KafkaError, LogEnd};
 use crate::store::{ArchiveStore, StoreError};
 use kafka_store_actors::ports::{Blocked, ChainLocator, Located, PortFuture};
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
+use kafka_store_statecharts::gap::{Gap, GapReason};
 use kafka_store_statecharts::name::ChainName;
-use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::offset::{Offset, OffsetRange};
 use kafka_store_statecharts::origin::{Origin, OriginReason};
 use kafka_store_statecharts::topic::{TopicId, TopicPartition};
 use slog::{Logger, info, warn};
@@ -40,6 +41,8 @@ pub struct LocatorParams {
     pub offset_reset: OffsetReset,
     /// What that speaks of.
     pub first_start: FirstStart,
+    /// `--on-data-loss`.
+    pub on_data_loss: OnDataLoss,
     /// The log.
     pub log: Logger,
 }
@@ -49,6 +52,24 @@ pub struct LocatorParams {
 pub struct Locator {
     params: Arc<LocatorParams>,
     pool: BlockingPool,
+}
+
+/// Where a partition would start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The first offset to archive.
+    pub position: Offset,
+    /// Why there.
+    pub why: String,
+    /// The last stable offset: what lies before it can be archived now.
+    pub end: Offset,
+}
+
+/// Where a log is entered.
+struct Entry {
+    fetch_from: Offset,
+    /// What may have been lost before that.
+    gap: Option<Gap>,
 }
 
 /// Why a question has no answer.
@@ -137,15 +158,15 @@ impl LocatorParams {
         let (position, last_start) = match walk.tail(commit, from)? {
             Tail::Segments { next_offset, last_start } => (next_offset, Some(last_start)),
             Tail::Origin(offset) => (offset, None),
-            Tail::Nothing => (self.settle_origin(&walk)?, None),
+            Tail::Nothing => (self.settle(self.new_origin(partition)?, &walk)?, None),
         };
-        self.check_log(partition, position)?;
+        let Entry { fetch_from, gap } = self.enter_log(partition, position, commit)?;
         let is_behind = commit.is_none_or(|commit| commit.next_offset != position);
-        let commit = last_start
-            .filter(|start| is_behind && *start < position)
-            .map(|start| CommitMetadata { segment_start: Some(start), seen_to: None });
+        let last_start = last_start.filter(|start| *start < position);
+        let commit =
+            last_start.filter(|_| is_behind).map(|start| CommitMetadata { segment_start: Some(start), seen_to: None });
         let retention_ms = self.retention_ms(partition);
-        Ok(Located { chain, topic_id, position, commit, retention_ms })
+        Ok(Located { chain, topic_id, position, fetch_from, gap, last_start, commit, retention_ms })
     }
 
     fn walk<'a>(&'a self, chain: &'a ChainName, topic_id: Option<TopicId>) -> Walk<'a> {
@@ -189,9 +210,8 @@ impl LocatorParams {
             .ok_or_else(|| Unanswered::ForNow(format!("the brokers do not say where the log of {partition} lies")))
     }
 
-    /// Settles where a chain begins that has neither an object nor a commit.
-    fn settle_origin(&self, walk: &Walk<'_>) -> Result<Offset, Unanswered> {
-        let partition = &walk.chain.topic_partition;
+    /// Where a chain is to begin that has neither an object nor a commit.
+    fn new_origin(&self, partition: &TopicPartition) -> Result<Origin, Unanswered> {
         let (end, reason) = match self.offset_reset {
             _ if !self.first_start.had(partition) => (LogEnd::Start, OriginReason::NewPartition),
             OffsetReset::Earliest => (LogEnd::Start, OriginReason::Earliest),
@@ -201,7 +221,11 @@ impl LocatorParams {
                 return Err(Unanswered::Blocked(Blocked { reason }));
             }
         };
-        let origin = Origin { offset: self.log_end(partition, end)?, reason };
+        Ok(Origin { offset: self.log_end(partition, end)?, reason })
+    }
+
+    /// Settles an origin. If somebody was quicker, theirs counts.
+    fn settle(&self, origin: Origin, walk: &Walk<'_>) -> Result<Offset, Unanswered> {
         let object = OriginObject::new(origin, &self.identity, walk.topic_id)
             .settle(self.store.as_ref(), walk.chain)
             .map_err(unfit)?;
@@ -209,17 +233,16 @@ impl LocatorParams {
         Ok(object.origin.offset)
     }
 
-    /// The next offset must lie in Kafka's log, or at its end.
-    fn check_log(&self, partition: &TopicPartition, position: Offset) -> Result<(), Unanswered> {
+    /// Where the log is entered: at the next offset, unless the log begins later.
+    fn enter_log(
+        &self,
+        partition: &TopicPartition,
+        position: Offset,
+        commit: Option<Commit>,
+    ) -> Result<Entry, Unanswered> {
         let log_start = self.log_end(partition, LogEnd::Start)?;
         if position < log_start {
-            return Err(Unanswered::Blocked(Blocked {
-                reason: format!(
-                    "{partition}: the archive ends before {position}, and Kafka's log begins at {log_start}: the records \
-                     between were deleted before they were archived ({} offsets)",
-                    position.distance_to(log_start)
-                ),
-            }));
+            return self.enter_later(partition, position, log_start, commit);
         }
         let high_watermark = self.log_end(partition, LogEnd::HighWatermark)?;
         if position > high_watermark {
@@ -230,7 +253,34 @@ impl LocatorParams {
                 ),
             }));
         }
-        Ok(())
+        Ok(Entry { fetch_from: position, gap: None })
+    }
+
+    /// Kafka's log begins beyond the next offset: nothing was lost if nothing was visible there, which a commit may say.
+    fn enter_later(
+        &self,
+        partition: &TopicPartition,
+        position: Offset,
+        log_start: Offset,
+        commit: Option<Commit>,
+    ) -> Result<Entry, Unanswered> {
+        let seen_to = commit.filter(|commit| commit.next_offset == position).and_then(|commit| commit.metadata.seen_to);
+        let lost_from = seen_to.map_or(position, |seen_to| seen_to.max(position));
+        let lost = log_start.previous().and_then(|last| OffsetRange::new(lost_from, last));
+        match (lost, self.on_data_loss) {
+            (None, _) => Ok(Entry { fetch_from: log_start, gap: None }),
+            (Some(offsets), OnDataLoss::Record) => {
+                Ok(Entry { fetch_from: log_start, gap: Some(Gap { offsets, reason: GapReason::Deleted }) })
+            }
+            (Some(offsets), OnDataLoss::Freeze) => Err(Unanswered::Blocked(Blocked {
+                reason: format!(
+                    "{partition}: the archive ends before {position}, and Kafka's log begins at {log_start}: the records \
+                     between were deleted before they were archived ({} offsets). To go on without them, and to write \
+                     down in the archive that they are missing, start with --on-data-loss=record",
+                    offsets.offset_count()
+                ),
+            })),
+        }
     }
 
     fn is_covered(&self, partition: &TopicPartition, target: Offset) -> Result<bool, Unanswered> {
@@ -244,6 +294,32 @@ impl LocatorParams {
             Tail::Origin(offset) => offset >= target,
             Tail::Nothing => false,
         })
+    }
+
+    /// Where a partition would start, and why. Asks, and changes nothing.
+    ///
+    /// # Errors
+    /// What stands in the way, and what to do about it.
+    pub fn plan(&self, partition: &TopicPartition) -> Result<Plan, String> {
+        self.patiently(partition, || self.look_ahead(partition)).map_err(|blocked| blocked.reason)
+    }
+
+    fn look_ahead(&self, partition: &TopicPartition) -> Result<Plan, Unanswered> {
+        let chain = ChainName::first_lineage(partition.clone());
+        let commit = self.committed(partition)?;
+        let (position, why) = match self.walk(&chain, self.topic_id(partition)).tail(commit, None)? {
+            Tail::Segments { next_offset, last_start } => {
+                (next_offset, format!("the archive goes on after {last_start}"))
+            }
+            Tail::Origin(offset) => (offset, "its origin is settled".to_owned()),
+            Tail::Nothing => {
+                let origin = self.new_origin(partition)?;
+                (origin.offset, format!("new: {}", origin.reason))
+            }
+        };
+        let gap = self.enter_log(partition, position, commit)?.gap;
+        let why = gap.map_or(why.clone(), |gap| format!("{why}; offsets {} are lost", gap.offsets));
+        Ok(Plan { position, why, end: self.log_end(partition, LogEnd::LastStable)? })
     }
 
     /// The partitions for which `--offset-reset` would have to speak and does not.

@@ -16,5 +16,5 @@ pub use error::ArchiveError;
 pub use first_start::{FirstStart, FirstStartError};
 pub use identity::Identity;
 pub(crate) use locate::no_committed_offset;
-pub use locate::{Locator, LocatorParams};
+pub use locate::{Locator, LocatorParams, Plan};
 pub use spool::Spool;

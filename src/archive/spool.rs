@@ -80,6 +80,16 @@ impl OpenFile for OpenSpoolFile {
             .map_err(|error| cannot_write(&self.path.0, &error))
     }
 
+    fn set_aside(&mut self, records: &[u8]) -> Result<(), SpoolError> {
+        self.writer.set_aside(records).map_err(|error| cannot_write(&self.path.0, &error))
+    }
+
+    fn take_back(&mut self, records: &mut Vec<u8>) -> Result<(), SpoolError> {
+        self.writer.take_back(records).map_err(|error| SpoolError {
+            reason: format!("cannot read the spool file {}: {error}", self.path.0.display()),
+        })
+    }
+
     fn complete(self: Box<Self>, summary: &ports::SegmentSummary) -> Result<CompletedSegment, SpoolError> {
         let OpenSpoolFile { path, writer, name, topic_id, shared } = *self;
         let summary = SegmentSummary {

@@ -1,6 +1,5 @@
-//! How blocks are compressed.
+//! The codecs that blocks can have: their names, their levels, how the command line writes them.
 
-use kafka_store_statecharts::record::encode_long;
 use std::fmt;
 
 /// libdeflate's level when none is given.
@@ -10,6 +9,9 @@ use std::fmt;
 /// about two bytes each for their offset, which the original did not store: there no level up to 9 makes up
 /// for it (1.05 at level 1, 1.06 at 6). `examples/deflate_levels.rs` measures it.
 pub const DEFLATE_LEVEL_DEFAULT: u8 = 1;
+
+/// Zstandard's level when none is given: the fastest one, which already is faster and smaller than deflate's.
+pub const ZSTANDARD_LEVEL_DEFAULT: u8 = 1;
 
 /// How the blocks of a new file are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,14 @@ pub enum Codec {
         /// libdeflate's level, 1 (fastest) to 12 (smallest).
         level: u8,
     },
+    /// Snappy: nothing is faster, and little is larger.
+    Snappy,
+    /// Zstandard: faster and smaller than deflate, for readers that have it.
+    Zstandard {
+        /// Zstandard's level, 1 (fastest) to 19 (smallest). The levels beyond ask readers for large windows, and
+        /// gain nothing on blocks of 64 KiB.
+        level: u8,
+    },
 }
 
 /// The codecs that files of ours can have, as readers see them: without the writer's level.
@@ -30,11 +40,18 @@ pub enum BlockCodec {
     Null,
     /// Blocks are raw deflate.
     Deflate,
+    /// Blocks are raw Snappy, then four bytes of CRC-32.
+    Snappy,
+    /// Blocks are Zstandard frames.
+    Zstandard,
 }
 
 /// Why a string is not a codec.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is no codec: write deflate, deflate:LEVEL with a level from 1 (fastest) to 12 (smallest), or null")]
+#[error(
+    "is no codec: write deflate or deflate:LEVEL (1, fastest, to 12, smallest), zstandard or zstandard:LEVEL \
+     (1 to 19), snappy, or null"
+)]
 pub struct InvalidCodec {
     /// What was given.
     pub text: String,
@@ -47,21 +64,25 @@ impl Default for Codec {
 }
 
 impl Codec {
-    /// Reads `deflate`, `deflate:LEVEL` or `null`.
+    /// Reads `deflate`, `deflate:LEVEL`, `zstandard`, `zstandard:LEVEL`, `snappy` or `null`; `zstd` is `zstandard`.
     ///
     /// # Errors
     /// [`InvalidCodec`], whose text lists what is accepted.
     pub fn parse(text: &str) -> Result<Codec, InvalidCodec> {
-        let invalid = || InvalidCodec { text: text.into() };
-        match text.split_once(':') {
-            None if text == "null" => Ok(Codec::Null),
-            None if text == "deflate" => Ok(Codec::default()),
-            Some(("deflate", digits)) if digits.bytes().all(|byte| byte.is_ascii_digit()) => match digits.parse() {
-                Ok(level @ 1..=12) => Ok(Codec::Deflate { level }),
-                _ => Err(invalid()),
-            },
-            _ => Err(invalid()),
-        }
+        let (name, level) = match text.split_once(':') {
+            None => (text, None),
+            Some((name, level)) => (name, Some(level)),
+        };
+        let codec = match (name, level) {
+            ("null", None) => Some(Codec::Null),
+            ("snappy", None) => Some(Codec::Snappy),
+            ("deflate", None) => Some(Codec::Deflate { level: DEFLATE_LEVEL_DEFAULT }),
+            ("deflate", Some(level)) => parse_level(level, 12).map(|level| Codec::Deflate { level }),
+            ("zstandard" | "zstd", None) => Some(Codec::Zstandard { level: ZSTANDARD_LEVEL_DEFAULT }),
+            ("zstandard" | "zstd", Some(level)) => parse_level(level, 19).map(|level| Codec::Zstandard { level }),
+            _ => None,
+        };
+        codec.ok_or_else(|| InvalidCodec { text: text.into() })
     }
 
     /// What a reader needs to know of it.
@@ -69,6 +90,8 @@ impl Codec {
         match self {
             Codec::Null => BlockCodec::Null,
             Codec::Deflate { .. } => BlockCodec::Deflate,
+            Codec::Snappy => BlockCodec::Snappy,
+            Codec::Zstandard { .. } => BlockCodec::Zstandard,
         }
     }
 
@@ -78,27 +101,38 @@ impl Codec {
     }
 }
 
+/// Digits alone, and 1 to `most`.
+fn parse_level(digits: &str, most: u8) -> Option<u8> {
+    let level = if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None };
+    level.filter(|level| (1..=most).contains(level))
+}
+
 impl fmt::Display for Codec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.avro_name())?;
         match self {
-            Codec::Null => f.write_str("null"),
-            Codec::Deflate { level } => write!(f, "deflate:{level}"),
+            Codec::Null | Codec::Snappy => Ok(()),
+            Codec::Deflate { level } | Codec::Zstandard { level } => write!(f, ":{level}"),
         }
     }
 }
 
 impl BlockCodec {
+    const ALL: [BlockCodec; 4] = [BlockCodec::Null, BlockCodec::Deflate, BlockCodec::Snappy, BlockCodec::Zstandard];
+
     /// The value of `avro.codec`.
     pub const fn avro_name(self) -> &'static str {
         match self {
             BlockCodec::Null => "null",
             BlockCodec::Deflate => "deflate",
+            BlockCodec::Snappy => "snappy",
+            BlockCodec::Zstandard => "zstandard",
         }
     }
 
     /// Reads the value of `avro.codec` back.
     pub fn from_avro_name(name: &str) -> Option<BlockCodec> {
-        [BlockCodec::Null, BlockCodec::Deflate].into_iter().find(|codec| codec.avro_name() == name)
+        Self::ALL.into_iter().find(|codec| codec.avro_name() == name)
     }
 }
 
@@ -108,118 +142,49 @@ impl fmt::Display for BlockCodec {
     }
 }
 
-/// The contexts and the buffer that compressing needs. It belongs to a thread, not to a partition.
-#[derive(Default)]
-pub struct Compressor {
-    deflate: Option<(u8, libdeflater::Compressor)>,
-    /// Only its front is ever in use; it is kept at its longest so that it is not zeroed for every block.
-    out: Vec<u8>,
-}
-
-/// The most bytes that the two numbers before a block take.
-const PREFIX_BYTES_MAX: usize = 20;
-
-/// A buffer that one huge record has blown up is given back after the next block.
-const KEPT_BUFFER_BYTES: usize = 4 * 1024 * 1024;
-
-impl Compressor {
-    /// A compressor without contexts: each is made when it is first used.
-    pub fn new() -> Compressor {
-        Compressor::default()
-    }
-
-    /// Compresses `data` alone.
-    pub fn compress<'a>(&'a mut self, codec: Codec, data: &'a [u8]) -> &'a [u8] {
-        match codec {
-            Codec::Null => data,
-            Codec::Deflate { level } => {
-                let length = self.deflate_into(level, data, 0, 0);
-                &self.out[..length]
-            }
-        }
-    }
-
-    /// A whole block, ready to be written by one call: count, size, compressed records, sync marker.
-    pub(super) fn frame(&mut self, codec: Codec, record_count: u64, records: &[u8], sync: &[u8; 16]) -> &[u8] {
-        let length = match codec {
-            Codec::Null => {
-                self.reserve(PREFIX_BYTES_MAX + records.len() + sync.len());
-                self.out[PREFIX_BYTES_MAX..PREFIX_BYTES_MAX + records.len()].copy_from_slice(records);
-                records.len()
-            }
-            Codec::Deflate { level } => self.deflate_into(level, records, PREFIX_BYTES_MAX, sync.len()),
-        };
-        let mut prefix = Vec::with_capacity(PREFIX_BYTES_MAX);
-        encode_long(record_count as i64, &mut prefix);
-        encode_long(length as i64, &mut prefix);
-        let (start, end) = (PREFIX_BYTES_MAX - prefix.len(), PREFIX_BYTES_MAX + length);
-        self.out[start..PREFIX_BYTES_MAX].copy_from_slice(&prefix);
-        self.out[end..end + sync.len()].copy_from_slice(sync);
-        &self.out[start..end + sync.len()]
-    }
-
-    /// Compresses into `out` from `front` on, leaves room for `back` bytes after it, and returns the length.
-    fn deflate_into(&mut self, level: u8, data: &[u8], front: usize, back: usize) -> usize {
-        let mut context = match self.deflate.take() {
-            Some((same_level, context)) if same_level == level => context,
-            _ => {
-                let level =
-                    libdeflater::CompressionLvl::new(i32::from(level)).expect("Codec's levels are libdeflate's");
-                libdeflater::Compressor::new(level)
-            }
-        };
-        let bound = context.deflate_compress_bound(data.len());
-        self.reserve(front + bound + back);
-        let length = context
-            .deflate_compress(data, &mut self.out[front..front + bound])
-            .expect("libdeflate's own bound leaves room for any data");
-        self.deflate = Some((level, context));
-        length
-    }
-
-    fn reserve(&mut self, length: usize) {
-        if self.out.len() > KEPT_BUFFER_BYTES && length <= KEPT_BUFFER_BYTES {
-            self.out = Vec::new();
-        }
-        if self.out.len() < length {
-            self.out.resize(length, 0);
-        }
-    }
-}
-
-impl fmt::Debug for Compressor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let level = self.deflate.as_ref().map(|(level, _)| level);
-        f.debug_struct("Compressor").field("deflate_level", &level).field("buffer_bytes", &self.out.len()).finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn codecs_read_back_as_they_display() {
-        for codec in [Codec::Null, Codec::Deflate { level: 1 }, Codec::Deflate { level: 12 }, Codec::default()] {
+        let deflate = |level| Codec::Deflate { level };
+        let zstandard = |level| Codec::Zstandard { level };
+        for codec in [Codec::Null, Codec::Snappy, deflate(1), deflate(12), zstandard(1), zstandard(19)] {
             assert_eq!(Codec::parse(&codec.to_string()), Ok(codec));
+            assert_eq!(BlockCodec::from_avro_name(codec.avro_name()), Some(codec.block_codec()));
         }
         assert_eq!(Codec::parse("deflate"), Ok(Codec::default()));
-        for text in ["", "zip", "deflate:", "deflate:0", "deflate:13", "deflate:+6", "null:1", "Deflate", "deflate:6:6"]
-        {
-            let error = Codec::parse(text).expect_err(text).to_string();
-            assert!(error.contains("deflate:LEVEL") && error.contains("null"), "{error}");
-        }
+        assert_eq!(Codec::parse("zstandard"), Ok(zstandard(1)));
+        assert_eq!([Codec::parse("zstd"), Codec::parse("zstd:19")], [Ok(zstandard(1)), Ok(zstandard(19))]);
+        assert_eq!(BlockCodec::from_avro_name("zstd"), None, "Avro knows no such codec");
     }
 
     #[test]
-    fn a_compressor_changes_levels_and_survives_a_huge_block() {
-        let mut compressor = Compressor::new();
-        let data = b"again and again and again and again";
-        let smallest = compressor.compress(Codec::Deflate { level: 12 }, data).to_vec();
-        let huge = vec![7; 3 * KEPT_BUFFER_BYTES];
-        assert!(compressor.compress(Codec::Deflate { level: 1 }, &huge).len() < huge.len());
-        assert_eq!(compressor.compress(Codec::Deflate { level: 12 }, data), smallest);
-        assert!(compressor.out.len() <= KEPT_BUFFER_BYTES);
-        assert_eq!(compressor.compress(Codec::Null, data), data);
+    fn what_is_no_codec_is_told_what_is() {
+        for text in [
+            "",
+            "zip",
+            "deflate:",
+            "deflate:0",
+            "deflate:13",
+            "deflate:+6",
+            "null:1",
+            "Deflate",
+            "deflate:6:6",
+            "zstandard:",
+            "zstandard:0",
+            "zstandard:20",
+            "zstandard:-1",
+            "zstd:257",
+            "snappy:",
+            "snappy:1",
+            "snappy ",
+        ] {
+            let error = Codec::parse(text).expect_err(text).to_string();
+            for name in ["deflate:LEVEL", "zstandard:LEVEL", "snappy", "null"] {
+                assert!(error.contains(name), "{error}");
+            }
+        }
     }
 }

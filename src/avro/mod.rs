@@ -6,7 +6,9 @@
 //! files of the original tool.
 
 mod codec;
+mod compressor;
 mod content_hash;
+mod decompressor;
 mod error;
 mod header;
 mod header_entries;
@@ -18,7 +20,8 @@ mod summary;
 mod verify;
 mod writer;
 
-pub use codec::{BlockCodec, Codec, Compressor, DEFLATE_LEVEL_DEFAULT, InvalidCodec};
+pub use codec::{BlockCodec, Codec, DEFLATE_LEVEL_DEFAULT, InvalidCodec, ZSTANDARD_LEVEL_DEFAULT};
+pub use compressor::Compressor;
 pub use content_hash::ContentHash;
 pub use error::ReadError;
 pub use header::{FORMAT_VERSION, HEADER_BYTES, SealError, SegmentHeader, sync_marker};

@@ -3,6 +3,7 @@
 use super::BLOCK_BYTES_MAX;
 use super::codec::BlockCodec;
 use super::content_hash::ContentHash;
+use super::decompressor::Decompressor;
 use super::error::ReadError;
 use super::header::SegmentHeader;
 use super::header_entries::{block_codec, schema};
@@ -41,11 +42,8 @@ pub struct SegmentReader<R> {
     source: ByteSource<R>,
     header: FileHeader,
     sync: [u8; 16],
-    decompressor: libdeflater::Decompressor,
+    decompressor: Decompressor,
     stored: Vec<u8>,
-    /// Its front, `records_bytes` long, is the block; it is kept longer so that it is not zeroed for every block.
-    records: Vec<u8>,
-    records_bytes: usize,
     record_count: u64,
     last_offset: Option<Offset>,
     hasher: blake3::Hasher,
@@ -94,10 +92,8 @@ impl<R: Read> SegmentReader<R> {
             source,
             header,
             sync: metadata.sync,
-            decompressor: libdeflater::Decompressor::new(),
+            decompressor: Decompressor::new(),
             stored: Vec::new(),
-            records: Vec::new(),
-            records_bytes: 0,
             record_count: 0,
             last_offset: None,
             hasher: blake3::Hasher::new(),
@@ -142,8 +138,8 @@ impl<R: Read> SegmentReader<R> {
         if self.source.array::<16>(INSIDE)? != self.sync {
             return Err(ReadError::corrupt(sync_position, "the block does not end with the file's sync marker"));
         }
-        self.decompress(position)?;
-        self.hasher.update(&self.records[..self.records_bytes]);
+        self.decompressor.decompress(self.header.codec, &mut self.stored, position)?;
+        self.hasher.update(self.decompressor.block());
         let derived_offset = match self.header.kind {
             FileKind::Ours(_) => None,
             FileKind::Original => Some(
@@ -155,7 +151,7 @@ impl<R: Read> SegmentReader<R> {
         };
         self.record_count += record_count;
         Ok(Some(Block {
-            bytes: &self.records[..self.records_bytes],
+            bytes: self.decompressor.block(),
             record_count,
             derived_offset,
             header: &self.header,
@@ -177,44 +173,6 @@ impl<R: Read> SegmentReader<R> {
             Err(ReadError::corrupt(position, "its records are not those that its header's content hash is of"))
         } else {
             Ok(())
-        }
-    }
-
-    /// Leaves in `records` what the block in `stored` holds.
-    ///
-    /// Avro does not say how much that is, so the buffer grows until it fits; it keeps its length
-    /// between blocks, which are alike.
-    fn decompress(&mut self, position: u64) -> Result<(), ReadError> {
-        use libdeflater::DecompressionError::{BadData, InsufficientSpace};
-        const FIRST_GUESS_BYTES: usize = 128 * 1024;
-        /// A buffer that one huge record has blown up is given back after it.
-        const KEPT_BUFFER_BYTES: usize = 4 * 1024 * 1024;
-        /// No deflate stream expands further than this.
-        const RATIO_MAX: usize = 1032;
-        if self.header.codec == BlockCodec::Null {
-            std::mem::swap(&mut self.stored, &mut self.records);
-            self.records_bytes = self.records.len();
-            return Ok(());
-        }
-        if self.records.len() > KEPT_BUFFER_BYTES {
-            self.records = Vec::new();
-        }
-        let most = self.stored.len().saturating_mul(RATIO_MAX).saturating_add(64).min(BLOCK_BYTES_MAX as usize);
-        let mut room = self.records.len().max(FIRST_GUESS_BYTES);
-        loop {
-            self.records.resize(room, 0);
-            // Bytes after the end of the deflate stream are ignored: the original tool leaves three there.
-            match self.decompressor.deflate_decompress(&self.stored, &mut self.records) {
-                Ok(length) => {
-                    self.records_bytes = length;
-                    return Ok(());
-                }
-                Err(InsufficientSpace) if room < most => room = room.saturating_mul(2).min(most),
-                Err(InsufficientSpace) => {
-                    return Err(ReadError::corrupt(position, "the block is larger than any block can be"));
-                }
-                Err(BadData) => return Err(ReadError::corrupt(position, "the block is not what deflate writes")),
-            }
         }
     }
 }

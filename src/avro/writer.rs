@@ -1,7 +1,8 @@
 //! Writing a segment: blocks first, the header at the seal.
 
 use super::BLOCK_BYTES_MAX;
-use super::codec::{Codec, Compressor};
+use super::codec::Codec;
+use super::compressor::Compressor;
 use super::content_hash::ContentHash;
 use super::header::{HEADER_BYTES, SealError, SegmentHeader, sync_marker};
 use super::summary::SegmentSummary;
@@ -20,6 +21,10 @@ pub struct SegmentWriter {
     codec: Codec,
     sync: [u8; 16],
     bytes_written: u64,
+    /// Bytes after those, which the next block will be made of.
+    set_aside_bytes: u64,
+    /// How long the file is, or has been.
+    file_bytes: u64,
     record_count: u64,
     record_bytes: u64,
     hasher: blake3::Hasher,
@@ -51,6 +56,8 @@ impl SegmentWriter {
             name,
             codec,
             bytes_written: HEADER_BYTES as u64,
+            set_aside_bytes: 0,
+            file_bytes: 0,
             record_count: 0,
             record_bytes: 0,
             hasher: blake3::Hasher::new(),
@@ -78,11 +85,40 @@ impl SegmentWriter {
         Ok(block.len() as u64)
     }
 
+    /// Keeps canonical bytes behind the blocks, after those that are kept there already.
+    ///
+    /// They are no part of the segment, and the next block overwrites them: [`SegmentWriter::take_back`] comes first.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn set_aside(&mut self, records: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(records, self.bytes_written + self.set_aside_bytes)?;
+        self.set_aside_bytes += records.len() as u64;
+        self.file_bytes = self.file_bytes.max(self.bytes_written + self.set_aside_bytes);
+        Ok(())
+    }
+
+    /// Appends what was set aside to `records`. It is then set aside no more.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn take_back(&mut self, records: &mut Vec<u8>) -> io::Result<()> {
+        let from = records.len();
+        let length = usize::try_from(self.set_aside_bytes).expect("it came from memory");
+        records.resize(from + length, 0);
+        self.file.read_exact_at(&mut records[from..], self.bytes_written)?;
+        self.set_aside_bytes = 0;
+        Ok(())
+    }
+
     /// Writes the header: the file is then a whole segment.
     ///
     /// # Errors
     /// If the summary contradicts what was written, or what the system says.
     pub fn seal(self, summary: &SegmentSummary) -> Result<SealedFile, SealError> {
+        if self.file_bytes > self.bytes_written {
+            self.file.set_len(self.bytes_written).map_err(SealError::Io)?;
+        }
         let content_hash = self.content_hash();
         let header = SegmentHeader::new(self.name, self.codec, self.record_count, content_hash, summary.clone())?;
         self.file.write_all_at(&header.encode()?, 0).map_err(SealError::Io)?;

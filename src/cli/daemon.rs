@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::config::OnDataLoss;
 use clap::{ArgAction, Args};
 
 use super::Redacted;
@@ -27,8 +28,15 @@ pub struct DaemonArgs {
     ///
     /// Only for partitions that have neither files nor a committed offset then. With error, the first start
     /// needs an offset to be committed. A partition that appears later is archived from its beginning.
-    #[arg(long, value_name = "RESET", default_value = "error", help_heading = "Kafka")]
+    #[arg(long, value_name = "RESET", default_value = "error", alias = "o", help_heading = "Kafka")]
     pub offset_reset: String,
+
+    /// What to do where Kafka deleted records before they were archived
+    ///
+    /// freeze: the partition stops, and says which offsets are missing. record: the next file says it, and the
+    /// partition goes on.
+    #[arg(long, value_name = "ACTION", value_enum, default_value_t = OnDataLoss::Freeze, help_heading = "Kafka")]
+    pub on_data_loss: OnDataLoss,
 
     /// Property of librdkafka, such as security.protocol=SSL; may be repeated
     ///
@@ -73,13 +81,20 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, help_heading = "Where a file ends")]
     pub seal_after_seconds: Option<String>,
 
-    /// Compression: deflate, deflate:LEVEL (1 to 12), or null for none
+    /// Compression: deflate[:1 to 12], zstandard[:1 to 19], snappy, or null for none
     #[arg(long, value_name = "NAME[:LEVEL]", default_value = "deflate", help_heading = "Store")]
     pub codec: String,
 
     /// Directory to archive to; it must exist and be writable
     #[arg(long, value_name = "DIR", help_heading = "Store")]
     pub local_store: Option<PathBuf>,
+
+    /// Memory that the process may take for what it archives; at least 64M
+    ///
+    /// The whole process stays below this and 64 MiB more, which are for the program itself and for a thousand
+    /// partitions. A record larger than an eighth of it is handled alone, and may exceed it.
+    #[arg(long, value_name = "SIZE", default_value = "256M", allow_negative_numbers = true, help_heading = "Running")]
+    pub memory_limit: String,
 
     /// End when everything is archived that is there at the start
     #[arg(long, help_heading = "Running")]
@@ -88,6 +103,21 @@ pub struct DaemonArgs {
     /// Give --until-end up after this time: 30 or 30s, 5m, 1h
     #[arg(long, value_name = "TIME", allow_negative_numbers = true, help_heading = "Running")]
     pub timeout: Option<String>,
+
+    /// Keep every change of a state in this file, one line of JSON each, before it has effects
+    ///
+    /// Each daemon needs a file of its own. A line that cannot be written ends the process. `kafka-store audit
+    /// verify` proves that the log is whole.
+    #[arg(long, value_name = "PATH", help_heading = "Audit log")]
+    pub audit_log: Option<PathBuf>,
+
+    /// Rename the audit log to PATH.TIME before it grows beyond this size [default: 100M]
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true, help_heading = "Audit log")]
+    pub audit_log_size: Option<String>,
+
+    /// Delete all but this many of the renamed audit logs [default: keep all]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, help_heading = "Audit log")]
+    pub audit_log_keep: Option<String>,
 
     /// Log more to stderr than warnings: -v what happens, -vv every effect
     // The aliases are the prefixes that --version would make ambiguous.
@@ -99,6 +129,7 @@ pub struct DaemonArgs {
     pub gcloud_store_url: Option<Redacted>,
 
     /// The original's flag for an index that this version does not have.
-    #[arg(long, hide = true)]
+    // The alias is a prefix that --memory-limit makes ambiguous.
+    #[arg(long, hide = true, alias = "m")]
     pub mysql_metadata_url: Option<Redacted>,
 }

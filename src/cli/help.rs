@@ -19,6 +19,9 @@ pub(super) fn after_help() -> String {
 }
 
 const BELOW_THE_FLAGS: &str = "\
+Each flag can be set by a variable of the environment, too: KAFKA_STORE_FILE_SIZE
+for --file-size, KAFKA_STORE_X for -X (one key=value a line). The command line wins.
+
 Sizes: 64M and 64MB are 64,000,000 bytes, 64Mi and 64MiB are 67,108,864, a plain
 number counts bytes; upper and lower case are the same, decimals are allowed.
 

@@ -9,6 +9,11 @@ use std::str::FromStr;
 pub struct Redacted(String);
 
 impl Redacted {
+    /// Keeps a text.
+    pub fn new(text: &str) -> Redacted {
+        Redacted(text.to_owned())
+    }
+
     /// The text.
     pub fn expose(&self) -> &str {
         &self.0

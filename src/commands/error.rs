@@ -14,12 +14,17 @@ pub struct CommandError {
 impl CommandError {
     /// The work could not be done.
     pub fn new(message: impl Into<String>) -> CommandError {
-        CommandError { message: message.into(), exit_code: ExitCode::CannotRun }
+        CommandError::with_code(message, ExitCode::CannotRun)
+    }
+
+    /// With an exit code of its own.
+    pub fn with_code(message: impl Into<String>, exit_code: ExitCode) -> CommandError {
+        CommandError { message: message.into(), exit_code }
     }
 
     /// Somebody pressed Ctrl-C.
     pub fn interrupted(message: impl Into<String>) -> CommandError {
-        CommandError { message: message.into(), exit_code: ExitCode::Interrupted }
+        CommandError::with_code(message, ExitCode::Interrupted)
     }
 
     /// An error with all that led to it, in one line.

@@ -58,7 +58,17 @@ impl KafkaProperties {
                 Err(error) => errors.push(error),
             }
         }
-        if errors.is_empty() { Ok(KafkaProperties(properties)) } else { Err(errors) }
+        let properties = KafkaProperties(properties);
+        if properties.has_consumer_protocol() {
+            let clashes = CLASSIC_ONLY.iter().filter(|(key, _)| properties.0.contains_key(*key));
+            errors.extend(clashes.map(|(key, reason)| PropertyError::Refused { key: (*key).to_owned(), reason }));
+        }
+        if errors.is_empty() { Ok(properties) } else { Err(errors) }
+    }
+
+    /// Whether the group is to use Kafka's newer protocol (KIP-848), in which the broker assigns.
+    pub fn has_consumer_protocol(&self) -> bool {
+        self.0.get("group.protocol").is_some_and(|value| value.eq_ignore_ascii_case("consumer"))
     }
 
     /// Every property with its value, by name.
@@ -100,6 +110,14 @@ fn is_secret(key: &str) -> bool {
     MARKS.iter().any(|mark| key.contains(mark))
 }
 
+/// The properties that clash with `group.protocol=consumer`, and what to do instead.
+const CLASSIC_ONLY: &[(&str, &str)] = &[
+    ("group.protocol.type", "it is for group.protocol=classic only: leave it out"),
+    ("heartbeat.interval.ms", "with group.protocol=consumer the broker sets it: group.consumer.heartbeat.interval.ms"),
+    ("partition.assignment.strategy", "with group.protocol=consumer the broker assigns: use group.remote.assignor"),
+    ("session.timeout.ms", "with group.protocol=consumer the broker sets it: group.consumer.session.timeout.ms"),
+];
+
 /// The properties that `-X` does not set: names, with librdkafka's aliases, and the reason.
 const REFUSED: &[(&[&str], &str)] = &[
     (&["bootstrap.servers", "metadata.broker.list"], "use --broker-list"),
@@ -118,10 +136,7 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["check.crcs"], "it is always on: a damaged record must never be archived"),
     (&["allow.auto.create.topics"], "it is always off: an archiver must not create the topics it reads"),
     (&["statistics.interval.ms"], "the daemon sets it for its own measurements"),
-    (
-        &["partition.assignment.strategy"],
-        "it is always cooperative-sticky: the other strategies drop every open file at each rebalance",
-    ),
+    (&["topic.blacklist"], "name the topics, or write a pattern that leaves them out"),
     (
         &[
             "queued.max.messages.kbytes",
@@ -131,8 +146,9 @@ const REFUSED: &[(&[&str], &str)] = &[
             "max.partition.fetch.bytes",
             "fetch.queue.backoff.ms",
             "receive.message.max.bytes",
+            "message.max.bytes",
         ],
-        "the daemon derives the sizes of fetching from its budget of memory",
+        "use --memory-limit: the sizes of fetching are derived from that budget of memory",
     ),
 ];
 

@@ -20,7 +20,7 @@ fn defaults_are_the_documented_ones() {
     let config = parse(&[]).expect("valid");
     assert_eq!(config.brokers, "b:9092");
     assert_eq!(config.group, "g");
-    assert_eq!(config.topics, [TopicName::new("t").expect("legal")]);
+    assert_eq!(config.topics.to_strings(), ["t"]);
     assert_eq!(config.offset_reset, OffsetReset::Error);
     assert_eq!(config.boundary.segment_bytes.get(), 256_000_000);
     assert_eq!(config.boundary.segment_records, None);
@@ -31,6 +31,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(config.local_store, std::env::temp_dir());
     assert_eq!(config.kafka_properties, KafkaProperties::default());
     assert_eq!(config.until_end, None);
+    assert_eq!(config.audit_log, None);
     assert_eq!(config.verbosity, Verbosity::Warning);
 }
 
@@ -48,7 +49,7 @@ fn spans_follow_the_age_unless_they_are_given() {
 #[test]
 fn topics_are_sorted_and_folded() {
     let config = parse(&["--topic", "b,a", "--topic=t", "--topic", "a, c"]).expect("valid");
-    let names: Vec<_> = config.topics.iter().map(TopicName::as_str).collect();
+    let names = config.topics.to_strings();
     assert_eq!(names, ["a", "b", "c", "t"]);
 }
 
@@ -66,6 +67,21 @@ fn offset_resets_have_the_names_of_the_original() {
 }
 
 #[test]
+fn codecs_have_avros_names_and_levels() {
+    for (text, expected) in [
+        ("deflate", Codec::Deflate { level: 1 }),
+        ("deflate:12", Codec::Deflate { level: 12 }),
+        ("zstandard", Codec::Zstandard { level: 1 }),
+        ("zstandard:19", Codec::Zstandard { level: 19 }),
+        ("zstd:3", Codec::Zstandard { level: 3 }),
+        ("snappy", Codec::Snappy),
+        ("null", Codec::Null),
+    ] {
+        assert_eq!(parse(&["--codec", text]).expect("valid").codec, expected);
+    }
+}
+
+#[test]
 fn until_end_may_have_a_timeout() {
     assert_eq!(parse(&["--until-end"]).expect("valid").until_end, Some(UntilEnd { timeout: None }));
     let timeout = Some(Duration::from_secs(300));
@@ -73,9 +89,28 @@ fn until_end_may_have_a_timeout() {
 }
 
 #[test]
+fn an_audit_log_has_a_size_and_keeps_everything() {
+    let path = PathBuf::from("/var/log/a");
+    let settings = |more: &[&str]| parse(&[&["--audit-log=/var/log/a"], more].concat()).expect("valid").audit_log;
+    let size = NonZeroU64::new(100_000_000).expect("not zero");
+    assert_eq!(settings(&[]), Some(AuditFileSettings { path: path.clone(), size, keep: None }));
+    let (size, keep) = (NonZeroU64::new(1024).expect("not zero"), NonZeroU64::new(3));
+    let given = settings(&["--audit-log-size=1Ki", "--audit-log-keep=3"]);
+    assert_eq!(given, Some(AuditFileSettings { path, size, keep }));
+    let told = lines(&["--audit-log-size=1Ki", "--audit-log-keep=0"]);
+    for line in [
+        "error: --audit-log-size is only for --audit-log: give both, or neither",
+        "error: --audit-log-keep is only for --audit-log: give both, or neither",
+        "error: --audit-log-keep \"0\" must be a whole number, at least 1",
+    ] {
+        assert!(told.lines().any(|other| other == line), "{told}");
+    }
+}
+
+#[test]
 fn everything_wrong_is_told_at_once() {
     let told = lines(&[
-        "--topic=^a.*",
+        "--topic=^a(.*",
         "--topic=a,,b",
         "--topic=a/b",
         "--offset-reset=first",
@@ -89,8 +124,8 @@ fn everything_wrong_is_told_at_once() {
         "-Xgroup.id=g",
     ]);
     let expected = [
-        "error: --topic \"^a.*\": this version does not take patterns; name each topic",
-        "error: --topic \"a,,b\" names an empty topic",
+        "error: --topic: \"^a(.*\" is no pattern: error: unclosed group",
+        "error: --topic: \"a,,b\" names an empty topic",
         "error: --topic: \"a/b\" is not a Kafka topic name",
         "error: --offset-reset \"first\" is none of earliest, latest, error",
         "error: --file-size \"512B\" has no known unit",

@@ -15,10 +15,6 @@ pub(super) fn unreadable(partition: &TopicPartition, offset: i64, error: &KafkaE
 pub(super) fn partition_failed(problem: &PartitionProblem) -> String {
     let PartitionProblem { partition, offset, error } = problem;
     match error.name.as_str() {
-        "_AUTO_OFFSET_RESET" | "OFFSET_OUT_OF_RANGE" => format!(
-            "offset {offset} of {partition} is not in Kafka's log: records were deleted before they were archived, or \
-             the log was truncated or the topic re-created: {error}"
-        ),
         "_BAD_MSG" | "CORRUPT_MESSAGE" | "INVALID_MSG" => format!(
             "the log of {partition} is damaged near offset {offset}: {error}; nothing after it is archived; check the \
              broker's disks and replicas, then restart"
@@ -33,6 +29,11 @@ pub(super) fn partition_failed(problem: &PartitionProblem) -> String {
         }
         _ => format!("{partition} cannot be read on from offset {offset}: {error}"),
     }
+}
+
+/// Whether the log merely does not hold what comes next. Why, the walk finds out.
+pub(super) fn is_out_of_range(problem: &PartitionProblem) -> bool {
+    matches!(problem.error.name.as_str(), "_AUTO_OFFSET_RESET" | "OFFSET_OUT_OF_RANGE")
 }
 
 /// What an operator may do about an error that librdkafka deals with itself.

@@ -12,6 +12,12 @@ use std::sync::Arc;
 
 /// A batch is handed over when it holds this much, or when nothing more has been fetched.
 const BATCH_BYTES: usize = 256 * 1024;
+/// A record of this size is taken only when there is room for it, and has a batch for itself.
+const LARGE_RECORD_BYTES: usize = 1 << 20;
+/// What a large record takes beside key and value, if its headers are few.
+const LARGE_RECORD_FRAME_BYTES: usize = 4096;
+/// How often the bytes of a large record are in memory at a time: its batch, its block, and the block compressed.
+const LARGE_RECORD_COPIES: u64 = 3;
 /// What a batch and its mail take beside the records' bytes. It keeps a flood of tiny batches within the budget.
 const BATCH_OVERHEAD_BYTES: usize = 1024;
 
@@ -22,9 +28,13 @@ pub(super) struct Fetching {
     pub(super) epoch: AssignmentEpoch,
     /// Set while librdkafka fetches it: the epoch that records carry, and the first offset wanted.
     pub(super) started: Option<(SeekEpoch, Offset)>,
+    /// The offset after what was fetched so far.
+    pub(super) next: Offset,
     pub(super) paused: bool,
     pub(super) in_use: PartitionUse,
     batch: RecordBatch,
+    /// How long the last batch was.
+    last_batch: (usize, usize),
 }
 
 impl Fetching {
@@ -33,14 +43,17 @@ impl Fetching {
             partition,
             epoch,
             started: None,
+            next: Offset::default(),
             paused: false,
             in_use: PartitionUse::default(),
             batch: RecordBatch::default(),
+            last_batch: (0, 0),
         }
     }
 
     pub(super) fn start(&mut self, seek_epoch: SeekEpoch, position: Offset) {
         self.started = Some((seek_epoch, position));
+        self.next = position;
         self.paused = false;
         self.batch = RecordBatch::default();
     }
@@ -51,36 +64,71 @@ impl Fetching {
     }
 
     /// Takes the filled batch out, if it holds anything.
-    pub(super) fn take_batch(&mut self, budget: &Arc<Budget>) -> Option<RecordBatch> {
+    pub(super) fn take_batch(&mut self) -> Option<RecordBatch> {
         let (seek_epoch, _) = self.started?;
         if self.batch.marks.is_empty() {
             return None;
         }
-        // The next batch will likely be as large as this one.
-        let next = RecordBatch {
-            bytes: Vec::with_capacity(self.batch.bytes.len()),
-            marks: Vec::with_capacity(self.batch.marks.len()),
-            ..RecordBatch::default()
-        };
-        let mut batch = std::mem::replace(&mut self.batch, next);
-        let taken = batch.bytes.capacity() + batch.marks.capacity() * size_of::<RecordMark>() + BATCH_OVERHEAD_BYTES;
-        batch.share = budget.take(taken as u64, &self.in_use);
+        let mut batch = std::mem::take(&mut self.batch);
+        self.last_batch = (batch.bytes.len().min(BATCH_BYTES), batch.marks.len());
         (batch.epoch, batch.seek_epoch) = (self.epoch, seek_epoch);
         Some(batch)
     }
 
-    /// Encodes a record into the batch; true if the batch is full.
-    fn append(&mut self, record: &FetchedRecord<'_>) -> Result<bool, KafkaError> {
-        let Some((_, position)) = self.started else { return Ok(false) };
-        let Some(offset) = Offset::new(record.offset()).filter(|offset| *offset >= position) else { return Ok(false) };
+    /// Encodes a record into the batch, which takes its bytes from the budget as it grows.
+    fn append(&mut self, record: &FetchedRecord<'_>, budget: &Arc<Budget>) -> Result<Appended, KafkaError> {
+        let Some((_, position)) = self.started else { return Ok(Appended::Waiting) };
+        let Some(offset) = Offset::new(record.offset()).filter(|offset| *offset >= position) else {
+            return Ok(Appended::Waiting);
+        };
         record.error()?;
+        let is_large = record.size() >= LARGE_RECORD_BYTES;
+        let has_other_leader = self.batch.leader_epoch != record.leader_epoch();
+        if !self.batch.marks.is_empty() && (is_large || has_other_leader) {
+            return Ok(Appended::NeedsNewBatch);
+        }
         let headers = record.headers()?;
+        if self.batch.marks.is_empty() {
+            if is_large && !budget.has_room_for(needed_for(record.size())) {
+                return Ok(Appended::NoRoom);
+            }
+            self.begin_batch(record, is_large, budget);
+        }
         let (timestamp, timestamp_type) = record.timestamp();
         let fields = RecordFields { timestamp, timestamp_type, offset, key: record.key(), value: record.value() };
         encode_record(&fields, headers, &mut self.batch.bytes);
+        self.next = offset.next();
         self.batch.marks.push(RecordMark { offset, timestamp, end: self.batch.bytes.len() });
-        Ok(self.batch.bytes.len() >= BATCH_BYTES)
+        let copies = if is_large { LARGE_RECORD_COPIES } else { 1 };
+        let marks = self.batch.marks.capacity() * size_of::<RecordMark>() + BATCH_OVERHEAD_BYTES;
+        self.batch.share.set(self.batch.bytes.capacity() as u64 * copies + marks as u64);
+        Ok(if self.batch.bytes.len() >= BATCH_BYTES { Appended::Full } else { Appended::Waiting })
     }
+
+    fn begin_batch(&mut self, record: &FetchedRecord<'_>, is_large: bool, budget: &Arc<Budget>) {
+        self.batch.leader_epoch = record.leader_epoch();
+        self.batch.share = budget.share(&self.in_use);
+        if is_large {
+            self.batch.bytes.reserve_exact(record.size() + LARGE_RECORD_FRAME_BYTES);
+        } else if budget.used_bytes() < budget.limit_bytes() / 4 {
+            // It will likely be as large as the last one. Where memory is short it grows as it must.
+            self.batch.bytes.reserve_exact(self.last_batch.0 + self.last_batch.0 / 64);
+            self.batch.marks.reserve_exact(self.last_batch.1 + self.last_batch.1 / 64);
+        }
+    }
+}
+
+/// What the budget must have room for before a large record is taken.
+pub(super) fn needed_for(record_bytes: usize) -> u64 {
+    LARGE_RECORD_COPIES * record_bytes as u64
+}
+
+/// What became of a record in its partition.
+enum Appended {
+    Waiting,
+    Full,
+    NeedsNewBatch,
+    NoRoom,
 }
 
 /// What became of a record.
@@ -90,6 +138,10 @@ pub(super) enum Taken {
     Waiting,
     /// Its batch is full.
     BatchFull(usize),
+    /// It was not taken: it cannot be in one batch with those before it.
+    NeedsNewBatch(usize),
+    /// It was not taken: it is large, and the budget has no room for it.
+    NoRoom(usize),
     /// It cannot be read as it should, and must not be skipped.
     Failed(usize, KafkaError),
 }
@@ -136,8 +188,8 @@ impl Partitions {
         self.find(partition).filter(|fetching| fetching.epoch == epoch)
     }
 
-    pub(super) fn get(&mut self, index: usize) -> &mut Fetching {
-        &mut self.all[index]
+    pub(super) fn get(&mut self, index: usize) -> Option<&mut Fetching> {
+        self.all.get_mut(index)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Fetching> {
@@ -145,19 +197,25 @@ impl Partitions {
     }
 
     /// Encodes a record into the batch of its partition.
-    pub(super) fn take(&mut self, record: &FetchedRecord<'_>) -> Taken {
-        let key = (record.topic_handle(), record.partition());
-        let index = match self.last {
-            Some((last, index)) if last == key => index,
-            _ => match self.look_up(key, record) {
-                Some(index) => index,
-                None => return Taken::Waiting,
-            },
-        };
-        match self.all[index].append(record) {
-            Ok(false) => Taken::Waiting,
-            Ok(true) => Taken::BatchFull(index),
+    ///
+    /// [`Taken::NeedsNewBatch`] asks for the batch to be taken first, and the record to be given again.
+    pub(super) fn take(&mut self, record: &FetchedRecord<'_>, budget: &Arc<Budget>) -> Taken {
+        let Some(index) = self.index_of(record) else { return Taken::Waiting };
+        match self.all[index].append(record, budget) {
+            Ok(Appended::Waiting) => Taken::Waiting,
+            Ok(Appended::Full) => Taken::BatchFull(index),
+            Ok(Appended::NeedsNewBatch) => Taken::NeedsNewBatch(index),
+            Ok(Appended::NoRoom) => Taken::NoRoom(index),
             Err(error) => Taken::Failed(index, error),
+        }
+    }
+
+    /// The partition that a record is of, if it is ours.
+    pub(super) fn index_of(&mut self, record: &FetchedRecord<'_>) -> Option<usize> {
+        let key = (record.topic_handle(), record.partition());
+        match self.last {
+            Some((last, index)) if last == key => Some(index),
+            _ => self.look_up(key, record),
         }
     }
 

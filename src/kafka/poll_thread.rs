@@ -5,7 +5,7 @@
 //! budget is used up, or the Consumer has no room, it does not pop.
 
 use super::blocked;
-use super::fetching::{Partitions, Taken};
+use super::fetching::Partitions;
 use super::ffi::{Client, CommitTicket, Event, EventKind, KafkaError, PartitionOffset};
 use super::source::{KafkaSource, ORDERS_MAX, Order};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -17,10 +17,15 @@ use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::partition::AssignmentEpoch;
 use kafka_store_statecharts::topic::TopicPartition;
 use slog::{Logger, debug, info, warn};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+
+mod records;
+mod shortage;
+
+use records::Held;
 
 /// How long one poll waits when nothing is expected: an order wakes it.
 const IDLE_WAIT: Duration = Duration::from_millis(500);
@@ -28,12 +33,10 @@ const IDLE_WAIT: Duration = Duration::from_millis(500);
 const ANSWER_WAIT: Duration = Duration::from_millis(10);
 /// How many events are taken in a row before orders are looked at.
 const EVENTS_IN_A_ROW: usize = 2_000;
-/// How long the budget may be used up before partitions are paused, so that the group's events are polled for
-/// well within `max.poll.interval.ms`.
-const STALL_BEFORE_PAUSE: Duration = Duration::from_secs(30);
-
 /// Starts the poll thread. It ends when the group is left, or when the client has failed for good.
-pub fn start(client: Arc<Client>, budget: Arc<Budget>, log: Logger) -> PollThreadStart {
+///
+/// A record larger than `large_record_bytes` is told in the log.
+pub fn start(client: Arc<Client>, budget: Arc<Budget>, large_record_bytes: u64, log: Logger) -> PollThreadStart {
     let (orders, received) = crossbeam_channel::bounded(ORDERS_MAX);
     let source = KafkaSource::new(orders, Arc::clone(&client));
     let thread = PollThread {
@@ -41,6 +44,7 @@ pub fn start(client: Arc<Client>, budget: Arc<Budget>, log: Logger) -> PollThrea
         orders: received,
         sink: None,
         budget,
+        large_record_bytes,
         log,
         epoch: AssignmentEpoch::default(),
         partitions: Partitions::default(),
@@ -48,7 +52,9 @@ pub fn start(client: Arc<Client>, budget: Arc<Budget>, log: Logger) -> PollThrea
         tickets: BTreeMap::new(),
         next_ticket: 0,
         leaving: None,
+        held: VecDeque::new(),
         stalled_since: None,
+        assign_is_due: false,
     };
     PollThreadStart { source, thread }
 }
@@ -83,6 +89,7 @@ struct PollThread {
     orders: Receiver<Order>,
     sink: Option<LogSink>,
     budget: Arc<Budget>,
+    large_record_bytes: u64,
     log: Logger,
     epoch: AssignmentEpoch,
     partitions: Partitions,
@@ -91,7 +98,12 @@ struct PollThread {
     tickets: BTreeMap<CommitTicket, oneshot::Sender<Result<(), CommitError>>>,
     next_ticket: u64,
     leaving: Option<oneshot::Sender<()>>,
+    /// Records for which there was no room.
+    held: VecDeque<Held>,
+    /// Since when there is no room for what comes next.
     stalled_since: Option<Instant>,
+    /// In an eager group: what is fetched has changed.
+    assign_is_due: bool,
 }
 
 /// What to do next.
@@ -116,6 +128,7 @@ impl PollThread {
         while let Ok(order) = self.orders.try_recv() {
             self.carry_out(order);
         }
+        self.assign_anew();
         self.answer_commits();
         if self.leaving.is_some() && self.client.is_closed() {
             return Step::End;
@@ -131,9 +144,14 @@ impl PollThread {
                 Err(RecvTimeoutError::Disconnected) => Step::End,
             };
         }
+        self.take_held();
         self.pause_and_resume();
-        if self.budget.is_used_up() && self.leaving.is_none() && !self.stalled_long() {
-            self.budget.wait(ANSWER_WAIT);
+        if self.is_short() && self.leaving.is_none() && !self.stalled_long() {
+            // What the writers do not have they cannot write.
+            self.flush_all();
+            if self.hand_over() {
+                self.budget.wait_for(self.needed_bytes(), ANSWER_WAIT);
+            }
             return Step::GoOn;
         }
         self.poll()
@@ -152,30 +170,22 @@ impl PollThread {
             if let Step::End = self.take(event) {
                 return Step::End;
             }
-            if self.budget.is_used_up() {
+            if self.is_short() {
                 break;
             }
         }
         Step::GoOn
     }
 
-    fn take(&mut self, mut event: Event) -> Step {
+    fn take(&mut self, event: Event) -> Step {
         match event.kind() {
-            EventKind::Fetch => {
-                while let Some(record) = event.record() {
-                    match self.partitions.take(&record) {
-                        Taken::Waiting => {}
-                        Taken::BatchFull(index) => self.flush(index),
-                        Taken::Failed(index, error) => {
-                            let partition = self.partitions.get(index).partition.clone();
-                            self.fail(&partition, &blocked::unreadable(&partition, record.offset(), &error));
-                        }
-                    }
-                }
-            }
+            EventKind::Fetch => self.take_records(event),
             EventKind::Assign(partitions) => self.assigned(&partitions),
             EventKind::Revoke(partitions) => self.revoked(partitions),
             EventKind::PartitionEnd(partition, offset) => self.end_reached(&partition, offset),
+            EventKind::PartitionFailed(problem) if blocked::is_out_of_range(&problem) => {
+                self.out_of_range(&problem.partition);
+            }
             EventKind::PartitionFailed(problem) => {
                 self.fail(&problem.partition.clone(), &blocked::partition_failed(&problem));
             }
@@ -202,7 +212,12 @@ impl PollThread {
 
     /// Answers the group at once: no partition is fetched before its chain has been walked.
     fn assigned(&mut self, partitions: &[TopicPartition]) {
-        self.tell_errors("answer an assignment", self.client.incremental_assign(&[]));
+        let answered = if self.client.rebalances_eagerly() {
+            self.client.assign(&[])
+        } else {
+            self.client.incremental_assign(&[])
+        };
+        self.tell_errors("answer an assignment", answered);
         self.epoch = AssignmentEpoch(self.epoch.0 + 1);
         self.partitions.assign(partitions, self.epoch);
         self.out.push(LogEvent::Assigned { epoch: self.epoch, partitions: partitions.to_vec() });
@@ -211,48 +226,55 @@ impl PollThread {
     /// Answers the group at once, and names only what was added before.
     fn revoked(&mut self, partitions: Vec<TopicPartition>) {
         let added = self.partitions.remove(&partitions);
-        self.tell_errors("answer a revocation", self.client.incremental_unassign(&added));
+        let answered = if self.client.rebalances_eagerly() {
+            self.client.unassign()
+        } else {
+            self.client.incremental_unassign(&added)
+        };
+        self.tell_errors("answer a revocation", answered);
         self.out.push(LogEvent::Revoked { partitions });
     }
 
     fn end_reached(&mut self, partition: &TopicPartition, offset: i64) {
         let Some(fetching) = self.partitions.find(partition) else { return };
-        let batch = fetching.take_batch(&self.budget);
+        let batch = fetching.take_batch();
         let (epoch, started) = (fetching.epoch, fetching.started);
         if let Some(batch) = batch {
             self.out.push(LogEvent::Records(partition.clone(), batch));
         }
         if let (Some((seek_epoch, _)), Some(position)) = (started, Offset::new(offset)) {
+            fetching.next = fetching.next.max(position);
             let high_watermark = self.client.high_watermark(partition);
             let end = EndReached { epoch, seek_epoch, position, high_watermark };
             self.out.push(LogEvent::EndReached(partition.clone(), end));
         }
     }
 
-    /// A partition must not go on: librdkafka would skip what it cannot read.
+    /// A partition must not go on: librdkafka would skip what it cannot read. What was fetched before is still good.
     fn fail(&mut self, partition: &TopicPartition, reason: &str) {
-        let Some(fetching) = self.partitions.find(partition) else {
-            warn!(self.log, "kafka"; "partition" => %partition, "what" => reason);
-            return;
-        };
-        let epoch = fetching.epoch;
-        self.stop(partition, epoch);
-        self.out.push(LogEvent::Failed { partition: partition.clone(), epoch, reason: reason.to_owned() });
-    }
-
-    fn flush(&mut self, index: usize) {
-        let fetching = self.partitions.get(index);
-        if let Some(batch) = fetching.take_batch(&self.budget) {
-            self.out.push(LogEvent::Records(fetching.partition.clone(), batch));
-        }
-    }
-
-    fn flush_all(&mut self) {
-        for fetching in self.partitions.iter_mut() {
-            if let Some(batch) = fetching.take_batch(&self.budget) {
-                self.out.push(LogEvent::Records(fetching.partition.clone(), batch));
+        match self.end_fetching(partition) {
+            Some(epoch) => {
+                let (partition, reason) = (partition.clone(), reason.to_owned());
+                self.out.push(LogEvent::Failed { partition, epoch, reason });
             }
+            None => warn!(self.log, "kafka"; "partition" => %partition, "what" => reason),
         }
+    }
+
+    /// The log does not hold what comes next; what was fetched before is still good.
+    fn out_of_range(&mut self, partition: &TopicPartition) {
+        if let Some(epoch) = self.end_fetching(partition) {
+            self.out.push(LogEvent::OutOfRange { partition: partition.clone(), epoch });
+        }
+    }
+
+    /// Hands over what was fetched and stops; `None` if the partition is not ours.
+    fn end_fetching(&mut self, partition: &TopicPartition) -> Option<AssignmentEpoch> {
+        let fetching = self.partitions.find(partition)?;
+        let (batch, epoch) = (fetching.take_batch(), fetching.epoch);
+        self.out.extend(batch.map(|batch| LogEvent::Records(partition.clone(), batch)));
+        self.stop(partition, epoch);
+        Some(epoch)
     }
 
     /// Tells the Consumer; false if it has no room.
@@ -277,6 +299,10 @@ impl PollThread {
                 self.stop(&partition, epoch);
                 let Some(fetching) = self.partitions.find_in(&partition, epoch) else { return };
                 fetching.start(seek_epoch, position);
+                if self.client.rebalances_eagerly() {
+                    self.assign_is_due = true;
+                    return;
+                }
                 let from = PartitionOffset { partition, offset: position };
                 if let Err(error) = self.client.incremental_assign(std::slice::from_ref(&from)) {
                     self.fail(&from.partition, &format!("librdkafka does not fetch it: {error}"));
@@ -295,9 +321,31 @@ impl PollThread {
         let Some(fetching) = self.partitions.find_in(partition, epoch) else { return };
         if fetching.started.is_some() {
             fetching.stop();
+            if self.client.rebalances_eagerly() {
+                self.assign_is_due = true;
+                return;
+            }
             let unassigned = self.client.incremental_unassign(std::slice::from_ref(partition));
             self.tell_errors("stop fetching", unassigned);
         }
+    }
+
+    /// In an eager group nothing can be added or taken away by itself: all that is fetched is assigned anew, each
+    /// partition where it stands. It costs what was fetched ahead, once for all orders that came together.
+    fn assign_anew(&mut self) {
+        if !std::mem::take(&mut self.assign_is_due) {
+            return;
+        }
+        // It is fetched again, as all that was not taken.
+        self.held.clear();
+        let fetched = self.partitions.iter_mut().filter(|fetching| fetching.started.is_some());
+        let all: Vec<PartitionOffset> = fetched
+            .map(|fetching| {
+                fetching.paused = false;
+                PartitionOffset { partition: fetching.partition.clone(), offset: fetching.next }
+            })
+            .collect();
+        self.tell_errors("fetch", self.client.assign(&all));
     }
 
     fn commit(&mut self, commit: &OffsetCommit, answer: oneshot::Sender<Result<(), CommitError>>) {
@@ -306,7 +354,7 @@ impl PollThread {
         } else {
             let ticket = CommitTicket(self.next_ticket);
             let to = PartitionOffset { partition: commit.partition.clone(), offset: commit.next_offset };
-            match self.client.commit(&to, &commit.metadata.encode(), ticket) {
+            match self.client.commit(&to, commit.leader_epoch, &commit.metadata.encode(), ticket) {
                 Ok(()) => {
                     self.next_ticket += 1;
                     self.tickets.insert(ticket, answer);
@@ -327,42 +375,6 @@ impl PollThread {
                 // The one who asked may be gone.
                 let _ = asked.send(answer.result.map_err(|error| CommitError { reason: error.to_string() }));
             }
-        }
-    }
-
-    fn stalled_long(&mut self) -> bool {
-        self.stalled_since.get_or_insert_with(Instant::now).elapsed() >= STALL_BEFORE_PAUSE
-    }
-
-    /// Pauses a partition that is full while others are not, and resumes it when it has drained.
-    ///
-    /// Pausing throws away what was fetched ahead, so the two bounds lie far apart.
-    fn pause_and_resume(&mut self) {
-        let used_up = self.budget.is_used_up();
-        if !used_up {
-            self.stalled_since = None;
-        }
-        let stalled = used_up && self.stalled_long();
-        let limit = self.budget.limit_bytes();
-        let others = self.partitions.iter_mut().filter(|fetching| fetching.started.is_some()).count() > 1;
-        let (mut full, mut drained) = (Vec::new(), Vec::new());
-        for fetching in self.partitions.iter_mut().filter(|fetching| fetching.started.is_some()) {
-            let in_use = fetching.in_use.bytes();
-            if !fetching.paused && ((others && in_use > limit / 2) || (stalled && in_use > 0)) {
-                fetching.paused = true;
-                full.push(fetching.partition.clone());
-            } else if fetching.paused && in_use < limit / 8 {
-                fetching.paused = false;
-                drained.push(fetching.partition.clone());
-            }
-        }
-        if !full.is_empty() {
-            debug!(self.log, "partitions paused"; "count" => full.len());
-            self.tell_errors("pause", self.client.pause(&full));
-        }
-        if !drained.is_empty() {
-            debug!(self.log, "partitions resumed"; "count" => drained.len());
-            self.tell_errors("resume", self.client.resume(&drained));
         }
     }
 

@@ -1,7 +1,7 @@
 //! The properties that the consumer is made with.
 
 use crate::avro::Isolation;
-use crate::config::KafkaProperties;
+use crate::config::{KafkaProperties, MemoryPlan, Subscription};
 
 /// Who consumes from where, and in how much memory.
 #[derive(Clone, Debug)]
@@ -10,10 +10,12 @@ pub struct ClientSettings<'a> {
     pub brokers: &'a str,
     /// `--group`.
     pub group: &'a str,
+    /// `--topic`.
+    pub topics: &'a Subscription,
     /// Which records are asked for.
     pub isolation: Isolation,
-    /// The process's budget, of which librdkafka's queue gets a share.
-    pub budget_bytes: u64,
+    /// How much librdkafka may keep.
+    pub memory: MemoryPlan,
     /// `-X`.
     pub given: &'a KafkaProperties,
 }
@@ -25,8 +27,6 @@ pub fn properties(settings: &ClientSettings<'_>) -> Vec<(String, String)> {
         ("bootstrap.servers", settings.brokers),
         ("group.id", settings.group),
         ("isolation.level", &settings.isolation.to_string()),
-        // Each partition is added by itself, with the offset that its chain says.
-        ("partition.assignment.strategy", "cooperative-sticky"),
         ("enable.auto.commit", "false"),
         ("enable.auto.offset.store", "false"),
         // Where to go on is never librdkafka's decision.
@@ -42,24 +42,30 @@ pub fn properties(settings: &ClientSettings<'_>) -> Vec<(String, String)> {
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
-    properties.extend(sizes(settings.budget_bytes).map(|(name, value)| (name.to_owned(), value.to_string())));
+    if !settings.given.has_consumer_protocol() {
+        // A rebalance then takes only the partitions that move; `-X` may say otherwise.
+        properties.push(("partition.assignment.strategy".to_owned(), "cooperative-sticky".to_owned()));
+    }
+    properties.extend(settings.topics.hidden_from_patterns().map(|topics| ("topic.blacklist".to_owned(), topics)));
+    properties.extend(sizes(&settings.memory).map(|(name, value)| (name.to_owned(), value.to_string())));
     properties.extend(settings.given.iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
     properties
 }
 
-/// librdkafka's limits, from the budget of the process.
+/// librdkafka's limits, from the parts of `--memory-limit`.
 ///
-/// * One shared queue of fetched records, a quarter of the budget. It counts values alone and is looked at before
-///   each fetch, so it overshoots by one fetch a broker.
-/// * One fetch: a sixteenth of the budget, at most librdkafka's own 50 MiB; one partition's part of it 1 MiB.
+/// * One shared queue of fetched records. It counts values alone (in units of 1000 bytes) and records, and is looked
+///   at before each fetch, so it overshoots by one fetch a broker.
+/// * `message.max.bytes` is for producers, but a fetch may not be smaller than it.
 /// * The largest answer taken: 256 MiB, so that records of 100 MB pass, which every broker may send alone.
-fn sizes(budget_bytes: u64) -> [(&'static str, u64); 4] {
+fn sizes(memory: &MemoryPlan) -> [(&'static str, u64); 6] {
     const MIB: u64 = 1 << 20;
-    let fetch = (budget_bytes / 16).clamp(MIB, 50 * MIB);
     [
-        ("queued.max.messages.kbytes", (budget_bytes / 4 / 1024).max(1024)),
-        ("fetch.max.bytes", fetch),
-        ("fetch.message.max.bytes", MIB),
+        ("queued.max.messages.kbytes", memory.queue_bytes / 1000),
+        ("queued.min.messages", memory.queue_records),
+        ("message.max.bytes", memory.fetch_bytes.min(MIB)),
+        ("fetch.max.bytes", memory.fetch_bytes),
+        ("fetch.message.max.bytes", memory.fetch_bytes.min(MIB)),
         ("receive.message.max.bytes", 256 * MIB),
     ]
 }

@@ -83,12 +83,18 @@ impl InstanceDir {
         }
         Ok(removed)
     }
+
+    /// Removes the directory with all that is in it, while others may still hold this value: a process that ends
+    /// in good order does not wait for its threads.
+    pub fn remove(&self) {
+        // What cannot be removed now is removed by the next clean-up.
+        let _ = fs::remove_dir_all(&self.path);
+    }
 }
 
 impl Drop for InstanceDir {
     fn drop(&mut self) {
-        // What cannot be removed now is removed by the next clean-up.
-        let _ = fs::remove_dir_all(&self.path);
+        self.remove();
     }
 }
 

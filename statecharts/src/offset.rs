@@ -100,6 +100,22 @@ impl fmt::Display for OffsetRange {
     }
 }
 
+/// The epoch of a partition's leader: it grows with each new leader, and tells apart logs that went different ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaderEpoch(i32);
+
+impl LeaderEpoch {
+    /// An epoch from Kafka's signed number; `None` for -1, "unknown".
+    pub const fn new(epoch: i32) -> Option<LeaderEpoch> {
+        if epoch >= 0 { Some(LeaderEpoch(epoch)) } else { None }
+    }
+
+    /// As Kafka's signed number.
+    pub const fn get(self) -> i32 {
+        self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

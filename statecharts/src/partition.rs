@@ -87,7 +87,8 @@ pub enum PartitionState {
         /// As in `Active`.
         position: Offset,
     },
-    /// The chain goes on elsewhere than was thought; what is stored is finished before it is walked on.
+    /// The chain goes on elsewhere than was thought, or Kafka does not have what comes next; what is sealed or stored
+    /// is finished before the chain is walked on.
     Relocating {
         /// From here.
         from: Offset,
@@ -121,6 +122,8 @@ pub enum PartitionEvent {
         /// What, and what to do about it.
         reason: String,
     },
+    /// Kafka's log does not hold what comes next: retention, or somebody, was quicker.
+    OutOfRange,
     /// The open segment reached its boundary.
     SegmentSealed {
         /// What it covers.
@@ -152,7 +155,7 @@ pub enum PartitionEvent {
 kinds! {
     /// The names of [`PartitionEvent`].
     PartitionEventKind of PartitionEvent {
-        Located, Blocked, SegmentSealed, SpoolCompleted, SegmentResolved, SegmentCommitted, Revoked, DrainRequested,
+        Located, Blocked, OutOfRange, SegmentSealed, SpoolCompleted, SegmentResolved, SegmentCommitted, Revoked, DrainRequested,
     }
 }
 

@@ -23,13 +23,13 @@
 //! 4. Strays *behind* that follow on each other within J, without a supporter between them, are another
 //!    clock. It takes over, with its own first time (the latest of its first K) and without a seal, when
 //!    it has as many records as the present clock has supporters, and at least K.
-//! 5. A stray further than J from the stray before it is *scattered*. With three of them, and one for
-//!    three supporters or more, the times are *noisy*. In noise what looks like the passing of time may
-//!    be the clock on its way from where the segment happened to begin, somewhere in the noise, up to
-//!    the noise's upper edge, the one thing in it that keeps time. So instead of sealing, up to four
-//!    times a segment, the first time is *corrected* to the record's. Always so where strays confirm a
-//!    jump; else where the segment is younger than 4 K records or, since the clock was set, strays
-//!    ahead were more than half as many as supporters: that is not yet the edge.
+//! 5. A stray further than J from the stray before it is *scattered*. With three of them, and more than
+//!    one for three supporters, the times are *noisy*. In noise what looks like the passing of time may
+//!    be the clock on its way from where the segment happened to begin, somewhere in the noise, to the
+//!    noise's upper edge, the one thing in it that keeps time. So in noise `first` follows the clock
+//!    through the segment's first 4 K records, and later, up to four times a segment, is *corrected* to
+//!    the record that would have sealed: where strays ahead confirm a jump; and where since the clock
+//!    was set they were more than half as many as supporters, which is not the edge yet.
 //!
 //! # Why no simpler one
 //! `tests/record_clock_scenarios.rs` has the scenarios, and this is what each part is for:
@@ -43,17 +43,20 @@
 //!   the segments. So what was not seen again in two blocks is forgotten.
 //! * Strays behind confirmed by K alone: under a jitter of ±2 h at 20,000 records an `age`, or with a
 //!   second producer 3 h behind, eight in a row happen by chance: twenty times the segments. Never
-//!   confirmed: a segment that begins with a time a year ahead does not end.
+//!   confirmed: a segment that begins with a time far ahead got ninety times the records.
 //! * The other clock's first time being its first record's: in a jitter that is anywhere, so the jitter's
 //!   upper edge soon is past `age`. The latest of K is near the edge.
-//! * Without corrections: where `--file-size` cuts, each segment begins anywhere in a jitter and its
-//!   climb to the edge is cut off as a segment of its own, or two, or seven where every time is random.
-//!   Without a bound on them, noise can keep a thin segment open for days.
+//! * `first` not following: where `--file-size` cuts, each segment begins anywhere in a jitter of ±2 h, and
+//!   its climb to the edge is cut off as a segment of its own: more than twice the segments.
+//! * Without corrections the climb through random times is cut off again and again: more than three
+//!   times the segments. With any number of them, noise can keep a thin segment open for days.
 //!
 //! # Limits
 //! If *every* time is random over a range so wide that hardly any record an `age` lies near its upper
 //! edge (±23 h at 60 records an hour, ±1 year), there is no clock to be found: segments get longer than
-//! `age`, never more numerous, and `--seal-after-seconds` bounds them.
+//! `age`, about ten times at ±23 h, not more numerous, and `--seal-after-seconds` bounds them.
+//! In a jitter much wider than `age`, strays behind are seldom near each other, so that a first time days
+//! ahead may stand for hours.
 
 use crate::TimestampMs;
 use core::num::NonZeroU64;
@@ -159,11 +162,14 @@ impl Reading {
             self.previous_block_latest = self.block_latest;
             self.block_latest = time;
         }
+        if self.observed_count < YOUNG_RECORDS && self.is_noisy() {
+            self.first = self.block_latest.max(self.previous_block_latest);
+        }
         if time - self.first < age_ms {
             return false;
         }
-        let below_the_edge = self.observed_count < YOUNG_RECORDS || self.ahead_count * 2 > self.supporter_count;
-        if below_the_edge && self.takes_correction() {
+        let is_below_the_edge = self.ahead_count * 2 > self.supporter_count;
+        if is_below_the_edge && self.takes_correction() {
             self.first = time;
             return false;
         }
@@ -202,10 +208,13 @@ impl Reading {
         true
     }
 
+    fn is_noisy(&self) -> bool {
+        self.scattered_count >= 3 && self.scattered_count * 3 > self.supporter_count
+    }
+
     /// In noise, until the corrections are used up: counts one more.
     fn takes_correction(&mut self) -> bool {
-        let is_noisy = self.scattered_count >= 3 && self.scattered_count * 3 > self.supporter_count;
-        let takes = is_noisy && self.correction_count < CORRECTIONS_MAX;
+        let takes = self.is_noisy() && self.correction_count < CORRECTIONS_MAX;
         self.correction_count += u32::from(takes);
         takes
     }
@@ -244,9 +253,9 @@ impl OtherClock {
 const USABLE_MS: Range<TimestampMs> = 1_000_000_000_000..10_000_000_000_000;
 /// K.
 const CONFIRMATIONS: u64 = 8;
-/// While a segment has fewer usable records than that, noise may still correct its first time.
+/// In noise, the first time follows the clock for as many usable records.
 const YOUNG_RECORDS: u64 = 4 * CONFIRMATIONS;
-/// How often noise may correct a segment's first time.
+/// How often noise may correct a segment's first time later.
 const CORRECTIONS_MAX: u32 = 4;
 
 #[cfg(test)]

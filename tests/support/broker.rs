@@ -1,37 +1,32 @@
 //! A real broker: topics and records for tests.
 
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use super::records::{Logged, Record};
+use super::wait_until;
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Header, Headers, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::util::Timeout;
-use rdkafka::{ClientContext, Message, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, ClientContext, Message, Offset, Timestamp, TopicPartitionList};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The broker that the test command has started, or that it was given.
 pub(crate) struct Broker {
     pub(crate) address: String,
 }
 
-/// A record as a test produces it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Record {
-    pub(crate) key: Option<Vec<u8>>,
-    pub(crate) value: Option<Vec<u8>>,
-    /// 0 lets the producer take its clock: not what a test wants.
-    pub(crate) timestamp: i64,
-    pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
-}
-
-/// Keeps the offsets that the broker gave.
+/// Keeps what the broker refused.
 #[derive(Default)]
-struct Acknowledged {
+pub(crate) struct Acknowledged {
     failures: Mutex<Vec<String>>,
 }
 
@@ -40,7 +35,7 @@ impl ClientContext for Acknowledged {}
 impl ProducerContext for Acknowledged {
     type DeliveryOpaque = ();
 
-    fn delivery(&self, result: &rdkafka::producer::DeliveryResult<'_>, (): ()) {
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, _)) = result {
             self.failures.lock().expect("no panic").push(error.to_string());
         }
@@ -56,85 +51,150 @@ impl Broker {
         Broker { address }
     }
 
-    fn admin(&self) -> AdminClient<DefaultClientContext> {
-        ClientConfig::new().set("bootstrap.servers", &self.address).create().expect("an admin client")
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.address);
+        config
+    }
+
+    fn consumer(&self, settings: &[(&str, &str)]) -> BaseConsumer {
+        let mut config = self.client();
+        settings.iter().for_each(|(key, value)| {
+            config.set(*key, *value);
+        });
+        config.create().expect("a consumer")
+    }
+
+    fn admin(&self) -> (AdminClient<DefaultClientContext>, AdminOptions) {
+        let admin = self.client().create().expect("an admin client");
+        (admin, AdminOptions::new().operation_timeout(Some(PATIENCE)))
     }
 
     /// Creates a topic with a name of its own; `config` are topic settings.
     pub(crate) fn create_topic(&self, label: &str, partitions: i32, config: &[(&str, &str)]) -> String {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{label}-{}-{number}", std::process::id());
+        let name = unique(label);
         self.create_topic_named(&name, partitions, config);
         name
     }
 
     /// Creates a topic.
     pub(crate) fn create_topic_named(&self, name: &str, partitions: i32, config: &[(&str, &str)]) {
-        // Tests produce old timestamps, which retention by time would delete within a second.
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("retention.ms", "-1");
+        // Tests produce old timestamps, which retention by time would delete within a second, and future ones.
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1))
+            .set("retention.ms", "-1")
+            .set("message.timestamp.after.max.ms", "9223372036854775807");
         for (key, value) in config {
             topic = topic.set(key, value);
         }
-        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
-        let created = block_on(self.admin().create_topics([&topic], &options)).expect("topics are created");
-        for result in created {
-            result.expect("the topic is created");
-        }
+        let (admin, options) = self.admin();
+        let created = block_on(admin.create_topics([&topic], &options)).expect("topics are created");
+        created.into_iter().for_each(|result| drop(result.expect("the topic is created")));
         self.wait_for_topic(name, partitions);
+    }
+
+    /// Changes a topic's settings; those that are not named get their defaults.
+    pub(crate) fn alter_topic(&self, name: &str, config: &[(&str, &str)]) {
+        let mut altered = AlterConfig::new(ResourceSpecifier::Topic(name)).set("retention.ms", "-1");
+        for (key, value) in config {
+            altered = altered.set(key, value);
+        }
+        let (admin, options) = self.admin();
+        let results = block_on(admin.alter_configs([&altered], &options)).expect("settings are changed");
+        results.into_iter().for_each(|result| drop(result.expect("the settings are changed")));
+    }
+
+    /// Deletes a topic, and waits until its name is free.
+    pub(crate) fn delete_topic(&self, name: &str) {
+        let (admin, options) = self.admin();
+        let deleted = block_on(admin.delete_topics(&[name], &options)).expect("topics are deleted");
+        deleted.into_iter().for_each(|result| drop(result.expect("the topic is deleted")));
+        let consumer = self.consumer(&[]);
+        wait_until("the topic is gone", || {
+            let metadata = consumer.fetch_metadata(Some(name), PATIENCE).expect("metadata");
+            metadata.topics()[0].error().is_some()
+        });
+    }
+
+    /// Adds partitions to a topic.
+    pub(crate) fn create_partitions(&self, name: &str, count: i32) {
+        let (admin, options) = self.admin();
+        let new = NewPartitions::new(name, usize::try_from(count).expect("positive"));
+        let created = block_on(admin.create_partitions([&new], &options)).expect("partitions are created");
+        created.into_iter().for_each(|result| drop(result.expect("the partitions are created")));
+        self.wait_for_topic(name, count);
     }
 
     /// Waits until the broker's metadata shows the whole topic.
     fn wait_for_topic(&self, name: &str, partitions: i32) {
-        let consumer: BaseConsumer =
-            ClientConfig::new().set("bootstrap.servers", &self.address).create().expect("a client");
-        let deadline = std::time::Instant::now() + PATIENCE;
-        loop {
+        let consumer = self.consumer(&[]);
+        wait_until("the topic is there", || {
             let metadata = consumer.fetch_metadata(Some(name), PATIENCE).expect("metadata");
             let topic = &metadata.topics()[0];
             let led = topic.partitions().iter().filter(|partition| partition.leader() >= 0).count();
-            if topic.error().is_none() && led == usize::try_from(partitions).expect("positive") {
-                return;
-            }
-            assert!(std::time::Instant::now() < deadline, "topic {name} does not appear");
-        }
+            topic.error().is_none() && led == usize::try_from(partitions).expect("positive")
+        });
     }
 
     /// A producer; `config` are librdkafka's properties.
-    fn producer(&self, config: &[(&str, &str)]) -> BaseProducer<Acknowledged> {
-        let mut client = ClientConfig::new();
-        client.set("bootstrap.servers", &self.address).set("acks", "all").set("enable.idempotence", "true");
-        client.set("message.max.bytes", "120000000").set("queue.buffering.max.kbytes", "1000000");
-        for (key, value) in config {
+    pub(crate) fn producer(&self, config: &[(&str, &str)]) -> BaseProducer<Acknowledged> {
+        let mut client = self.client();
+        // In order and once, without an idempotent producer's start: one request at a time, and no second try.
+        client.set("acks", "all").set("max.in.flight", "1").set("message.send.max.retries", "0");
+        client.set("linger.ms", "0").set("message.max.bytes", "120000000").set("queue.buffering.max.kbytes", "1000000");
+        config.iter().for_each(|(key, value)| {
             client.set(*key, *value);
-        }
+        });
         client.create_with_context(Acknowledged::default()).expect("a producer")
     }
 
     /// Produces records to a partition, in order, and waits until the broker has them.
     pub(crate) fn produce(&self, topic: &str, partition: i32, records: &[Record], config: &[(&str, &str)]) {
         let producer = self.producer(config);
-        for record in records {
-            send(&producer, topic, partition, record);
-        }
-        producer.flush(PATIENCE).expect("the broker takes the records");
-        assert_eq!(*producer.context().failures.lock().expect("no panic"), Vec::<String>::new());
+        records.iter().for_each(|record| send(&producer, topic, partition, record));
+        flush(&producer);
+    }
+
+    /// Begins a transaction with these records and leaves it open.
+    pub(crate) fn open_transaction(
+        &self,
+        topic: &str,
+        partition: i32,
+        records: &[Record],
+    ) -> BaseProducer<Acknowledged> {
+        let id = unique("transaction");
+        let producer = self.producer(&[("transactional.id", &id), ("message.send.max.retries", "10")]);
+        producer.init_transactions(PATIENCE).expect("a transactional producer");
+        producer.begin_transaction().expect("a transaction");
+        records.iter().for_each(|record| send(&producer, topic, partition, record));
+        flush(&producer);
+        producer
+    }
+
+    /// Produces records in a transaction, ends it, and waits until the log shows so.
+    pub(crate) fn transaction(&self, topic: &str, partition: i32, records: &[Record], commits: bool) {
+        let producer = self.open_transaction(topic, partition, records);
+        let ended = if commits { producer.commit_transaction(PATIENCE) } else { producer.abort_transaction(PATIENCE) };
+        ended.expect("the transaction ends");
+        wait_until("no transaction is open", || {
+            self.watermarks(topic, partition).1 == self.last_stable_offset(topic, partition)
+        });
     }
 
     /// The log's start and end, as a reader of uncommitted records sees it.
     pub(crate) fn watermarks(&self, topic: &str, partition: i32) -> (i64, i64) {
-        let consumer: BaseConsumer =
-            ClientConfig::new().set("bootstrap.servers", &self.address).create().expect("a client");
+        let consumer = self.consumer(&[("isolation.level", "read_uncommitted")]);
         consumer.fetch_watermarks(topic, partition, PATIENCE).expect("watermarks")
     }
 
-    /// What a group has committed; `None` where it has nothing.
+    /// The end of the log as a reader of committed records sees it.
+    pub(crate) fn last_stable_offset(&self, topic: &str, partition: i32) -> i64 {
+        let consumer = self.consumer(&[("isolation.level", "read_committed")]);
+        consumer.fetch_watermarks(topic, partition, PATIENCE).expect("watermarks").1
+    }
+
+    /// What a group has committed, with the metadata; `None` where it has nothing.
     pub(crate) fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<(i64, String)> {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", &self.address)
-            .set("group.id", group)
-            .create()
-            .expect("a client");
+        let consumer = self.consumer(&[("group.id", group)]);
         let mut list = TopicPartitionList::new();
         list.add_partition(topic, partition);
         let committed = consumer.committed_offsets(list, PATIENCE).expect("committed offsets");
@@ -147,64 +207,86 @@ impl Broker {
 
     /// Commits an offset for a group without members, as the original tool did: without metadata.
     pub(crate) fn commit(&self, group: &str, topic: &str, partition: i32, offset: i64) {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", &self.address)
-            .set("group.id", group)
-            .create()
-            .expect("a client");
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("an offset");
-        consumer.commit(&list, rdkafka::consumer::CommitMode::Sync).expect("committed");
+        let consumer = self.consumer(&[("group.id", group)]);
+        consumer.commit(&offset_of(topic, partition, offset), CommitMode::Sync).expect("committed");
+    }
+
+    /// How many members a group has whose partitions are all given; `None` while it rebalances. Groups of the
+    /// classic protocol only.
+    pub(crate) fn stable_members(&self, group: &str) -> Option<usize> {
+        let consumer = self.consumer(&[]);
+        let list = consumer.fetch_group_list(Some(group), PATIENCE).expect("the group is described");
+        let group = list.groups().first()?;
+        (group.state() == "Stable").then(|| group.members().len())
     }
 
     /// Deletes the records before an offset.
     pub(crate) fn delete_records(&self, topic: &str, partition: i32, before: i64) {
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, partition, Offset::Offset(before)).expect("an offset");
-        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
-        let deleted = block_on(self.admin().delete_records(&list, &options)).expect("records are deleted");
+        let (admin, options) = self.admin();
+        let deleted = block_on(admin.delete_records(&offset_of(topic, partition, before), &options));
+        let deleted = deleted.expect("records are deleted");
         assert!(deleted.elements().iter().all(|element| element.error().is_ok()));
     }
 
     /// Reads a whole partition with a plain consumer: the independent view of the log.
-    pub(crate) fn read_all(&self, topic: &str, partition: i32) -> Vec<(i64, Record)> {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", &self.address)
-            .set("group.id", "reads-all")
-            .set("enable.auto.commit", "false")
-            .set("enable.partition.eof", "true")
-            .set("isolation.level", "read_committed")
-            .set("receive.message.max.bytes", "270000000")
-            .create()
-            .expect("a consumer");
+    pub(crate) fn read_all(&self, topic: &str, partition: i32) -> Vec<Logged> {
+        let consumer = self.consumer(&[
+            ("group.id", "reads-all"),
+            ("enable.auto.commit", "false"),
+            ("enable.partition.eof", "true"),
+            ("isolation.level", "read_committed"),
+            ("receive.message.max.bytes", "270000000"),
+        ]);
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset");
         consumer.assign(&list).expect("assigned");
         let mut records = Vec::new();
         loop {
             match consumer.poll(Timeout::After(PATIENCE)).expect("the end of the partition comes") {
-                Ok(message) => records.push((message.offset(), record_of(&message))),
-                Err(rdkafka::error::KafkaError::PartitionEOF(_)) => return records,
+                Ok(message) => records.push(logged(&message)),
+                Err(KafkaError::PartitionEOF(_)) => return records,
                 Err(error) => panic!("{error}"),
             }
         }
     }
 }
 
-fn record_of(message: &rdkafka::message::BorrowedMessage<'_>) -> Record {
-    use rdkafka::message::Headers;
-    let headers = message.headers().map(|headers| {
-        headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
-    });
-    Record {
-        key: message.key().map(<[u8]>::to_vec),
-        value: message.payload().map(<[u8]>::to_vec),
-        timestamp: message.timestamp().to_millis().unwrap_or(-1),
-        headers: headers.unwrap_or_default(),
+/// A name that nothing else has, also not from an earlier run against the same broker.
+pub(crate) fn unique(label: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    format!("{label}-{seconds:x}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn offset_of(topic: &str, partition: i32, offset: i64) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("an offset");
+    list
+}
+
+fn logged(message: &BorrowedMessage<'_>) -> Logged {
+    let (timestamp, timestamp_type) = match message.timestamp() {
+        Timestamp::CreateTime(timestamp) => (timestamp, "CREATE_TIME"),
+        Timestamp::LogAppendTime(timestamp) => (timestamp, "LOG_APPEND_TIME"),
+        Timestamp::NotAvailable => (-1, "NOT_AVAILABLE"),
+    };
+    let headers = message
+        .headers()
+        .map(|headers| headers.iter().map(|header| (header.key.into(), header.value.map(<[u8]>::to_vec))).collect());
+    Logged {
+        offset: message.offset(),
+        timestamp_type: timestamp_type.to_owned(),
+        record: Record {
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+            timestamp,
+            headers: headers.unwrap_or_default(),
+        },
     }
 }
 
-fn send(producer: &BaseProducer<Acknowledged>, topic: &str, partition: i32, record: &Record) {
+/// Produces one record, later; the order is kept.
+pub(crate) fn send(producer: &BaseProducer<Acknowledged>, topic: &str, partition: i32, record: &Record) {
     loop {
         let mut base = BaseRecord::<[u8], [u8]>::to(topic).partition(partition).timestamp(record.timestamp);
         if let Some(key) = &record.key {
@@ -214,24 +296,25 @@ fn send(producer: &BaseProducer<Acknowledged>, topic: &str, partition: i32, reco
             base = base.payload(value);
         }
         if !record.headers.is_empty() {
-            let headers = record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+            base = base.headers(record.headers.iter().fold(OwnedHeaders::new(), |headers, (name, value)| {
+                let key = std::str::from_utf8(name).expect("librdkafka's producer takes only UTF-8");
                 headers.insert(Header { key, value: value.as_deref() })
-            });
-            base = base.headers(headers);
+            }));
         }
         match producer.send(base) {
-            Ok(()) => {
-                producer.poll(Duration::ZERO);
-                return;
-            }
-            Err((rdkafka::error::KafkaError::MessageProduction(code), _))
-                if code == rdkafka::types::RDKafkaErrorCode::QueueFull =>
-            {
+            Ok(()) => break producer.poll(Duration::ZERO),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
                 producer.poll(Duration::from_millis(100));
             }
             Err((error, _)) => panic!("{error}"),
         }
     }
+}
+
+/// Waits until the broker has everything.
+pub(crate) fn flush(producer: &BaseProducer<Acknowledged>) {
+    producer.flush(PATIENCE).expect("the broker takes the records");
+    assert_eq!(*producer.context().failures.lock().expect("no panic"), Vec::<String>::new());
 }
 
 /// Runs one of the admin client's futures to its end; it needs no runtime of its own.

@@ -33,6 +33,23 @@ pub(crate) struct OwnedRecord {
     pub(crate) headers: Vec<OwnedHeader>,
 }
 
+/// One of each codec, by its name.
+pub(crate) const CODECS: [(&str, Codec); 4] = [
+    ("deflate", Codec::Deflate { level: 1 }),
+    ("null", Codec::Null),
+    ("snappy", Codec::Snappy),
+    ("zstandard", Codec::Zstandard { level: 1 }),
+];
+
+pub(crate) fn any_codec() -> impl Strategy<Value = Codec> {
+    prop_oneof![
+        Just(Codec::Null),
+        Just(Codec::Snappy),
+        (1_u8..=12).prop_map(|level| Codec::Deflate { level }),
+        (1_u8..=19).prop_map(|level| Codec::Zstandard { level }),
+    ]
+}
+
 pub(crate) fn offset(offset: i64) -> Offset {
     Offset::new(offset).expect("an offset")
 }

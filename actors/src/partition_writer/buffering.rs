@@ -2,7 +2,7 @@
 
 use super::{Continue, OnItsWay, PartitionWriter, Pending};
 use crate::messages::Report;
-use crate::open_segment::Appended;
+use crate::open_segment::{Appended, OpenSegment};
 use actix::prelude::*;
 use kafka_store_statecharts::boundary::SealReason;
 use kafka_store_statecharts::chart::Chart;
@@ -35,8 +35,9 @@ impl PartitionWriter {
             }
             if self.open.is_none() {
                 let indexed = self.context.indexer.is_some();
-                self.segments
-                    .insert(position, OnItsWay { chart: Segment::new(indexed), completed: None, reason: None });
+                let segment =
+                    OnItsWay { chart: Segment::new(indexed), completed: None, reason: None, leader_epoch: None };
+                self.segments.insert(position, segment);
                 self.segment_event(position, SegmentEvent::FirstRecord { start: position }, ctx);
                 continue; // The spool may have refused.
             }
@@ -75,8 +76,10 @@ impl PartitionWriter {
             return;
         };
         let range = OffsetRange::new(start, final_offset).expect("records lie at or after the segment's start");
+        let leader_epoch = self.open.as_ref().and_then(OpenSegment::leader_epoch);
         if let Some(segment) = self.segments.get_mut(&start) {
             segment.reason = Some(reason);
+            segment.leader_epoch = leader_epoch;
         }
         self.pending.push_back(Pending::Partition(PartitionEvent::SegmentSealed { range }));
         self.segment_event(start, SegmentEvent::BoundaryReached { final_offset, reason }, ctx);
@@ -93,9 +96,21 @@ impl PartitionWriter {
 
     pub(super) fn report_target(&mut self, ctx: &mut Context<Self>) {
         let nothing_left = self.segments.is_empty() && self.chart.sealed.is_empty();
-        let done = self.input.finished && nothing_left && self.chart.state() == PartitionStateKind::Active;
+        let done = self.input.finished
+            && nothing_left
+            && self.chart.state() == PartitionStateKind::Active
+            && self.commit_seen_to(ctx);
         if done && !std::mem::replace(&mut self.input.target_reported, true) {
             self.report(Report::TargetReached, ctx);
+        }
+    }
+
+    /// Freezes where something stands in the way, once what lies before it is archived.
+    pub(super) fn freeze_if_failed(&mut self, ctx: &mut Context<Self>) {
+        let is_done =
+            self.segments.is_empty() && self.input.queue.is_empty() && self.chart.state() == PartitionStateKind::Active;
+        if let Some(reason) = self.input.failed.take_if(|_| is_done) {
+            self.partition_event(PartitionEvent::Blocked { reason }, ctx);
         }
     }
 
@@ -111,6 +126,19 @@ impl PartitionWriter {
             self.finish_input(ctx);
             return;
         }
+        if self.input.out_of_range {
+            // Kafka no longer has what is held here: it is kept, and then the chain is walked on.
+            self.seal(SealReason::Overdue, ctx);
+            self.partition_event(PartitionEvent::OutOfRange, ctx);
+            return;
+        }
+        if self.input.failed.is_some() {
+            // What is held may not be there any more when the partition is looked at again.
+            self.seal(SealReason::Overdue, ctx);
+            self.freeze_if_failed(ctx);
+            return;
+        }
+        self.commit_seen_to(ctx);
         let Some(open) = &self.open else { return };
         let Some((last_offset, last_timestamp)) = open.last_record() else { return };
         let caught_up = self.input.end.is_some_and(|end| {

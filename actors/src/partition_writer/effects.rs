@@ -13,6 +13,7 @@ use kafka_store_statecharts::offset::{Offset, OffsetRange};
 use kafka_store_statecharts::partition::{PartitionEffect, PartitionEvent};
 use kafka_store_statecharts::segment::{SegmentContent, SegmentEffect, SegmentEvent, SegmentStateKind};
 use slog::{debug, error, info, warn};
+use std::sync::Arc;
 
 impl PartitionWriter {
     pub(super) fn carry_out(&mut self, effect: PartitionEffect, ctx: &mut Context<Self>) {
@@ -22,7 +23,9 @@ impl PartitionWriter {
                 if self.target.is_some_and(|target| position >= target) {
                     self.input.finished = true;
                 } else {
-                    self.context.ports.source.start_fetching(&self.partition, self.epoch, seek_epoch, position);
+                    let located = self.located.as_ref().filter(|located| located.position == position);
+                    let from = located.map_or(position, |located| located.fetch_from);
+                    self.context.ports.source.start_fetching(&self.partition, self.epoch, seek_epoch, from);
                 }
             }
             PartitionEffect::StopFetching => self.context.ports.source.stop_fetching(&self.partition, self.epoch),
@@ -38,6 +41,10 @@ impl PartitionWriter {
                 self.discard(|state| state < SegmentStateKind::AwaitingPredecessor, ctx)
             }
             PartitionEffect::DiscardAll => self.discard(|_| true, ctx),
+            PartitionEffect::Locate { from } if self.input.out_of_range => {
+                // Brokers may contradict each other for a moment: not in a tight loop.
+                ctx.run_later(retry::delay(4), move |writer, ctx| writer.locate(Some(from), ctx));
+            }
             PartitionEffect::Locate { from } => self.locate(Some(from), ctx),
             PartitionEffect::ReportFrozen { reason } => {
                 error!(self.log, "partition frozen"; "reason" => &reason);
@@ -63,7 +70,13 @@ impl PartitionWriter {
             SegmentEffect::OpenSpool { start } => {
                 let now = self.now();
                 match self.context.ports.spool.open(&self.chain, self.topic_id, start) {
-                    Ok(file) => self.open = Some(OpenSegment::new(start, file, self.context.settings.boundary, now)),
+                    Ok(file) => {
+                        let located = self.located.as_ref().filter(|located| located.position == start);
+                        let gap = located.and_then(|located| located.gap);
+                        let boundary = self.context.settings.boundary;
+                        let blocks = Arc::clone(&self.context.blocks);
+                        self.open = Some(OpenSegment::new(start, file, boundary, blocks, now).with_gap(gap));
+                    }
                     Err(error) => self.block(error.reason),
                 }
             }
@@ -160,8 +173,10 @@ impl PartitionWriter {
     }
 
     fn commit(&mut self, start: Offset, stored: SegmentContent, ctx: &mut Context<Self>) {
-        let metadata = CommitMetadata { segment_start: Some(start), seen_to: None };
-        let commit = self.offset_commit(stored.range.next_offset(), metadata);
+        let next_offset = stored.range.next_offset();
+        let metadata = CommitMetadata { segment_start: Some(start), seen_to: self.seen_beyond(next_offset) };
+        let leader_epoch = self.segments.get(&start).and_then(|segment| segment.leader_epoch);
+        let commit = OffsetCommit { leader_epoch, ..self.offset_commit(next_offset, metadata) };
         ctx.spawn(self.context.ports.source.commit(commit).into_actor(self).map(move |answer, writer, ctx| {
             let event = match answer {
                 Ok(()) => SegmentEvent::OffsetCommitted,
@@ -174,8 +189,8 @@ impl PartitionWriter {
         }));
     }
 
-    fn offset_commit(&self, next_offset: Offset, metadata: CommitMetadata) -> OffsetCommit {
-        OffsetCommit { partition: self.partition.clone(), epoch: self.epoch, next_offset, metadata }
+    pub(super) fn offset_commit(&self, next_offset: Offset, metadata: CommitMetadata) -> OffsetCommit {
+        OffsetCommit { partition: self.partition.clone(), epoch: self.epoch, next_offset, leader_epoch: None, metadata }
     }
 
     pub(super) fn locate(&mut self, from: Option<Offset>, ctx: &mut Context<Self>) {
@@ -183,8 +198,14 @@ impl PartitionWriter {
         ctx.spawn(walk.map(|located, writer, ctx| match located {
             Ok(located) => {
                 info!(writer.log, "chain located"; "position" => located.position.get());
-                writer.chain = located.chain;
+                if let Some(gap) = located.gap {
+                    error!(writer.log, "records were deleted before they were archived"; "offsets" => %gap.offsets);
+                }
+                writer.chain = located.chain.clone();
                 writer.topic_id = located.topic_id;
+                writer.progress.stored_below(located.position);
+                writer.last_start = located.last_start;
+                writer.located = Some(located.clone());
                 writer.wall_clock = writer.context.settings.wall_clock.within_retention(located.retention_ms);
                 if let Some(metadata) = located.commit {
                     // Late or lost, this commit harms nothing: the next start walks the chain again.

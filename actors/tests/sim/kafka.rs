@@ -310,10 +310,18 @@ impl World {
     }
 
     fn fail(&mut self, partition: &TopicPartition) {
+        let is_out_of_range = self.rng.per_mille(500);
+        if !self.plan.read_errors {
+            return;
+        }
         if let Some(assigned) = self.group.ours.get_mut(partition) {
             assigned.fetch = None;
             let (partition, epoch) = (partition.clone(), assigned.epoch);
-            self.group.pipe.push_back(LogEvent::Failed { partition, epoch, reason: "a bad CRC".to_owned() });
+            self.group.pipe.push_back(if is_out_of_range {
+                LogEvent::OutOfRange { partition, epoch }
+            } else {
+                LogEvent::Failed { partition, epoch, reason: "a bad CRC".to_owned() }
+            });
         }
     }
 

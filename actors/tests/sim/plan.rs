@@ -16,6 +16,8 @@ pub(crate) struct Plan {
     pub(crate) uploaders: u64,
     pub(crate) indexed: bool,
     pub(crate) budget_bytes: u64,
+    /// The memory of open blocks.
+    pub(crate) block_bytes: u64,
     /// The most records of a batch, and batches of a partition at a time.
     pub(crate) batches: (u64, u64),
     pub(crate) backlog_max: u64,
@@ -30,6 +32,8 @@ pub(crate) struct Plan {
     /// Of a thousand moments.
     pub(crate) rebalances: u64,
     pub(crate) other_writers: u64,
+    /// Whether Kafka reports that it cannot read on; what lies before is then sealed, by the clock as it were.
+    pub(crate) read_errors: bool,
     /// Whether records are produced while processes run.
     pub(crate) grows: bool,
 }
@@ -53,6 +57,7 @@ impl Plan {
             uploaders: rng.between(1, 3),
             indexed: rng.per_mille(500),
             budget_bytes: rng.between(4_000, 80_000),
+            block_bytes: *rng.one(&[0, 2_000, 1_000_000]),
             batches: *rng.one(&[(16, 1), (5, 4), (1, 40)]),
             backlog_max: *rng.one(&[0, 30, 300]),
             lives: rng.between(0, 3),
@@ -61,6 +66,7 @@ impl Plan {
             failures: *rng.one(&[0, 50, 250]),
             rebalances: *rng.one(&[0, 4, 15]),
             other_writers: *rng.one(&[0, 4, 20]),
+            read_errors: true,
             grows: true,
             partitions,
         }
@@ -69,7 +75,16 @@ impl Plan {
     /// As it is, but what is there is all, and nothing but its records ends a segment before the very end.
     pub(crate) fn of_records_alone(self) -> Plan {
         let never = WallClockSettings { idle_seal_ms: 1_000_000_000, seal_after_ms: 1_000_000_000 };
-        Plan { wall_clock: never, other_writers: 0, grows: false, blocked: None, calm: false, lives: 3, ..self }
+        Plan {
+            wall_clock: never,
+            other_writers: 0,
+            read_errors: false,
+            grows: false,
+            blocked: None,
+            calm: false,
+            lives: 3,
+            ..self
+        }
     }
 }
 

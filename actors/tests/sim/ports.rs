@@ -4,9 +4,9 @@ use super::Sim;
 use super::world::{LatePut, Object, World};
 use kafka_store_actors::ports::{
     Blocked, ChainLocator, Clock, CompletedSegment, IndexFailure, IndexRow, Located, ObjectStore, OpenFile, PortFuture,
-    SegmentIndex, SegmentSpool, SegmentSummary, SpoolError, SpoolFile, StoreAnswer, StoreFailure, TransitionLog,
-    TransitionRecord,
+    SegmentIndex, SegmentSpool, SegmentSummary, SpoolError, SpoolFile, StoreAnswer, StoreFailure,
 };
+use kafka_store_actors::transition::{Detail, TransitionLog, TransitionRecord};
 use kafka_store_statecharts::chart::Now;
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
 use kafka_store_statecharts::name::ChainName;
@@ -28,22 +28,26 @@ impl Clock for Sim {
 impl TransitionLog for Sim {
     fn record(&self, record: &TransitionRecord<'_>) {
         let mut world = self.lock();
-        let partition = record.partition.map_or("-".to_owned(), ToString::to_string);
-        let start = record.segment_start.map_or(String::new(), |start| format!(" {start}"));
-        let reason = record.seal_reason.map_or(String::new(), |reason| format!(" ({reason})"));
+        let of = record.subject.map(|subject| &subject.chain.topic_partition);
+        let segment_start = record.subject.and_then(|subject| subject.segment_start);
+        let seal_reason = match record.detail {
+            Detail::Sealed { reason, .. } => Some(reason),
+            _ => None,
+        };
+        let partition = of.map_or("-".to_owned(), ToString::to_string);
+        let start = segment_start.map_or(String::new(), |start| format!(" {start}"));
+        let reason = seal_reason.map_or(String::new(), |reason| format!(" ({reason})"));
         let (now_ms, chart) = (record.now.monotonic_ms, record.chart);
         let step = format!("{} --{}--> {}{reason}", record.from, record.event, record.to);
         world.taken.insert(format!("{chart}: {} --{}--> {}", record.from, record.event, record.to));
         world.lines.push(format!("{now_ms:>7} {partition} {chart}{start}: {step}"));
-        if let (Some(partition), Some(start), Some(reason)) =
-            (record.partition, record.segment_start, record.seal_reason)
-        {
+        if let (Some(partition), Some(start), Some(reason)) = (of, segment_start, seal_reason) {
             world.reasons.insert((partition.clone(), start), reason);
         }
         match (record.chart, record.from, record.event, record.to) {
             ("partition", _, _, "Frozen") => {
                 world.saw("frozen");
-                world.frozen.extend(record.partition.cloned());
+                world.frozen.extend(of.cloned());
             }
             ("partition", _, _, "WaitingForSlot") => world.saw("waited for a slot"),
             ("partition", _, "DrainRequested", "Revoking") => world.saw("drained with segments on their way"),
@@ -69,7 +73,8 @@ impl SegmentSpool for Sim {
         world.spool_files += 1;
         drop(world);
         let held = Held(self.clone());
-        Ok(Box::new(SimOpenFile { chain: chain.clone(), topic_id, start, bytes: Vec::new(), count: 0, held }))
+        let (chain, bytes, aside) = (chain.clone(), Vec::new(), Vec::new());
+        Ok(Box::new(SimOpenFile { chain, topic_id, start, bytes, aside, count: 0, held }))
     }
 }
 
@@ -93,6 +98,7 @@ struct SimOpenFile {
     topic_id: Option<TopicId>,
     start: Offset,
     bytes: Vec<u8>,
+    aside: Vec<u8>,
     count: u64,
     held: Held,
 }
@@ -112,6 +118,24 @@ impl OpenFile for SimOpenFile {
         }
         self.bytes.extend_from_slice(records);
         self.count += record_count;
+        Ok(())
+    }
+
+    fn set_aside(&mut self, records: &[u8]) -> Result<(), SpoolError> {
+        let mut world = self.held.0.lock();
+        if world.disk_fails() {
+            return Err(disk_full());
+        }
+        world.saw("records of a block were set aside");
+        self.aside.extend_from_slice(records);
+        Ok(())
+    }
+
+    fn take_back(&mut self, records: &mut Vec<u8>) -> Result<(), SpoolError> {
+        if self.held.0.lock().disk_fails() {
+            return Err(disk_full());
+        }
+        records.append(&mut self.aside);
         Ok(())
     }
 
@@ -259,7 +283,8 @@ impl World {
         }
         let world = self.partition(partition);
         let start = from.unwrap_or(world.origin);
-        if from.is_some() && !world.segments().any(|(_, content)| content.range.next_offset() == start) {
+        let ends_there = |(_, content): (&Offset, &SegmentContent)| content.range.next_offset() == start;
+        if start != world.origin && !world.segments().any(ends_there) {
             self.violations.push(format!("{partition}: walked on from {start}, where nothing ends"));
         }
         if self.plan.indexed {
@@ -274,6 +299,15 @@ impl World {
             .filter(|(_, next)| world.committed != Some(*next))
             .map(|(start, _)| CommitMetadata { segment_start: Some(start), seen_to: None });
         let chain = ChainName::first_lineage(partition.clone());
-        Ok(Located { chain, topic_id: None, position: world.tail(), commit, retention_ms: None })
+        Ok(Located {
+            chain,
+            topic_id: None,
+            position: world.tail(),
+            fetch_from: world.tail(),
+            gap: None,
+            last_start: last.map(|(start, _)| start),
+            commit,
+            retention_ms: None,
+        })
     }
 }

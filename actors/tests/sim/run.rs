@@ -164,13 +164,16 @@ impl Process {
             WriterSettings { boundary: plan.boundary, wall_clock: plan.wall_clock, sealed_max: plan.sealed_max };
         let writers = WriterContext {
             settings: Arc::new(settings),
+            blocks: Budget::new(plan.block_bytes),
             ports,
             uploaders: UploaderPool::new(uploaders).start(),
             indexer: index.map(|index| Indexer::new(index).start()),
+            progress: Arc::default(),
         };
         let (finished, end) = oneshot::channel();
         let log = Logger::root(Discard, o!());
-        let params = ConsumerParams { writers, arbiters: vec![Arbiter::current()], targets, finished, log };
+        let (arbiters, open_files_max) = (vec![Arbiter::current()], usize::MAX);
+        let params = ConsumerParams { writers, arbiters, targets, open_files_max, finished, log };
         let consumer = Consumer::new(params).start();
         let budget = Budget::new(plan.budget_bytes);
         actix::spawn(kafka::poll(sim.clone(), LogSink::new(&consumer), Arc::clone(&budget)));

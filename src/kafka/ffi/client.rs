@@ -3,7 +3,7 @@
 use super::event::Event;
 use super::list::{Committed, PartitionList, PartitionOffset, committed_of, partition_of, topic_string};
 use super::{KafkaError, owned, rd};
-use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::offset::{LeaderEpoch, Offset};
 use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_int, c_void};
@@ -42,6 +42,7 @@ pub struct CommitAnswer {
 impl Client {
     /// A client with these properties; an unknown name or a bad value is an error that says so.
     pub fn new<'a>(properties: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Client, KafkaError> {
+        super::damaged_batch::link();
         let conf = Conf::new();
         for (name, value) in properties {
             conf.set(name, value)?;
@@ -74,15 +75,20 @@ impl Client {
         self.handle.as_ptr()
     }
 
-    /// Joins the group for these topics.
-    pub fn subscribe(&self, topics: &[TopicName]) -> Result<(), KafkaError> {
+    /// Joins the group for these topics; what begins with `^` is a pattern.
+    pub fn subscribe(&self, topics: &[String]) -> Result<(), KafkaError> {
         let mut list = PartitionList::new();
         for topic in topics {
-            let partition = PartitionId::new(0).expect("0 is a partition");
-            list.add(&TopicPartition { topic: topic.clone(), partition }).partition = -1;
+            list.add_topic(topic)?;
         }
         // SAFETY: the list is valid and copied.
         KafkaError::check(unsafe { rd::rd_kafka_subscribe(self.handle(), list.as_ptr()) })
+    }
+
+    /// How the group's rebalances are to be answered.
+    pub fn rebalances_eagerly(&self) -> bool {
+        // SAFETY: the answer is a static string, null only if the call is not for a consumer.
+        owned(unsafe { rd::rd_kafka_rebalance_protocol(self.handle()) }) == "EAGER"
     }
 
     /// The next event, if one comes within the time.
@@ -120,9 +126,15 @@ impl Client {
     }
 
     /// Commits an offset; the answer comes by [`Client::poll_commits`].
-    pub fn commit(&self, to: &PartitionOffset, metadata: &str, ticket: CommitTicket) -> Result<(), KafkaError> {
+    pub fn commit(
+        &self,
+        to: &PartitionOffset,
+        leader_epoch: Option<LeaderEpoch>,
+        metadata: &str,
+        ticket: CommitTicket,
+    ) -> Result<(), KafkaError> {
         let mut list = PartitionList::new();
-        list.add_commit(&to.partition, to.offset, metadata);
+        list.add_commit(&to.partition, to.offset, leader_epoch, metadata);
         let opaque = std::ptr::without_provenance_mut::<c_void>(usize::try_from(ticket.0).expect("64-bit machines"));
         // SAFETY: the list is copied; the opaque value is handed back and never followed; no callback is given.
         KafkaError::check(unsafe {
@@ -130,12 +142,22 @@ impl Client {
         })
     }
 
+    /// Replaces what is fetched; the answer to an eager rebalance, too.
+    pub fn assign(&self, partitions: &[PartitionOffset]) -> Result<(), KafkaError> {
+        let list = PartitionList::from_offsets(partitions);
+        // SAFETY: the list is valid and copied.
+        KafkaError::check(unsafe { rd::rd_kafka_assign(self.handle(), list.as_ptr()) })
+    }
+
+    /// Fetches nothing any more; the answer to an eager revocation.
+    pub fn unassign(&self) -> Result<(), KafkaError> {
+        // SAFETY: null is for no partitions.
+        KafkaError::check(unsafe { rd::rd_kafka_assign(self.handle(), std::ptr::null()) })
+    }
+
     /// Adds partitions to what is fetched; none of them is an answer to a rebalance, too.
     pub fn incremental_assign(&self, partitions: &[PartitionOffset]) -> Result<(), KafkaError> {
-        let mut list = PartitionList::new();
-        for PartitionOffset { partition, offset } in partitions {
-            list.add(partition).offset = offset.get();
-        }
+        let list = PartitionList::from_offsets(partitions);
         // SAFETY: the list is valid and copied.
         KafkaError::take(unsafe { rd::rd_kafka_incremental_assign(self.handle(), list.as_ptr()) })
     }
@@ -205,6 +227,22 @@ impl Client {
             let copy = owned(id);
             rd::rd_kafka_mem_free(self.handle(), id.cast());
             Some(copy)
+        }
+    }
+
+    /// The names of all topics. Asks a broker; blocks.
+    pub fn topics(&self, timeout: Duration) -> Result<Vec<TopicName>, KafkaError> {
+        let mut metadata = std::ptr::null();
+        // SAFETY: the handle is valid; the answer is read within its life, and given back.
+        unsafe {
+            let code = rd::rd_kafka_metadata(self.handle(), 1, null_mut(), &mut metadata, milliseconds(timeout));
+            KafkaError::check(code)?;
+            let count = usize::try_from((*metadata).topic_cnt).unwrap_or(0);
+            let names = (0..count).map(|index| owned((*(*metadata).topics.add(index)).topic));
+            let mut topics: Vec<TopicName> = names.filter_map(|name| TopicName::new(&name).ok()).collect();
+            rd::rd_kafka_metadata_destroy(metadata);
+            topics.sort_unstable();
+            Ok(topics)
         }
     }
 

@@ -3,6 +3,7 @@
 use super::list::{elements_of, partition_of};
 use super::{KafkaError, owned, rd};
 use kafka_store_statecharts::TimestampMs;
+use kafka_store_statecharts::offset::LeaderEpoch;
 use kafka_store_statecharts::record::TimestampType;
 use kafka_store_statecharts::topic::TopicPartition;
 use std::ffi::CStr;
@@ -11,7 +12,16 @@ use std::ptr::{NonNull, null, null_mut};
 
 /// One event, and all that it holds. Dropping it frees the records' memory.
 #[derive(Debug)]
-pub struct Event(NonNull<rd::rd_kafka_event_t>);
+pub struct Event {
+    event: NonNull<rd::rd_kafka_event_t>,
+    /// The record that was given last.
+    last: Option<NonNull<rd::rd_kafka_message_t>>,
+    /// It is to be given once more.
+    again: bool,
+}
+
+// SAFETY: an event is an operation taken off a queue; librdkafka binds it to no thread, and it has one owner.
+unsafe impl Send for Event {}
 
 /// What an event is about.
 #[derive(Debug)]
@@ -55,11 +65,11 @@ pub struct PartitionProblem {
 impl Event {
     /// Takes an event over that a queue gave to us; `None` for null.
     pub(super) fn from_owned(event: *mut rd::rd_kafka_event_t) -> Option<Event> {
-        NonNull::new(event).map(Event)
+        NonNull::new(event).map(|event| Event { event, last: None, again: false })
     }
 
     pub(super) fn as_ptr(&self) -> *mut rd::rd_kafka_event_t {
-        self.0.as_ptr()
+        self.event.as_ptr()
     }
 
     /// What the event is about.
@@ -140,9 +150,17 @@ impl Event {
 
     /// The next record of a fetch event; `None` when it holds no more.
     pub fn record(&mut self) -> Option<FetchedRecord<'_>> {
-        // SAFETY: the event is valid; the message belongs to it and lives as long, which the borrow says.
-        let message = unsafe { rd::rd_kafka_event_message_next(self.as_ptr()) };
-        NonNull::new(message.cast_mut()).map(|message| FetchedRecord { message, event: PhantomData })
+        if !std::mem::take(&mut self.again) {
+            // SAFETY: the event is valid; the message belongs to it and lives as long, which the borrow says.
+            let message = unsafe { rd::rd_kafka_event_message_next(self.as_ptr()) };
+            self.last = NonNull::new(message.cast_mut());
+        }
+        self.last.map(|message| FetchedRecord { message, event: PhantomData })
+    }
+
+    /// The record that was given last was not taken: it is given once more.
+    pub fn put_back(&mut self) {
+        self.again = true;
     }
 }
 
@@ -192,6 +210,12 @@ impl<'e> FetchedRecord<'e> {
         KafkaError::check(self.message().err)
     }
 
+    /// The epoch of the leader that wrote it, if the broker says it.
+    pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
+        // SAFETY: the message is valid.
+        LeaderEpoch::new(unsafe { rd::rd_kafka_message_leader_epoch(self.message.as_ptr()) })
+    }
+
     /// The key; null is not empty.
     pub fn key(&self) -> Option<&'e [u8]> {
         let message = self.message();
@@ -204,6 +228,11 @@ impl<'e> FetchedRecord<'e> {
         let message = self.message();
         // SAFETY: a payload that is not null has `len` bytes that live as long as the event.
         unsafe { bytes(message.payload, message.len) }
+    }
+
+    /// The bytes of key and value.
+    pub fn size(&self) -> usize {
+        self.message().key_len + self.message().len
     }
 
     /// The timestamp, verbatim, and what it means.

@@ -1,7 +1,7 @@
 //! librdkafka's lists of partitions.
 
 use super::{KafkaError, owned, rd};
-use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::offset::{LeaderEpoch, Offset};
 use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
 use std::ffi::CString;
 use std::ptr::NonNull;
@@ -43,6 +43,23 @@ impl PartitionList {
         list
     }
 
+    pub(super) fn from_offsets(partitions: &[PartitionOffset]) -> PartitionList {
+        let mut list = PartitionList::new();
+        for PartitionOffset { partition, offset } in partitions {
+            list.add(partition).offset = offset.get();
+        }
+        list
+    }
+
+    /// Adds a topic as a whole, by its name or by a pattern.
+    pub(super) fn add_topic(&mut self, topic: &str) -> Result<(), KafkaError> {
+        const ANY_PARTITION: i32 = -1; // RD_KAFKA_PARTITION_UA
+        let topic = CString::new(topic).map_err(|_| KafkaError::local("a topic holds a zero byte".to_owned()))?;
+        // SAFETY: the list is ours and the name is copied.
+        unsafe { rd::rd_kafka_topic_partition_list_add(self.0.as_ptr(), topic.as_ptr(), ANY_PARTITION) };
+        Ok(())
+    }
+
     /// Adds a partition without an offset, and gives its element to fill in.
     pub(super) fn add(&mut self, partition: &TopicPartition) -> &mut rd::rd_kafka_topic_partition_t {
         let topic = topic_string(&partition.topic);
@@ -54,9 +71,19 @@ impl PartitionList {
     }
 
     /// Adds a partition with an offset and metadata to commit.
-    pub(super) fn add_commit(&mut self, partition: &TopicPartition, next_offset: Offset, metadata: &str) {
+    pub(super) fn add_commit(
+        &mut self,
+        partition: &TopicPartition,
+        next_offset: Offset,
+        leader_epoch: Option<LeaderEpoch>,
+        metadata: &str,
+    ) {
         let element = self.add(partition);
         element.offset = next_offset.get();
+        if let Some(epoch) = leader_epoch {
+            // SAFETY: the element is valid.
+            unsafe { rd::rd_kafka_topic_partition_set_leader_epoch(element, epoch.get()) };
+        }
         // SAFETY: librdkafka frees the metadata with the list, by `free`, so it must come from `malloc`.
         // The copied bytes fit: the block has their length.
         unsafe {

@@ -45,6 +45,7 @@ const SOME_SEALED: Guard<Partition> = Guard { name: "some sealed", holds: |parti
 
 const GRANTS: &[Do] = &[Do::GrantUpload, Do::GrantCommit];
 const RESUMES: &[Do] = &[Do::GrantUpload, Do::GrantCommit, Do::ResumeBuffering];
+const WALKS: &[Do] = &[Do::StopFetching, Do::Locate];
 const RELOCATES: &[Do] = &[Do::StopFetching, Do::DiscardUnresolved, Do::GrantCommit];
 const FREEZES: &[Do] = &[Do::StopFetching, Do::DiscardAll, Do::ReportFrozen];
 const DRAINS: &[Do] = &[Do::StopFetching, Do::DiscardOpen];
@@ -82,6 +83,8 @@ impl Chart for Partition {
         row(In::Active, On::SegmentResolved, Some(AS_SEALED), In::Active, GRANTS, resolved),
         row(In::Active, On::SegmentResolved, Some(ENDS_ELSEWHERE), In::Relocating, RELOCATES, relocate),
         row(In::Active, On::SegmentCommitted, Some(OLDEST), In::Active, GRANTS, committed),
+        row(In::Active, On::OutOfRange, Some(NONE_SEALED), In::Locating, WALKS, walk_again),
+        row(In::Active, On::OutOfRange, Some(SOME_SEALED), In::Relocating, &[Do::StopFetching], finish_first),
         row(In::Active, On::Blocked, None, In::Frozen, FREEZES, freeze),
         row(In::Active, On::Revoked, None, In::Gone, LEAVES, leave),
         row(In::Active, On::DrainRequested, Some(NONE_SEALED), In::Gone, LEAVES, leave),
@@ -90,10 +93,14 @@ impl Chart for Partition {
         row(In::WaitingForSlot, On::SegmentResolved, Some(AS_SEALED), In::WaitingForSlot, GRANTS, resolved),
         row(In::WaitingForSlot, On::SegmentResolved, Some(ENDS_ELSEWHERE), In::Relocating, RELOCATES, relocate),
         row(In::WaitingForSlot, On::SegmentCommitted, Some(OLDEST), In::Active, RESUMES, committed),
+        row(In::WaitingForSlot, On::OutOfRange, None, In::Relocating, &[Do::StopFetching], finish_first),
         row(In::WaitingForSlot, On::Blocked, None, In::Frozen, FREEZES, freeze),
         row(In::WaitingForSlot, On::Revoked, None, In::Gone, LEAVES, leave),
         row(In::WaitingForSlot, On::DrainRequested, None, In::Revoking, DRAINS, drain),
-        row(In::Relocating, On::SegmentCommitted, Some(OTHERS_GO_ON), In::Relocating, &[Do::GrantCommit], committed),
+        row(In::Relocating, On::SpoolCompleted, Some(WAS_COMPLETING), In::Relocating, GRANTS, completed),
+        row(In::Relocating, On::SegmentResolved, Some(AS_SEALED), In::Relocating, GRANTS, resolved),
+        row(In::Relocating, On::SegmentResolved, Some(ENDS_ELSEWHERE), In::Relocating, RELOCATES, relocate),
+        row(In::Relocating, On::SegmentCommitted, Some(OTHERS_GO_ON), In::Relocating, GRANTS, committed),
         row(In::Relocating, On::SegmentCommitted, Some(LAST_ONE), In::Locating, &[Do::Locate], walk_on),
         row(In::Relocating, On::Blocked, None, In::Frozen, FREEZES, freeze),
         row(In::Relocating, On::Revoked, None, In::Gone, LEAVES, leave),
@@ -111,6 +118,11 @@ impl Chart for Partition {
     /// Kafka's errors and the group's decisions arrive whenever they do, and the answer of a walk may come when
     /// nobody waits for it any more.
     const STALE: &'static [(In, On)] = &[
+        (In::Locating, On::OutOfRange),
+        (In::Relocating, On::OutOfRange),
+        (In::Revoking, On::OutOfRange),
+        (In::Frozen, On::OutOfRange),
+        (In::Gone, On::OutOfRange),
         (In::Revoking, On::DrainRequested),
         (In::Frozen, On::Located),
         (In::Frozen, On::Blocked),
@@ -252,6 +264,20 @@ fn walk_on(partition: &mut Partition, _: Now, _: PartitionEvent, effects: &mut E
         partition.sealed.clear();
         partition.state = PartitionState::Locating;
         effects.push(PartitionEffect::Locate { from });
+    }
+}
+
+fn walk_again(partition: &mut Partition, _: Now, _: PartitionEvent, effects: &mut Effects) {
+    if let Some(from) = partition.position() {
+        partition.state = PartitionState::Locating;
+        effects.extend([PartitionEffect::StopFetching, PartitionEffect::Locate { from }]);
+    }
+}
+
+fn finish_first(partition: &mut Partition, _: Now, _: PartitionEvent, effects: &mut Effects) {
+    if let Some(from) = partition.position() {
+        partition.state = PartitionState::Relocating { from };
+        effects.push(PartitionEffect::StopFetching);
     }
 }
 

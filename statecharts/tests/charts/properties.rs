@@ -37,6 +37,7 @@ fn partition_event(chart: &Partition, (what, which, how): Draw) -> PartitionEven
             PartitionEvent::Located { position: chart.position().unwrap_or(offset(0)).max(offset(i64::from(which))) }
         }
         3 if how < 60 => PartitionEvent::Blocked { reason: String::new() },
+        3 if how > 200 => PartitionEvent::OutOfRange,
         4..=8 => PartitionEvent::SegmentSealed { range: ending(chart.position().unwrap_or(start), how) },
         9 => PartitionEvent::SegmentSealed { range: ending(offset(i64::from(which)), how) },
         10..=12 => PartitionEvent::SpoolCompleted { start },

@@ -89,6 +89,13 @@ const PARTITION: Examples = Examples {
             "Located 10; SegmentSealed 10-19; SpoolCompleted 10; SegmentResolved 10 next 20; SegmentSealed 20-29; \
              SpoolCompleted 20; SegmentResolved 20 next 25",
         ),
+        ("2", "Located 10; SegmentSealed 10-19; OutOfRange"),
+        ("2", "Located 10; SegmentSealed 10-19; SpoolCompleted 10; OutOfRange"),
+        (
+            "2",
+            "Located 10; SegmentSealed 10-19; SpoolCompleted 10; SegmentResolved 10 next 20; SegmentSealed 20-29; \
+             SpoolCompleted 20; OutOfRange",
+        ),
         ("2", "Located 10; SegmentSealed 10-19; SpoolCompleted 10; DrainRequested"),
         ("2", "Located 10; SegmentSealed 10-19; DrainRequested"),
         (
@@ -103,6 +110,7 @@ const PARTITION: Examples = Examples {
     events: &[
         "Located 30",
         "Blocked",
+        "OutOfRange",
         "SegmentSealed 10-19",
         "SegmentSealed 20-29",
         "SpoolCompleted 10",

@@ -148,6 +148,7 @@ impl ChartText for Partition {
         match kind::<PartitionEventKind>(words) {
             PartitionEventKind::Located => PartitionEvent::Located { position: first() },
             PartitionEventKind::Blocked => PartitionEvent::Blocked { reason: "a hole".to_owned() },
+            PartitionEventKind::OutOfRange => PartitionEvent::OutOfRange,
             PartitionEventKind::SegmentSealed => PartitionEvent::SegmentSealed { range: range(numbers[0], numbers[1]) },
             PartitionEventKind::SpoolCompleted => PartitionEvent::SpoolCompleted { start: first() },
             PartitionEventKind::SegmentResolved => {

@@ -1,0 +1,77 @@
+//! How far a run with `--until-end` has come, for whoever shows it.
+
+use kafka_store_statecharts::offset::Offset;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Offsets of all partitions together. Offsets, not records: what the log does not show counts, too.
+#[derive(Debug, Default)]
+pub struct Progress {
+    wanted: AtomicU64,
+    archived: AtomicU64,
+}
+
+impl Progress {
+    /// How many offsets lie between where the partitions began and their targets. Grows as they are located.
+    pub fn wanted(&self) -> u64 {
+        self.wanted.load(Ordering::Relaxed)
+    }
+
+    /// How many of these are stored.
+    pub fn archived(&self) -> u64 {
+        self.archived.load(Ordering::Relaxed)
+    }
+}
+
+/// One partition's part in the progress.
+#[derive(Debug)]
+pub(crate) struct Share {
+    all: Arc<Progress>,
+    target: Option<Offset>,
+    reached: Option<Offset>,
+}
+
+impl Share {
+    pub(crate) fn new(all: Arc<Progress>, target: Option<Offset>) -> Share {
+        Share { all, target, reached: None }
+    }
+
+    /// Everything below an offset is stored; the first time it says where the partition begins.
+    pub(crate) fn stored_below(&mut self, next_offset: Offset) {
+        let Some(target) = self.target else { return };
+        let now = next_offset.min(target);
+        match self.reached {
+            None => {
+                self.all.wanted.fetch_add(now.distance_to(target), Ordering::Relaxed);
+                self.reached = Some(now);
+            }
+            Some(before) if now > before => {
+                self.all.archived.fetch_add(before.distance_to(now), Ordering::Relaxed);
+                self.reached = Some(now);
+            }
+            Some(_) => {} // The chain was found to end earlier; it will come here again.
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_add_up_to_their_targets() {
+        let offset = |number| Offset::new(number).expect("legal");
+        let all = Arc::new(Progress::default());
+        let mut first = Share::new(Arc::clone(&all), Some(offset(100)));
+        let mut second = Share::new(Arc::clone(&all), Some(offset(50)));
+        let mut without = Share::new(Arc::clone(&all), None);
+        for share in [&mut first, &mut second, &mut without] {
+            share.stored_below(offset(40));
+        }
+        assert_eq!((all.wanted(), all.archived()), (70, 0));
+        first.stored_below(offset(70));
+        first.stored_below(offset(60));
+        second.stored_below(offset(90));
+        assert_eq!((all.wanted(), all.archived()), (70, 40));
+    }
+}

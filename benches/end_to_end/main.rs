@@ -1,0 +1,116 @@
+//! kafka-store against a bare consumer and against the codec alone, on a real broker.
+//!
+//! `cargo bench --bench end_to_end -- [--megabytes N] [--runs N] [--sizes 100,1024,10240] [--partitions 4]
+//! [--codecs null,deflate,snappy,zstandard]`, with `KAFKA_STORE_TEST_BROKER` set (`eval "$(tests/services start)"`).
+//!
+//! For each size of record and each number of partitions a topic is filled once, by a generator that makes the same
+//! records each time. Then all contenders run in turn, A B C A B C …, each as a process of its own, whose CPU time and
+//! peak memory are the operating system's own figures. The table has medians. As a test (`--test`) it is run small.
+#![allow(missing_docs, reason = "a program, not a library")]
+
+#[path = "../sample/mod.rs"]
+mod sample;
+
+mod contenders;
+mod fill;
+mod measure;
+
+use contenders::Contender;
+use measure::{Measured, median};
+use std::process::Command;
+
+struct Options {
+    megabytes: u64,
+    runs: usize,
+    sizes: Vec<usize>,
+    partitions: Vec<i32>,
+    codecs: Vec<String>,
+}
+
+impl Options {
+    fn parse(args: &[String]) -> Options {
+        let is_test = args.iter().any(|arg| arg == "--test") || !args.iter().any(|arg| arg == "--bench");
+        let value = |name: &str| {
+            let at = args.iter().position(|arg| arg == name)?;
+            Some(args.get(at + 1).unwrap_or_else(|| panic!("{name} needs a value")).as_str())
+        };
+        let list = |name: &str, default: &str| -> Vec<String> {
+            value(name).unwrap_or(default).split(',').map(str::to_owned).collect()
+        };
+        let numbers = |name: &str, default: &str| -> Vec<u64> {
+            list(name, default).iter().map(|text| text.parse().expect("a number")).collect()
+        };
+        let codecs = if is_test { "null" } else { "null,deflate,snappy,zstandard" };
+        Options {
+            megabytes: numbers("--megabytes", if is_test { "1" } else { "512" })[0],
+            runs: numbers("--runs", if is_test { "1" } else { "5" })[0] as usize,
+            sizes: numbers("--sizes", if is_test { "1024" } else { "100,1024,10240" })
+                .iter()
+                .map(|n| *n as usize)
+                .collect(),
+            partitions: numbers("--partitions", "4").iter().map(|n| *n as i32).collect(),
+            codecs: list("--codecs", codecs),
+        }
+    }
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if contenders::is_child(&args) {
+        return contenders::run_child(&args);
+    }
+    let broker = std::env::var("KAFKA_STORE_TEST_BROKER")
+        .expect("KAFKA_STORE_TEST_BROKER is not set: eval \"$(tests/services start)\" first, or let tests/run do it");
+    let options = Options::parse(&args);
+    println!("| value | partitions | contender | records/s | MB/s | CPU s/GB | CPU | peak MiB | ratio |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    for size in &options.sizes {
+        for partitions in &options.partitions {
+            compare(&broker, &options, *size, *partitions);
+        }
+    }
+}
+
+/// Runs all contenders on one topic, in turn, and prints their rows.
+fn compare(broker: &str, options: &Options, size: usize, partitions: i32) {
+    let filled = fill::fill(broker, size, partitions, options.megabytes * 1_000_000);
+    let mut contenders = vec![Contender::BareConsumer];
+    for codec in &options.codecs {
+        contenders.push(Contender::CodecAlone(codec.clone()));
+        contenders.push(Contender::KafkaStore(codec.clone()));
+    }
+    let mut runs: Vec<Vec<Measured>> = contenders.iter().map(|_| Vec::new()).collect();
+    for run in 0..options.runs {
+        for (contender, measured) in contenders.iter().zip(&mut runs) {
+            measured.push(contender.run(broker, &filled, run));
+        }
+    }
+    let cpu = |index: usize| median(runs[index].iter().map(|run| run.cpu_seconds));
+    for (index, contender) in contenders.iter().enumerate() {
+        let wall = median(runs[index].iter().map(|run| run.wall_seconds));
+        // The codec alone is one thread that never waits: its CPU time, without that of its preparation, is its time.
+        let seconds = if matches!(contender, Contender::CodecAlone(_)) { cpu(index).max(1e-9) } else { wall };
+        let peak = median(runs[index].iter().map(|run| run.peak_bytes as f64));
+        let ratio = match contender {
+            // The codec alone stands before it in the list, and the bare consumer first of all.
+            Contender::KafkaStore(_) => format!("{:.2}", cpu(index) / (cpu(0) + cpu(index - 1))),
+            _ => String::new(),
+        };
+        println!(
+            "| {size} B | {partitions} | {contender} | {:.0} | {:.0} | {:.2} | {:.2} | {:.0} | {ratio} |",
+            filled.records as f64 / seconds,
+            filled.bytes as f64 / seconds / 1e6,
+            cpu(index) / (filled.bytes as f64 / 1e9),
+            cpu(index) / seconds,
+            peak / f64::from(1 << 20),
+        );
+    }
+    filled.delete(broker);
+}
+
+/// A process of this program's own, for a contender that is not kafka-store.
+fn child(args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("known"));
+    command.args(args);
+    command
+}

@@ -1,0 +1,204 @@
+//! Compressing blocks.
+
+use super::codec::Codec;
+use kafka_store_statecharts::record::encode_long;
+use std::fmt;
+
+/// The contexts and the buffer that compressing needs. It belongs to a thread, not to a partition.
+///
+/// What a context made of earlier blocks shows in no later one: the same block makes the same bytes.
+#[derive(Default)]
+pub struct Compressor {
+    deflate: Option<(u8, libdeflater::Compressor)>,
+    snappy: Option<snap::raw::Encoder>,
+    zstandard: Option<(u8, zstd::bulk::Compressor<'static>)>,
+    /// Only its front is ever in use; it is kept at its longest so that it is not zeroed for every block.
+    out: Vec<u8>,
+}
+
+/// The most bytes that the two numbers before a block take.
+const PREFIX_BYTES_MAX: usize = 20;
+
+/// A buffer that one huge record has blown up is given back after the next block.
+const KEPT_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+/// A zstandard context that a longer block has been through is given back at once: its tables grow with the block,
+/// to 80 MiB at level 19.
+const KEPT_CONTEXT_BLOCK_BYTES: usize = 256 * 1024;
+
+impl Compressor {
+    /// A compressor without contexts: each is made when it is first used.
+    pub fn new() -> Compressor {
+        Compressor::default()
+    }
+
+    /// Compresses `data` alone.
+    pub fn compress<'a>(&'a mut self, codec: Codec, data: &'a [u8]) -> &'a [u8] {
+        match codec {
+            Codec::Null => data,
+            _ => {
+                let length = self.compress_into(codec, data, 0, 0);
+                &self.out[..length]
+            }
+        }
+    }
+
+    /// A whole block, ready to be written by one call: count, size, compressed records, sync marker.
+    pub(super) fn frame(&mut self, codec: Codec, record_count: u64, records: &[u8], sync: &[u8; 16]) -> &[u8] {
+        let length = self.compress_into(codec, records, PREFIX_BYTES_MAX, sync.len());
+        let mut prefix = Vec::with_capacity(PREFIX_BYTES_MAX);
+        encode_long(record_count as i64, &mut prefix);
+        encode_long(length as i64, &mut prefix);
+        let (start, end) = (PREFIX_BYTES_MAX - prefix.len(), PREFIX_BYTES_MAX + length);
+        self.out[start..PREFIX_BYTES_MAX].copy_from_slice(&prefix);
+        self.out[end..end + sync.len()].copy_from_slice(sync);
+        &self.out[start..end + sync.len()]
+    }
+
+    /// Compresses into `out` from `front` on, leaves room for `back` bytes after it, and returns the length.
+    fn compress_into(&mut self, codec: Codec, data: &[u8], front: usize, back: usize) -> usize {
+        match codec {
+            Codec::Null => {
+                self.room(front, data.len(), back).copy_from_slice(data);
+                data.len()
+            }
+            Codec::Deflate { level } => self.deflate(level, data, front, back),
+            Codec::Snappy => self.snappy(data, front, back),
+            Codec::Zstandard { level } => self.zstandard(level, data, front, back),
+        }
+    }
+
+    fn deflate(&mut self, level: u8, data: &[u8], front: usize, back: usize) -> usize {
+        let mut context = match self.deflate.take() {
+            Some((same_level, context)) if same_level == level => context,
+            _ => {
+                let level =
+                    libdeflater::CompressionLvl::new(i32::from(level)).expect("Codec's levels are libdeflate's");
+                libdeflater::Compressor::new(level)
+            }
+        };
+        let bound = context.deflate_compress_bound(data.len());
+        let length = context
+            .deflate_compress(data, self.room(front, bound, back))
+            .expect("libdeflate's own bound leaves room for any data");
+        self.deflate = Some((level, context));
+        length
+    }
+
+    /// Raw Snappy, then the CRC-32 of the data, big-endian.
+    fn snappy(&mut self, data: &[u8], front: usize, back: usize) -> usize {
+        const CRC_BYTES: usize = 4;
+        let mut context = self.snappy.take().unwrap_or_else(snap::raw::Encoder::new);
+        let out = self.room(front, snap::raw::max_compress_len(data.len()) + CRC_BYTES, back);
+        let length = context.compress(data, out).expect("a block is shorter than the 4 GiB that Snappy takes");
+        out[length..length + CRC_BYTES].copy_from_slice(&crc32fast::hash(data).to_be_bytes());
+        self.snappy = Some(context);
+        length + CRC_BYTES
+    }
+
+    /// One frame, with the length of the data and its checksum.
+    fn zstandard(&mut self, level: u8, data: &[u8], front: usize, back: usize) -> usize {
+        let mut context = match self.zstandard.take() {
+            Some((same_level, context)) if same_level == level => context,
+            _ => zstandard_context(level).expect("Codec's levels are Zstandard's"),
+        };
+        let bound = zstd::zstd_safe::compress_bound(data.len());
+        let length = context
+            .compress_to_buffer(data, self.room(front, bound, back))
+            .expect("Zstandard's own bound leaves room for any data");
+        if data.len() <= KEPT_CONTEXT_BLOCK_BYTES {
+            self.zstandard = Some((level, context));
+        }
+        length
+    }
+
+    /// `length` bytes of `out`, with room before and after them.
+    fn room(&mut self, front: usize, length: usize, back: usize) -> &mut [u8] {
+        let whole = front + length + back;
+        if self.out.len() > KEPT_BUFFER_BYTES && whole <= KEPT_BUFFER_BYTES {
+            self.out = Vec::new();
+        }
+        if self.out.len() < whole {
+            self.out.resize(whole, 0);
+        }
+        &mut self.out[front..front + length]
+    }
+}
+
+/// Everything that the bytes depend on is set, also where it is Zstandard's default.
+fn zstandard_context(level: u8) -> std::io::Result<zstd::bulk::Compressor<'static>> {
+    let mut context = zstd::bulk::Compressor::new(i32::from(level))?;
+    // Readers then make room once.
+    context.include_contentsize(true)?;
+    // Four bytes: a damaged block is found before a record of it is handed out.
+    context.include_checksum(true)?;
+    context.include_dictid(false)?;
+    context.long_distance_matching(false)?;
+    Ok(context)
+}
+
+impl fmt::Debug for Compressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compressor")
+            .field("deflate_level", &self.deflate.as_ref().map(|(level, _)| level))
+            .field("zstandard_level", &self.zstandard.as_ref().map(|(level, _)| level))
+            .field("buffer_bytes", &self.out.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compressor_changes_levels_and_survives_a_huge_block() {
+        let mut compressor = Compressor::new();
+        let data = b"again and again and again and again";
+        let huge = vec![7; 3 * KEPT_BUFFER_BYTES];
+        for (small, large) in [
+            (Codec::Deflate { level: 12 }, Codec::Deflate { level: 1 }),
+            (Codec::Zstandard { level: 19 }, Codec::Zstandard { level: 1 }),
+            (Codec::Snappy, Codec::Snappy),
+        ] {
+            let smallest = compressor.compress(small, data).to_vec();
+            assert!(compressor.compress(large, &huge).len() < huge.len());
+            assert_eq!(compressor.compress(small, data), smallest);
+            assert!(compressor.out.len() <= KEPT_BUFFER_BYTES);
+        }
+        assert_eq!(compressor.compress(Codec::Null, data), data);
+    }
+
+    /// Bytes with some order in them, the same in every run.
+    fn mixed(seed: u64, length: usize) -> Vec<u8> {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut bytes = Vec::with_capacity(length + 64);
+        while bytes.len() < length {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let (back, run) = ((state >> 40) as usize % 5000 + 1, (state >> 58) as usize);
+            match bytes.len().checked_sub(back) {
+                Some(start) => bytes.extend_from_within(start..(start + run).min(bytes.len())),
+                None => bytes.push((state >> 33) as u8),
+            }
+            bytes.push((state >> 50) as u8);
+        }
+        bytes.truncate(length);
+        bytes
+    }
+
+    /// Zstandard does not clear all of its tables between blocks: what it finds must not depend on what is left there.
+    #[test]
+    fn a_used_context_makes_the_same_bytes_as_a_new_one() {
+        let lengths = [100, 20_000, 66_000];
+        let blocks: Vec<Vec<u8>> = (0..).zip(lengths).map(|(seed, length)| mixed(seed, length)).collect();
+        let deflate = [1, 6, 12].map(|level| Codec::Deflate { level });
+        for codec in (1..=19).map(|level| Codec::Zstandard { level }).chain(deflate).chain([Codec::Snappy]) {
+            let fresh = |block: &Vec<u8>| Compressor::new().compress(codec, block).to_vec();
+            let expected: Vec<Vec<u8>> = blocks.iter().map(fresh).collect();
+            let mut used = Compressor::new();
+            for (block, expected) in blocks.iter().zip(&expected).cycle().take(2 * blocks.len()) {
+                assert!(used.compress(codec, block) == *expected, "{codec}: {} bytes", block.len());
+            }
+        }
+    }
+}

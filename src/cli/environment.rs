@@ -1,0 +1,43 @@
+//! Flags from environment variables: `KAFKA_STORE_FILE_SIZE` for `--file-size`. The command line wins.
+
+use super::{Cli, Command, Redacted};
+use clap::builder::FalseyValueParser;
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches};
+use std::ffi::OsString;
+
+/// What all names begin with.
+const PREFIX: &str = "KAFKA_STORE_";
+
+/// Reads a command line, and for the daemon's flags the environment.
+///
+/// The command line is read twice: whether a variable counts depends on the command, so that the variables of
+/// a machine that runs the daemon break no other command.
+pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let alone = Cli::command().try_get_matches_from(&args)?;
+    let command = match alone.subcommand_name() {
+        None => Cli::command().mut_args(with_variable),
+        Some("plan") => Cli::command().mut_subcommand("plan", |plan| plan.mut_args(with_variable)),
+        Some(_) => return Cli::from_arg_matches(&alone),
+    };
+    let mut cli = Cli::from_arg_matches(&command.try_get_matches_from(&args)?)?;
+    let daemon = match &mut cli.command {
+        Some(Command::Plan(plan)) => &mut plan.daemon,
+        _ => &mut cli.daemon,
+    };
+    if daemon.kafka_properties.is_empty()
+        && let Ok(lines) = std::env::var(format!("{PREFIX}X"))
+    {
+        daemon.kafka_properties = lines.lines().filter(|line| !line.trim().is_empty()).map(Redacted::new).collect();
+    }
+    Ok(cli)
+}
+
+fn with_variable(arg: Arg) -> Arg {
+    let Some(long) = arg.get_long().filter(|long| !matches!(*long, "help" | "version")) else { return arg };
+    let name = format!("{PREFIX}{}", long.replace('-', "_").to_ascii_uppercase());
+    // A switch is off where its variable says 0, false, no or nothing.
+    let is_switch = matches!(arg.get_action(), ArgAction::SetTrue);
+    let arg = arg.env(name).hide_env_values(true);
+    if is_switch { arg.value_parser(FalseyValueParser::new()) } else { arg }
+}

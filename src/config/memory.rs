@@ -1,0 +1,103 @@
+//! `--memory-limit`: what the whole process may take, and who gets which part of it.
+
+use super::size::{SizeError, parse_size};
+
+/// The least limit. A batch of the brokers' usual largest size, 1 MB, may be 20 MB when it is unpacked, and
+/// librdkafka unpacks it in one piece; its records take as much again.
+const LEAST_BYTES: u64 = 64_000_000;
+
+/// Why a text is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MemoryLimitError {
+    /// It is no size.
+    #[error(transparent)]
+    Size(#[from] SizeError),
+    /// Nothing would move.
+    #[error("is too small: at least 64M, so that one batch of a producer, up to 1 MB, can be unpacked in it")]
+    TooSmall,
+}
+
+/// The parts of `--memory-limit`. Everything that grows with the load is bounded by one of them.
+///
+/// | part | of the limit | bounds |
+/// | --- | --- | --- |
+/// | `batch_bytes` | a quarter | records from when they are encoded until they are in a block or on disk. A large one counts thrice: for itself, its block, and the block compressed |
+/// | `block_bytes` | an eighth | blocks that are being filled, of all partitions; what does not fit is set aside on disk |
+/// | `queue_bytes`, `queue_records` | an eighth and a sixteenth | what librdkafka has fetched ahead, values and what it keeps beside each record; looked at before each fetch |
+/// | `fetch_bytes` | a 256th | one fetch, as it is sent. Unpacked it is 20 times that, and records of 100 bytes take five times their size in librdkafka: about 0.4 of the limit, by which the queue overshoots |
+///
+/// They add up to less than the limit. The program itself, its threads, and what each partition takes are the 64
+/// MiB by which the process may exceed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// For records between Kafka and the disk.
+    pub batch_bytes: u64,
+    /// For blocks that are being filled.
+    pub block_bytes: u64,
+    /// For the values of records that librdkafka has fetched ahead.
+    pub queue_bytes: u64,
+    /// How many records librdkafka may have fetched ahead.
+    pub queue_records: u64,
+    /// One answer of one broker.
+    pub fetch_bytes: u64,
+    /// A record larger than this is handled alone.
+    pub large_record_bytes: u64,
+}
+
+/// What librdkafka keeps beside the bytes of a record, rounded up.
+const QUEUED_RECORD_BYTES: u64 = 512;
+
+impl MemoryPlan {
+    /// The parts of a limit.
+    pub fn new(limit_bytes: u64) -> MemoryPlan {
+        // The upper bounds are librdkafka's own: beyond them more memory makes nothing faster.
+        MemoryPlan {
+            batch_bytes: limit_bytes / 4,
+            block_bytes: limit_bytes / 8,
+            queue_bytes: (limit_bytes / 8).min(2_000_000_000),
+            queue_records: (limit_bytes / 16 / QUEUED_RECORD_BYTES).min(1_000_000),
+            fetch_bytes: (limit_bytes / 256).min(50 << 20),
+            large_record_bytes: limit_bytes / 8,
+        }
+    }
+
+    /// Reads `--memory-limit`.
+    ///
+    /// # Errors
+    /// If it is no size, or too small.
+    pub fn parse(text: &str) -> Result<MemoryPlan, MemoryLimitError> {
+        match parse_size(text)?.get() {
+            limit_bytes if limit_bytes < LEAST_BYTES => Err(MemoryLimitError::TooSmall),
+            limit_bytes => Ok(MemoryPlan::new(limit_bytes)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_sizes_with_a_least_one() {
+        assert_eq!(MemoryPlan::parse("64M"), Ok(MemoryPlan::new(64_000_000)));
+        assert_eq!(MemoryPlan::parse("63.9M"), Err(MemoryLimitError::TooSmall));
+        assert_eq!(MemoryPlan::parse("64X"), Err(MemoryLimitError::Size(SizeError::NotASize)));
+    }
+
+    #[test]
+    fn the_parts_are_less_than_the_whole() {
+        for limit in [LEAST_BYTES, 256_000_000, 1 << 40] {
+            let plan = MemoryPlan::new(limit);
+            let unpacked = plan.fetch_bytes * 20 * 5;
+            let all = plan.batch_bytes
+                + plan.block_bytes
+                + plan.queue_bytes
+                + plan.queue_records * QUEUED_RECORD_BYTES
+                + unpacked;
+            assert!(all <= limit, "{limit}: {all}");
+            // A record that is not handled alone: thrice in the batches, in the queue, and in librdkafka's hands.
+            let record = plan.large_record_bytes;
+            assert!(3 * record + plan.block_bytes + plan.queue_bytes + 2 * record <= limit, "{limit}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Taking records into batches, and holding those for which there is no room.
+
+use super::super::blocked;
+use super::super::fetching::Taken;
+use super::super::ffi::{Event, FetchedRecord};
+use super::PollThread;
+use kafka_store_actors::messages::LogEvent;
+use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
+use kafka_store_statecharts::topic::TopicPartition;
+use slog::info;
+
+/// A record for which there was no room.
+#[derive(Debug)]
+pub(super) struct Held {
+    event: Event,
+    /// The bytes of key and value.
+    size: usize,
+    /// Of which start of fetching it is. After another one it is fetched again.
+    fetching: Option<FetchingOf>,
+}
+
+/// What tells two starts of fetching apart.
+type FetchingOf = (TopicPartition, AssignmentEpoch, Option<(SeekEpoch, Offset)>);
+
+/// What became of a record.
+enum Fate {
+    Taken,
+    /// There is no room for it in the budget.
+    Refused(usize),
+}
+
+impl PollThread {
+    /// Takes the records of an event. Nothing overtakes what is held.
+    pub(super) fn take_records(&mut self, mut event: Event) {
+        if self.held.is_empty() {
+            if let Some(held) = self.take_as_many_as_fit(event) {
+                self.held.push_back(held);
+            }
+        } else if let Some(record) = event.record()
+            && let Some(index) = self.partitions.index_of(&record)
+        {
+            let size = record.size();
+            event.put_back();
+            let fetching = self.fetching_of(index);
+            self.held.push_back(Held { event, size, fetching });
+        }
+    }
+
+    /// Takes records; the event comes back with the first one that there was no room for.
+    fn take_as_many_as_fit(&mut self, mut event: Event) -> Option<Held> {
+        while let Some(record) = event.record() {
+            let size = record.size();
+            if let Fate::Refused(index) = self.take_record(&record) {
+                event.put_back();
+                return Some(Held { event, size, fetching: self.fetching_of(index) });
+            }
+        }
+        None
+    }
+
+    fn fetching_of(&mut self, index: usize) -> Option<FetchingOf> {
+        let fetching = self.partitions.get(index)?;
+        Some((fetching.partition.clone(), fetching.epoch, fetching.started))
+    }
+
+    fn take_record(&mut self, record: &FetchedRecord<'_>) -> Fate {
+        let mut taken = self.partitions.take(record, &self.budget);
+        if let Taken::NeedsNewBatch(index) = taken {
+            self.flush(index);
+            taken = self.partitions.take(record, &self.budget);
+        }
+        match taken {
+            Taken::Waiting => {}
+            Taken::NeedsNewBatch(_) => unreachable!("an empty batch takes any record"),
+            Taken::NoRoom(index) => return Fate::Refused(index),
+            Taken::BatchFull(index) => {
+                self.tell_if_large(index, record);
+                self.flush(index);
+            }
+            Taken::Failed(index, error) => {
+                if let Some(partition) = self.partitions.get(index).map(|fetching| fetching.partition.clone()) {
+                    self.fail(&partition, &blocked::unreadable(&partition, record.offset(), &error));
+                }
+            }
+        }
+        Fate::Taken
+    }
+
+    fn tell_if_large(&mut self, index: usize, record: &FetchedRecord<'_>) {
+        if record.size() as u64 > self.large_record_bytes
+            && let Some(fetching) = self.partitions.get(index)
+        {
+            info!(self.log, "a record larger than an eighth of --memory-limit was handled alone";
+                "bytes" => record.size(), "offset" => record.offset(), "partition" => %fetching.partition);
+        }
+    }
+
+    /// Takes what was held, in its order, as far as there is room now.
+    pub(super) fn take_held(&mut self) {
+        while let Some(held) = self.held.pop_front() {
+            let Some((partition, epoch, started)) = held.fetching else { continue };
+            if self.partitions.find_in(&partition, epoch).is_none_or(|fetching| fetching.started != started) {
+                continue;
+            }
+            if let Some(held) = self.take_as_many_as_fit(held.event) {
+                self.held.push_front(held);
+                return;
+            }
+        }
+    }
+
+    /// The bytes of the first record that is held.
+    pub(super) fn held_bytes(&self) -> Option<usize> {
+        self.held.front().map(|held| held.size)
+    }
+
+    pub(super) fn flush(&mut self, index: usize) {
+        if let Some(fetching) = self.partitions.get(index)
+            && let Some(batch) = fetching.take_batch()
+        {
+            self.out.push(LogEvent::Records(fetching.partition.clone(), batch));
+        }
+    }
+
+    pub(super) fn flush_all(&mut self) {
+        for fetching in self.partitions.iter_mut() {
+            if let Some(batch) = fetching.take_batch() {
+                self.out.push(LogEvent::Records(fetching.partition.clone(), batch));
+            }
+        }
+    }
+}

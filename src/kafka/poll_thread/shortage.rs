@@ -1,0 +1,63 @@
+//! What the thread does while the budget of memory is short.
+
+use super::super::fetching::needed_for;
+use super::PollThread;
+use slog::{debug, info};
+use std::time::{Duration, Instant};
+
+/// How long the budget may be used up before everything is paused, so that the group's events are polled for
+/// well within `max.poll.interval.ms`.
+const STALL_BEFORE_PAUSE: Duration = Duration::from_secs(30);
+
+impl PollThread {
+    /// Whether there is no room for what comes next.
+    pub(super) fn is_short(&self) -> bool {
+        self.budget.is_used_up() || !self.held.is_empty()
+    }
+
+    /// What there must be room for before anything is taken.
+    pub(super) fn needed_bytes(&self) -> u64 {
+        self.held_bytes().map_or(1, needed_for)
+    }
+
+    pub(super) fn stalled_long(&mut self) -> bool {
+        self.stalled_since.get_or_insert_with(Instant::now).elapsed() >= STALL_BEFORE_PAUSE
+    }
+
+    /// Pauses a partition that is full while others are not, and resumes it when it has drained.
+    ///
+    /// Pausing throws away what was fetched ahead, so the two bounds lie far apart. When the budget has been used up
+    /// for long, all are paused: then nothing but the group's events is polled.
+    pub(super) fn pause_and_resume(&mut self) {
+        let limit = self.budget.limit_bytes();
+        let was_stalled = self.stalled_since.is_some_and(|since| since.elapsed() >= STALL_BEFORE_PAUSE);
+        if !self.is_short() && (!was_stalled || self.budget.used_bytes() < limit / 2) {
+            self.stalled_since = None;
+        }
+        let stalled = self.stalled_since.is_some() && self.stalled_long();
+        let others = self.partitions.iter_mut().filter(|fetching| fetching.started.is_some()).count() > 1;
+        let (mut full, mut drained) = (Vec::new(), Vec::new());
+        for fetching in self.partitions.iter_mut().filter(|fetching| fetching.started.is_some()) {
+            let in_use = fetching.in_use.bytes();
+            if !fetching.paused && ((others && in_use > limit / 2) || stalled) {
+                fetching.paused = true;
+                full.push(fetching.partition.clone());
+            } else if fetching.paused && in_use < limit / 8 && !stalled {
+                fetching.paused = false;
+                drained.push(fetching.partition.clone());
+            }
+        }
+        if !full.is_empty() {
+            debug!(self.log, "partitions paused"; "count" => full.len());
+            if stalled {
+                info!(self.log, "nothing is fetched until what was fetched before is written";
+                    "bytes" => self.budget.used_bytes());
+            }
+            self.tell_errors("pause", self.client.pause(&full));
+        }
+        if !drained.is_empty() {
+            debug!(self.log, "partitions resumed"; "count" => drained.len());
+            self.tell_errors("resume", self.client.resume(&drained));
+        }
+    }
+}
