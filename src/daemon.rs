@@ -30,12 +30,13 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 mod clients;
+mod stop_signals;
 
 use clients::{client, forget_events_of};
+use stop_signals::StopSignals;
 
 /// How many sealed segments of one partition may be on their way.
 const SEALED_MAX: usize = 2;
@@ -59,7 +60,10 @@ pub fn run(config: &DaemonConfig, log: &Logger) -> ExitCode {
 
 /// Everything that is asked before the group is joined.
 struct Prepared {
+    /// The member of the group.
     client: Arc<Client>,
+    /// The one that is asked: no fetch keeps its answers waiting.
+    asked: Arc<Client>,
     store: Arc<LocalStore>,
     identity: Identity,
     locator: Locator,
@@ -123,11 +127,12 @@ impl Prepared {
             Some(_) => Some(targets(&params.client, &partitions, log)?),
             None => None,
         };
-        forget_events_of(&params.client);
+        let asked = Arc::clone(&params.client);
+        forget_events_of(&asked);
         let locator = Locator::new(params, BlockingPool::new("walk", WALKS_AT_A_TIME));
         let audit = audit.map(Arc::new);
         let client = client(config)?;
-        Ok(Prepared { client, store, identity, locator, targets, audit })
+        Ok(Prepared { client, asked, store, identity, locator, targets, audit })
     }
 
     fn run(self, config: &DaemonConfig, log: &Logger) -> ExitCode {
@@ -199,7 +204,7 @@ impl Prepared {
             locator: Arc::new(self.locator.clone()),
             spool: Arc::new(Spool::new(directory, config.codec, config.boundary, self.identity.clone())),
             store: Arc::new(Arbiter::new(
-                Arc::clone(&self.client),
+                Arc::clone(&self.asked),
                 store,
                 self.identity.clone(),
                 BlockingPool::new("store", UPLOADERS),
@@ -362,25 +367,6 @@ async fn wait_for_the_end(
     tokio::select! {
         finished = end => Ended::Finished(finished.expect("the Consumer tells its end"), timed_out),
         _ = stop.next() => Ended::SecondSignal,
-    }
-}
-
-/// SIGTERM and SIGINT.
-struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl StopSignals {
-    fn new() -> std::io::Result<StopSignals> {
-        Ok(StopSignals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
     }
 }
 
