@@ -65,6 +65,8 @@ pub struct DaemonConfig {
     pub audit_log: Option<AuditFileSettings>,
     /// `-v`.
     pub verbosity: Verbosity,
+    /// Whether a run with `--until-end` shows how far it has come, where stderr is a terminal.
+    pub shows_progress: bool,
 }
 
 /// Where a partition begins that has neither an archive nor a committed offset at the group's first start.
@@ -185,6 +187,7 @@ impl DaemonConfig {
                 until_end: until_end?,
                 audit_log: audit_log?,
                 verbosity: Verbosity::from_count(args.verbose),
+                shows_progress: true,
             })
         })();
         config.filter(|_| check.problems.is_empty()).ok_or(ConfigErrors(check.problems))

@@ -35,9 +35,11 @@ use tokio::sync::oneshot;
 
 mod clients;
 mod ending;
+mod stop_signals;
 
 use clients::{client, forget_events_of};
-use ending::{Ended, StopSignals, exit_code, wait_for_the_end};
+use ending::{Ended, exit_code, wait_for_the_end};
+use stop_signals::StopSignals;
 
 /// How many sealed segments of one partition may be on their way.
 const SEALED_MAX: usize = 2;
@@ -61,7 +63,7 @@ pub fn run(config: &DaemonConfig, log: &Logger) -> ExitCode {
 struct Prepared {
     /// The member of the group.
     client: Arc<Client>,
-    /// The one that is asked.
+    /// The one that is asked: no fetch keeps its answers waiting.
     asked: Arc<Client>,
     store: Arc<LocalStore>,
     spool: Arc<InstanceDir>,
@@ -150,7 +152,7 @@ impl Prepared {
         let targets = self.targets;
         let (until_end, local) = (config.until_end, settings(config));
         let bounds = Bounds::new(config);
-        let shown = until_end.is_some() && config.verbosity == Verbosity::Warning;
+        let shown = until_end.is_some() && config.shows_progress && config.verbosity == Verbosity::Warning;
         let ended = System::new().block_on(async move {
             let mut stop = StopSignals::new().map_err(text)?;
             let (finished, end) = oneshot::channel();

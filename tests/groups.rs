@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::process::Command;
 use std::time::Duration;
 use support::archive::Archive;
 use support::broker::{Broker, unique};
@@ -14,7 +15,6 @@ use support::wait_until;
 
 const PARTITIONS: i32 = 6;
 const MEMBERS: usize = 3;
-const FAULTS: usize = 20;
 
 /// A topic with traffic, the group, and its archive.
 struct Group {
@@ -22,30 +22,69 @@ struct Group {
     topic: String,
     name: String,
     archive: Archive,
-    /// What makes the group what it is.
-    properties: Vec<&'static str>,
+    /// One for each process.
+    audit_logs: tempfile::TempDir,
+    kind: Kind,
+}
+
+/// How the group shares its partitions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Cooperative,
+    Eager,
+    /// KIP-848: the broker assigns.
+    Consumer,
 }
 
 impl Group {
-    fn new(label: &str, properties: &[&'static str]) -> Group {
+    fn new(label: &str, kind: Kind) -> Group {
         let broker = Broker::get();
         let topic = broker.create_topic(label, PARTITIONS, &[]);
-        Group { broker, topic, name: unique(label), archive: Archive::new(), properties: properties.to_vec() }
+        let audit_logs = tempfile::tempdir().expect("a temporary directory");
+        Group { broker, topic, name: unique(label), archive: Archive::new(), audit_logs, kind }
     }
 
     fn member(&self) -> Daemon {
         let daemon = Daemon::new(&self.broker, &[&self.topic], &self.name, self.archive.path());
-        let daemon = daemon.session_timeout_ms(1_000).args(&["--file-size", "60k", "--file-records", "100"]);
-        self.properties.iter().fold(daemon, |daemon, property| daemon.args(&["-X", *property]))
+        let audit_log = self.audit_logs.path().join(unique("audit"));
+        let daemon = daemon.args(&["--audit-log", audit_log.to_str().expect("UTF-8")]);
+        let daemon = daemon.session_timeout_ms(1_000).args(&["--file-size", "60k", "--file-records", "40"]);
+        match self.kind {
+            Kind::Cooperative => daemon,
+            Kind::Eager => daemon.args(&["-X", "partition.assignment.strategy=range"]),
+            Kind::Consumer => daemon.consumer_protocol(),
+        }
     }
 
+    /// Waits until the group has so many members and every partition is archived on.
     fn wait_for_members(&self, count: usize) {
-        wait_until("the group has its members", || self.broker.stable_members(&self.name) == Some(count));
+        if self.kind != Kind::Consumer {
+            wait_until("the group has its members", || self.broker.stable_members(&self.name) == Some(count));
+            return;
+        }
+        let segments = |partition| self.archive.starts(&self.topic, partition).len();
+        let before: Vec<usize> = (0..PARTITIONS).map(segments).collect();
+        wait_until("every partition is archived on", || {
+            (0..PARTITIONS).zip(&before).all(|(partition, before)| segments(partition) > *before + 1)
+        });
     }
 
     fn wait_for_segments_more(&self, count: usize) {
         let before = self.archive.segments().len();
         wait_until("segments more", || self.archive.segments().len() >= before + count);
+    }
+
+    /// What all processes have done, they were allowed to do.
+    #[track_caller]
+    fn verify_audit_logs(&self) {
+        let entries = std::fs::read_dir(self.audit_logs.path()).expect("a directory");
+        let files = entries.map(|entry| entry.expect("an entry").path());
+        let logs = files.filter(|path| path.extension().is_none_or(|extension| extension != "lock"));
+        let verify = Command::new(env!("CARGO_BIN_EXE_kafka-store")).args(["audit", "verify"]).args(logs).output();
+        let verified = verify.expect("it runs");
+        let [told, errors] = [verified.stdout, verified.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        println!("{told}");
+        assert!(verified.status.success(), "{told}{errors}");
     }
 
     /// Everything is there once, whole and committed.
@@ -137,15 +176,21 @@ fn survives_faults(group: &Group, faults: usize) {
     });
     group.member().until_end();
     group.check(&mut seen, &produced);
+    group.verify_audit_logs();
     assert_eq!(group.archive.instance_directories(), Vec::<String>::new(), "what killed processes left is removed");
 }
 
 #[test]
 fn twenty_times_a_member_dies_leaves_or_hangs() {
-    survives_faults(&Group::new("cooperative", &[]), FAULTS);
+    survives_faults(&Group::new("cooperative", Kind::Cooperative), 20);
 }
 
 #[test]
 fn an_eager_group_survives_the_same() {
-    survives_faults(&Group::new("eager", &["partition.assignment.strategy=range"]), 8);
+    survives_faults(&Group::new("eager", Kind::Eager), 8);
+}
+
+#[test]
+fn a_group_of_the_newer_protocol_survives_the_same() {
+    survives_faults(&Group::new("consumer", Kind::Consumer), 6);
 }

@@ -239,8 +239,19 @@ fn what_is_held_when_the_rest_is_deleted_is_kept_and_then_it_freezes() {
 
 #[test]
 fn what_is_held_when_the_rest_is_deleted_is_kept_and_then_it_goes_on() {
+    goes_on_after_a_loss(&[]);
+}
+
+/// There a partition cannot be stopped and started by itself.
+#[test]
+fn what_is_held_when_the_rest_is_deleted_is_kept_in_an_eager_group() {
+    goes_on_after_a_loss(&["-X", "partition.assignment.strategy=range"]);
+}
+
+fn goes_on_after_a_loss(group: &[&str]) {
     let log = Log::new("held", 1);
-    let mut running = deleted_while_it_is_stopped(&log, log.records_loss().args(&["--file-records", "5000"]));
+    let daemon = log.records_loss().args(&["--file-records", "5000"]).args(group);
+    let mut running = deleted_while_it_is_stopped(&log, daemon);
     running.wait_for("records were deleted before they were archived");
     log.produce(5_050..10_045);
     wait_until("it has gone on to the end", || {

@@ -1,7 +1,7 @@
 //! Who runs: the built kafka-store, a bare consumer, the codec library.
 
 use crate::fill::{Filled, events};
-use crate::measure::{Measured, measure};
+use crate::measure::{Measured, measure, prepared};
 use crate::{child, sample};
 use kafka_store::avro::{Codec, Compressor, Isolation};
 use kafka_store::config::{KafkaProperties, MemoryPlan, Subscription};
@@ -81,6 +81,7 @@ fn consume(broker: &str, topic: &str, partitions: i32, records: u64) {
         topics: &topics,
         isolation: Isolation::ReadCommitted,
         memory: MemoryPlan::new(256_000_000),
+        starts_often: false,
         given: &given,
     };
     let mut config = ClientConfig::new();
@@ -114,7 +115,7 @@ fn compress(codec: &str, value_size: usize, bytes_wanted: u64) {
     let blocks = sample::blocks(&events);
     let mut compressor = Compressor::new();
     let mut done = 0;
-    // Making the blocks costs the same encoding as kafka-store's, once for many rounds.
+    prepared();
     while done < bytes_wanted {
         for (block, _) in &blocks {
             black_box(compressor.compress(codec, block));

@@ -16,27 +16,43 @@ pub(crate) struct Measured {
 /// Linux counts CPU time in hundredths of a second (`USER_HZ`).
 const TICKS_A_SECOND: f64 = 100.0;
 
+/// What a contender prints before what it spent until then is to count for nothing.
+const PREPARED: &str = "prepared after CPU seconds: ";
+
+/// Says that all before was preparation.
+pub(crate) fn prepared() {
+    println!("{PREPARED}{}", account("/proc/self").1);
+}
+
 /// Runs a process to its end, which must be a good one.
 pub(crate) fn measure(mut command: Command) -> Measured {
     let started = Instant::now();
-    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the contender starts");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the contender starts");
     let folder = format!("/proc/{}", child.id());
     let mut peak_bytes = 0;
     // A process that has ended keeps its account until it is waited for.
     let cpu_seconds = loop {
         peak_bytes = peak_bytes.max(peak(&folder));
-        let stat = std::fs::read_to_string(format!("{folder}/stat")).expect("its account");
-        let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
-        if fields[0] == "Z" {
-            let ticks = |index: usize| fields[index].parse::<f64>().expect("a number");
-            break (ticks(11) + ticks(12)) / TICKS_A_SECOND;
+        let (has_ended, cpu_seconds) = account(&folder);
+        if has_ended {
+            break cpu_seconds;
         }
         std::thread::sleep(Duration::from_millis(5));
     };
     let wall_seconds = started.elapsed().as_secs_f64();
     let output = child.wait_with_output().expect("it has ended");
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    Measured { wall_seconds, cpu_seconds, peak_bytes }
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let preparation = printed.lines().find_map(|line| line.strip_prefix(PREPARED)?.parse::<f64>().ok()).unwrap_or(0.0);
+    Measured { wall_seconds, cpu_seconds: cpu_seconds - preparation, peak_bytes }
+}
+
+/// Whether a process has ended, and the user and system time it has taken.
+fn account(folder: &str) -> (bool, f64) {
+    let stat = std::fs::read_to_string(format!("{folder}/stat")).expect("its account");
+    let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
+    let ticks = |index: usize| fields[index].parse::<f64>().expect("a number");
+    (fields[0] == "Z", (ticks(11) + ticks(12)) / TICKS_A_SECOND)
 }
 
 fn peak(folder: &str) -> u64 {

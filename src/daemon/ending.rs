@@ -1,12 +1,12 @@
 //! How the daemon ends.
 
+use super::stop_signals::StopSignals;
 use crate::config::UntilEnd;
 use crate::exit::ExitCode;
 use actix::Addr;
 use kafka_store_actors::consumer::{Consumer, Finished};
 use kafka_store_actors::messages::Drain;
 use slog::{Logger, error, info, warn};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 /// How the wait ended.
@@ -49,25 +49,6 @@ pub(super) async fn wait_for_the_end(
     tokio::select! {
         finished = end => Ended::Finished(finished.expect("the Consumer tells its end"), timed_out),
         _ = stop.next() => Ended::SecondSignal,
-    }
-}
-
-/// SIGTERM and SIGINT.
-pub(super) struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl StopSignals {
-    pub(super) fn new() -> std::io::Result<StopSignals> {
-        Ok(StopSignals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
     }
 }
 

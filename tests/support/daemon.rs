@@ -65,6 +65,16 @@ impl Daemon {
         self
     }
 
+    /// No file that it writes grows beyond this, as if the disk were full.
+    pub(crate) fn files_limited_to_kib(mut self, kib: u32) -> Daemon {
+        let mut command = Command::new("bash");
+        let script = "trap '' XFSZ; ulimit -f \"$1\"; shift; exec \"$@\"";
+        command.args(["-c", script, "bash", &kib.to_string()]);
+        command.arg(self.command.get_program()).args(self.command.get_args());
+        self.command = command;
+        self
+    }
+
     /// Runs to the end of the log, and must succeed.
     #[track_caller]
     pub(crate) fn until_end(self) -> Ended {

@@ -106,8 +106,9 @@ impl PartitionWriter {
     }
 
     pub(super) fn report_target(&mut self, ctx: &mut Context<Self>) {
+        let nothing_left = self.segments.is_empty() && self.chart.sealed.is_empty();
         let done = self.input.finished
-            && self.segments.is_empty()
+            && nothing_left
             && self.chart.state() == PartitionStateKind::Active
             && self.commit_seen_to(ctx);
         if done && !std::mem::replace(&mut self.input.target_reported, true) {

@@ -129,8 +129,10 @@ impl PartitionWriter {
                     SegmentEvent::ObjectAlreadyExists { stored }
                 }
                 Ok(StoreAnswer::Conflicts { reason }) => {
-                    writer.segment_event(start, SegmentEvent::ObjectConflicts, ctx);
-                    writer.partition_event(PartitionEvent::Blocked { reason }, ctx);
+                    // Both at once: between them, nothing is on its way and nothing seems to be wrong.
+                    writer.pending.push_back(Pending::Segment(start, SegmentEvent::ObjectConflicts));
+                    writer.block(reason);
+                    writer.run_pending(ctx);
                     return;
                 }
                 Err(failure) => {

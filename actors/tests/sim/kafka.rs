@@ -163,7 +163,7 @@ fn batch(records: &[LogRecord], epoch: AssignmentEpoch, seek_epoch: SeekEpoch) -
 
 impl World {
     fn produce(&mut self, now_ms: u64) {
-        if self.faults && self.rng.per_mille(150) {
+        if self.plan.grows && self.fault(150) {
             let partition = self.rng.one(&self.plan.partitions).clone();
             let count = self.rng.between(1, 12);
             let log = &mut self.partitions.get_mut(&partition).expect("known").log;
@@ -173,9 +173,16 @@ impl World {
         }
     }
 
+    /// Records at the end of every log.
+    pub(crate) fn grow(&mut self, count: u64, now_ms: u64) {
+        for world in self.partitions.values_mut() {
+            world.log.append(&mut self.rng, count, World::wall_ms(now_ms));
+        }
+    }
+
     fn others_write(&mut self) {
         if let Some(partition) = self.plan.blocked.clone()
-            && self.fault(3)
+            && self.fault(15)
         {
             self.block(&partition);
         }
@@ -303,10 +310,18 @@ impl World {
     }
 
     fn fail(&mut self, partition: &TopicPartition) {
+        let is_out_of_range = self.rng.per_mille(500);
+        if !self.plan.read_errors {
+            return;
+        }
         if let Some(assigned) = self.group.ours.get_mut(partition) {
             assigned.fetch = None;
             let (partition, epoch) = (partition.clone(), assigned.epoch);
-            self.group.pipe.push_back(LogEvent::Failed { partition, epoch, reason: "a bad CRC".to_owned() });
+            self.group.pipe.push_back(if is_out_of_range {
+                LogEvent::OutOfRange { partition, epoch }
+            } else {
+                LogEvent::Failed { partition, epoch, reason: "a bad CRC".to_owned() }
+            });
         }
     }
 

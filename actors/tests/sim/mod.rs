@@ -2,11 +2,11 @@
 
 mod kafka;
 mod log;
-pub(crate) mod plan;
+mod plan;
 mod ports;
 mod prng;
 pub(crate) mod run;
-mod world;
+pub(crate) mod world;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

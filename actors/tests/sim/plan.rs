@@ -34,13 +34,17 @@ pub(crate) struct Plan {
     /// Of a thousand moments.
     pub(crate) rebalances: u64,
     pub(crate) other_writers: u64,
+    /// Whether Kafka reports that it cannot read on; what lies before is then sealed, by the clock as it were.
+    pub(crate) read_errors: bool,
+    /// Whether records are produced while processes run.
+    pub(crate) grows: bool,
 }
 
 impl Plan {
     pub(crate) fn new(rng: &mut Prng) -> Plan {
         let partitions: Vec<TopicPartition> = (0..rng.between(1, 4) as i32).map(topic_partition).collect();
         let number = |number| NonZeroU64::new(number).expect("not zero");
-        let blocked = rng.per_mille(125).then(|| rng.one(&partitions).clone());
+        let blocked = rng.per_mille(200).then(|| rng.one(&partitions).clone());
         let mut plan = Plan {
             boundary: BoundarySettings {
                 segment_bytes: number(rng.between(200, 3_000)),
@@ -65,6 +69,8 @@ impl Plan {
             failures: *rng.one(&[0, 50, 250]),
             rebalances: *rng.one(&[0, 4, 15]),
             other_writers: *rng.one(&[0, 4, 20]),
+            read_errors: true,
+            grows: true,
             partitions,
         };
         let segments = *rng.one(&[0, 1, 1, 2]);
@@ -84,6 +90,21 @@ impl Plan {
         plan.backlog_max = 120;
         plan.lives = rng.between(0, 1);
         plan
+    }
+
+    /// As it is, but what is there is all, and nothing but its records ends a segment before the very end.
+    pub(crate) fn of_records_alone(self) -> Plan {
+        let never = WallClockSettings { idle_seal_ms: 1_000_000_000, seal_after_ms: 1_000_000_000 };
+        Plan {
+            wall_clock: never,
+            other_writers: 0,
+            read_errors: false,
+            grows: false,
+            blocked: None,
+            calm: false,
+            lives: 3,
+            ..self
+        }
     }
 }
 

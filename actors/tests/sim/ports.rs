@@ -39,6 +39,7 @@ impl TransitionLog for Sim {
         let reason = seal_reason.map_or(String::new(), |reason| format!(" ({reason})"));
         let (now_ms, chart) = (record.now.monotonic_ms, record.chart);
         let step = format!("{} --{}--> {}{reason}", record.from, record.event, record.to);
+        world.taken.insert(format!("{chart}: {} --{}--> {}", record.from, record.event, record.to));
         world.lines.push(format!("{now_ms:>7} {partition} {chart}{start}: {step}"));
         if let (Some(partition), Some(start), Some(reason)) = (of, segment_start, seal_reason) {
             world.reasons.insert((partition.clone(), start), reason);
@@ -222,7 +223,8 @@ impl Sim {
         } else {
             *world.rng.one(&[Fate::AnswerLost, Fate::Late, Fate::Failed, Fate::Failed])
         };
-        (fate, Duration::from_millis(world.latency_ms()), Duration::from_millis(world.latency_ms() / 4))
+        let before_ms = if world.hangs { 100_000 } else { world.latency_ms() };
+        (fate, Duration::from_millis(before_ms), Duration::from_millis(world.latency_ms() / 4))
     }
 }
 
@@ -299,7 +301,8 @@ impl World {
         }
         let world = self.partition(partition);
         let start = from.unwrap_or(world.origin);
-        if from.is_some() && !world.segments().any(|(_, content)| content.range.next_offset() == start) {
+        let ends_there = |(_, content): (&Offset, &SegmentContent)| content.range.next_offset() == start;
+        if start != world.origin && !world.segments().any(ends_there) {
             self.violations.push(format!("{partition}: walked on from {start}, where nothing ends"));
         }
         if self.plan.indexed {

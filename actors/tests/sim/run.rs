@@ -2,8 +2,6 @@
 
 use super::Sim;
 use super::kafka::{self, Group};
-use super::plan::Plan;
-use super::prng::Prng;
 use super::world::{Object, World};
 use actix::{Actor, Addr, Arbiter, System};
 use kafka_store_actors::budget::Budget;
@@ -18,7 +16,7 @@ use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::TopicPartition;
 use slog::{Discard, Logger, o};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -31,10 +29,14 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub(crate) struct Outcome {
     /// What the charts did, line by line.
     pub(crate) lines: Vec<String>,
+    /// The transitions that were taken.
+    pub(crate) taken: BTreeSet<String>,
     /// What must not have happened.
     pub(crate) violations: Vec<String>,
     /// How often what happened.
     pub(crate) seen: BTreeMap<&'static str, u64>,
+    /// The chains at the end: a line for each object.
+    pub(crate) chains: Vec<String>,
 }
 
 /// How a process ends.
@@ -45,14 +47,21 @@ enum Goal {
     Stop(u64),
     /// All faults end after so many milliseconds; stopped when everything is archived.
     Calm(u64),
+    /// `--until-end`, while everything goes wrong: killed if it has not ended after so many milliseconds.
+    UntilEndOrKill(u64),
     /// `--until-end`.
     UntilEnd,
 }
 
 /// Runs one seed from its beginning to its end.
-pub(crate) fn run(seed: u64, plan: fn(&mut Prng) -> Plan) -> Outcome {
+pub(crate) fn run(seed: u64) -> Outcome {
+    run_world(World::new(seed))
+}
+
+/// Runs a world to its end.
+pub(crate) fn run_world(world: World) -> Outcome {
     hear_of_panics();
-    let world = Arc::new(Mutex::new(World::new(seed, plan)));
+    let world = Arc::new(Mutex::new(world));
     let goals = goals(&mut lock(&world));
     for goal in goals {
         live(&world, &goal);
@@ -64,8 +73,13 @@ pub(crate) fn run(seed: u64, plan: fn(&mut Prng) -> Plan) -> Outcome {
     if world.violations.is_empty() {
         world.check_end();
     }
-    let World { lines, violations, seen, .. } = &mut *world;
-    Outcome { lines: std::mem::take(lines), violations: std::mem::take(violations), seen: std::mem::take(seen) }
+    Outcome {
+        lines: std::mem::take(&mut world.lines),
+        taken: std::mem::take(&mut world.taken),
+        violations: std::mem::take(&mut world.violations),
+        seen: std::mem::take(&mut world.seen),
+        chains: world.chains(),
+    }
 }
 
 fn lock(world: &Mutex<World>) -> std::sync::MutexGuard<'_, World> {
@@ -76,7 +90,11 @@ fn goals(world: &mut World) -> Vec<Goal> {
     let mut goals = Vec::new();
     for _ in 0..world.plan.lives {
         let after_ms = world.rng.between(50, 12_000);
-        goals.push(if world.rng.per_mille(700) { Goal::Kill(after_ms) } else { Goal::Stop(after_ms) });
+        goals.push(match world.rng.between(0, 9) {
+            0..=4 => Goal::Kill(after_ms),
+            5..=7 => Goal::Stop(after_ms),
+            _ => Goal::UntilEndOrKill(2 * after_ms),
+        });
     }
     if world.plan.calm {
         goals.push(Goal::Calm(world.rng.between(1_000, 15_000)));
@@ -97,7 +115,7 @@ fn live(world: &Arc<Mutex<World>>, goal: &Goal) {
         if let Goal::UntilEnd = goal {
             sim.lock().faults = false;
         }
-        let process = Process::start(&sim, matches!(goal, Goal::UntilEnd));
+        let process = Process::start(&sim, matches!(goal, Goal::UntilEnd | Goal::UntilEndOrKill(_)));
         process.reach(&sim, goal).await;
         sim.now_ms() - sim.started_ms
     });
@@ -121,10 +139,16 @@ impl Process {
     fn start(sim: &Sim, until_end: bool) -> Process {
         let mut world = sim.lock();
         world.frozen.clear();
+        world.hangs = false;
         world.group = Group::join(&world.plan.partitions, sim.started_ms);
         let plan = world.plan.clone();
         let ends = world.partitions.iter().map(|(partition, world)| (partition.clone(), world.log.end));
         let targets = until_end.then(|| ends.collect::<BTreeMap<TopicPartition, Offset>>());
+        world.targets.clone_from(&targets);
+        if !world.faults && world.plan.grows {
+            // They come after the targets were fixed, and are not waited for.
+            world.grow(5, sim.started_ms);
+        }
         drop(world);
         let port = Arc::new(sim.clone());
         let index = plan.indexed.then(|| Arc::clone(&port) as Arc<dyn SegmentIndex>);
@@ -168,6 +192,10 @@ impl Process {
             }
             Goal::Stop(after_ms) => {
                 sleep(Duration::from_millis(*after_ms)).await;
+                if sim.lock().rng.per_mille(200) {
+                    sim.lock().hangs = true;
+                    sleep(Duration::from_millis(500)).await;
+                }
                 self.stop(sim).await;
                 sim.lock().saw("stopped");
             }
@@ -179,6 +207,7 @@ impl Process {
                     sim.lock().saw("calm");
                 }
             }
+            Goal::UntilEndOrKill(after_ms) => self.keeps_its_word(sim, *after_ms).await,
             Goal::UntilEnd => self.ends_by_itself(sim).await,
         }
     }
@@ -217,10 +246,26 @@ impl Process {
         false
     }
 
+    /// What a run says that it reached is stored, whatever went wrong meanwhile.
+    async fn keeps_its_word(self, sim: &Sim, kill_after_ms: u64) {
+        let Ok(end) = timeout(Duration::from_millis(kill_after_ms), self.finished).await else { return };
+        let mut world = sim.lock();
+        world.saw("an end amid faults");
+        let unreached = end.map(|finished| finished.unreached).unwrap_or_default();
+        let targets = world.targets.take().unwrap_or_default();
+        for (partition, target) in targets.iter().filter(|(partition, _)| !unreached.contains(partition)) {
+            let of = world.partition(partition);
+            if !of.is_archived_below(*target) {
+                let tail = of.tail();
+                world.violations.push(format!("{partition}: said to be archived up to {target}, and it is to {tail}"));
+            }
+        }
+    }
+
     async fn ends_by_itself(self, sim: &Sim) {
-        let archived = sim.lock().is_archived();
         let objects = |world: &World| world.partitions.values().map(|world| world.objects.len()).sum::<usize>();
         let before = objects(&sim.lock());
+        let archived = sim.lock().is_archived_below_targets();
         let end = timeout(PATIENCE, self.finished).await;
         let mut world = sim.lock();
         let finished = match end {
@@ -248,8 +293,20 @@ impl World {
     fn is_archived(&self) -> bool {
         self.partitions.values().all(|world| {
             let rows = !self.plan.indexed || world.segments().all(|(start, _)| world.rows.contains_key(start));
-            world.is_blocked() || (world.is_archived() && rows)
+            world.is_blocked() || (world.is_archived_below(world.log.end) && rows)
         })
+    }
+
+    fn is_archived_below_targets(&self) -> bool {
+        let targets = self.targets.iter().flatten();
+        targets.into_iter().all(|(partition, target)| self.partition(partition).is_archived_below(*target))
+    }
+
+    fn chains(&self) -> Vec<String> {
+        let of_one = |(partition, world): (&TopicPartition, &super::world::PartitionWorld)| -> Vec<String> {
+            world.segments().map(|(_, content)| format!("{partition} {content:?}")).collect()
+        };
+        self.partitions.iter().flat_map(of_one).collect()
     }
 
     fn lag(&self) -> String {
@@ -281,7 +338,8 @@ impl World {
             if world.is_blocked() {
                 continue;
             }
-            if !world.is_archived() {
+            let end = self.targets.as_ref().map_or(world.log.end, |targets| targets[partition]);
+            if !world.is_archived_below(end) {
                 wrong.push(format!("{partition}: records after {expected} are missing"));
             }
             if expected != world.origin && world.committed != Some(expected) {

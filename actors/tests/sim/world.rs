@@ -21,6 +21,8 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     /// Whether anything may still go wrong.
     pub(crate) faults: bool,
+    /// Whether store and index take longer to answer than a process that stops will wait.
+    pub(crate) hangs: bool,
     /// Virtual time at which the present process started.
     pub(crate) started_ms: u64,
     pub(crate) partitions: BTreeMap<TopicPartition, PartitionWorld>,
@@ -31,8 +33,12 @@ pub(crate) struct World {
     pub(crate) spool: BTreeMap<PathBuf, Vec<u8>>,
     pub(crate) spool_files: u64,
     pub(crate) spool_bytes: u64,
+    /// `--until-end`: what the present process is to archive, and nothing beyond.
+    pub(crate) targets: Option<BTreeMap<TopicPartition, Offset>>,
     /// What the charts did.
     pub(crate) lines: Vec<String>,
+    /// The transitions that were taken, whenever.
+    pub(crate) taken: BTreeSet<String>,
     /// What must not happen.
     pub(crate) violations: Vec<String>,
     /// How often something happened that a good run of the simulation has seen.
@@ -84,9 +90,9 @@ impl PartitionWorld {
         matches!(self.objects.last_key_value(), Some((_, Object::Foreign)))
     }
 
-    /// Whether every record is stored.
-    pub(crate) fn is_archived(&self) -> bool {
-        self.log.records.last().is_none_or(|last| last.offset < self.tail())
+    /// Whether every record below this offset is stored.
+    pub(crate) fn is_archived_below(&self, end: Offset) -> bool {
+        self.log.records[..self.log.index_at(end)].last().is_none_or(|last| last.offset < self.tail())
     }
 
     /// Segments in the chain's order.
@@ -99,7 +105,16 @@ impl PartitionWorld {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, plan: fn(&mut Prng) -> Plan) -> World {
+    pub(crate) fn new(seed: u64) -> World {
+        World::planned(seed, Plan::new)
+    }
+
+    /// Many partitions, and a spool of four segments.
+    pub(crate) fn crowded(seed: u64) -> World {
+        World::planned(seed, Plan::crowded)
+    }
+
+    fn planned(seed: u64, plan: fn(&mut Prng) -> Plan) -> World {
         let mut rng = Prng::new(seed);
         let plan = plan(&mut rng);
         let mut partitions = BTreeMap::new();
@@ -116,6 +131,7 @@ impl World {
             rng,
             plan,
             faults: true,
+            hangs: false,
             started_ms: 0,
             partitions,
             group: Group::default(),
@@ -123,12 +139,28 @@ impl World {
             spool: BTreeMap::new(),
             spool_files: 0,
             spool_bytes: 0,
+            targets: None,
             lines: Vec::new(),
+            taken: BTreeSet::new(),
             violations: Vec::new(),
             seen: BTreeMap::new(),
             frozen: BTreeSet::new(),
             reasons: BTreeMap::new(),
         }
+    }
+
+    /// The records of a seed, and another course of events around them.
+    pub(crate) fn of_records_alone(seed: u64, course: u64) -> World {
+        let mut world = World::new(seed);
+        world.plan = world.plan.of_records_alone();
+        world.rng = Prng::new(course);
+        let mut shapes = Prng::new(course);
+        world.plan.batches = *shapes.one(&[(16, 1), (5, 4), (1, 40)]);
+        world.plan.sealed_max = shapes.between(1, 3) as usize;
+        for partition in world.partitions.values_mut() {
+            partition.log.append(&mut Prng::new(seed), 200, WALL_START_MS);
+        }
+        world
     }
 
     pub(crate) fn wall_ms(now_ms: u64) -> i64 {
@@ -236,10 +268,14 @@ impl World {
         None
     }
 
-    /// Invariant 11: what the records end, they end there; nothing goes beyond.
+    /// Invariant 11: what the records end, they end there; nothing goes beyond, nor beyond a target.
     pub(crate) fn check_boundary(&mut self, partition: &TopicPartition, range: OffsetRange) {
         let (by_rule, last) = (self.boundary(partition, range.start()), range.final_offset());
         let reason = self.reasons.get(&(partition.clone(), range.start())).copied();
+        let target = self.targets.as_ref().and_then(|targets| targets.get(partition));
+        if target.is_some_and(|target| last >= *target) {
+            self.violations.push(format!("{partition} {range}: beyond the target {target:?}"));
+        }
         let by_records = matches!(reason, Some(SealReason::Size | SealReason::Records | SealReason::Age));
         if by_rule.is_some_and(|by_rule| last > by_rule) || (by_records && by_rule != Some(last)) {
             self.violations.push(format!("{partition} {range}: {reason:?} ends it, the rule at {by_rule:?}"));

@@ -293,7 +293,7 @@ fn a_file_that_is_no_audit_log_is_refused() {
     let path = folder.path().join("other");
     for text in ["hello\n", "{\"level\":\"INFO\"}\n", "\u{0}\u{1}"] {
         fs::write(&path, text).expect("written");
-        assert!(matches!(verify(&[path.clone()]), Err(AuditReadError::WrongFile { .. })), "{text}");
+        assert!(matches!(verify(std::slice::from_ref(&path)), Err(AuditReadError::WrongFile { .. })), "{text}");
     }
     fs::write(&path, "").expect("written");
     assert_eq!(verify(&[path.clone(), path]).expect("an empty one").files, 1, "and given twice it is one");

@@ -77,7 +77,7 @@ fn show(args: &DemoArgs, directory: &Directory, interrupt: &Interrupt) -> Result
         return Ok(());
     }
     let per_second = args.records as f64 / took.as_secs_f64();
-    stage.end(&format!("{} records a second, most of it waiting for the brokers", grouped(per_second as u64)));
+    stage.end(&format!("{} records a second", grouped(per_second as u64)));
 
     let stage = Stage::start(3, "compare", args.records);
     let comparison = compare::compare(directory.path(), args.records, |done| stage.at(done), interrupt)?;
@@ -117,6 +117,8 @@ fn archive(
         audit_log: None,
         until_end: Some(UntilEnd { timeout: Some(TIME) }),
         verbosity: Verbosity::Warning,
+        // The demo has its own.
+        shows_progress: false,
     };
     let started = Instant::now();
     let ended = std::thread::scope(|scope| {

@@ -42,6 +42,7 @@ pub struct CommitAnswer {
 impl Client {
     /// A client with these properties; an unknown name or a bad value is an error that says so.
     pub fn new<'a>(properties: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Client, KafkaError> {
+        super::damaged_batch::link();
         let conf = Conf::new();
         for (name, value) in properties {
             conf.set(name, value)?;

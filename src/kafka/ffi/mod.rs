@@ -9,6 +9,7 @@
 
 mod admin;
 mod client;
+mod damaged_batch;
 mod event;
 mod list;
 mod mock;
