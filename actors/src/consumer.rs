@@ -202,7 +202,6 @@ impl Consumer {
 
     fn start_writer(&mut self, partition: TopicPartition, epoch: AssignmentEpoch, ctx: &mut Context<Self>) {
         let target = self.until_end.as_ref().and_then(|until_end| until_end.target(&partition));
-        self.frozen.remove(&partition);
         let writer = PartitionWriter::new(
             partition.clone(),
             epoch,

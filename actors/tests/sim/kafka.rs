@@ -173,6 +173,13 @@ impl World {
         }
     }
 
+    /// Records at the end of every log.
+    pub(crate) fn grow(&mut self, count: u64, now_ms: u64) {
+        for world in self.partitions.values_mut() {
+            world.log.append(&mut self.rng, count, World::wall_ms(now_ms));
+        }
+    }
+
     fn others_write(&mut self) {
         if let Some(partition) = self.plan.blocked.clone()
             && self.fault(15)

@@ -142,6 +142,11 @@ impl Process {
         let plan = world.plan.clone();
         let ends = world.partitions.iter().map(|(partition, world)| (partition.clone(), world.log.end));
         let targets = until_end.then(|| ends.collect::<BTreeMap<TopicPartition, Offset>>());
+        world.targets.clone_from(&targets);
+        if !world.faults && world.plan.grows {
+            // They come after the targets were fixed, and are not waited for.
+            world.grow(5, sim.started_ms);
+        }
         drop(world);
         let port = Arc::new(sim.clone());
         let index = plan.indexed.then(|| Arc::clone(&port) as Arc<dyn SegmentIndex>);
@@ -235,16 +240,14 @@ impl Process {
 
     /// What a run says that it reached is stored, whatever went wrong meanwhile.
     async fn keeps_its_word(self, sim: &Sim, kill_after_ms: u64) {
-        let targets: BTreeMap<TopicPartition, Offset> =
-            sim.lock().partitions.iter().map(|(partition, world)| (partition.clone(), world.log.end)).collect();
         let Ok(end) = timeout(Duration::from_millis(kill_after_ms), self.finished).await else { return };
         let mut world = sim.lock();
         world.saw("an end amid faults");
         let unreached = end.map(|finished| finished.unreached).unwrap_or_default();
+        let targets = world.targets.take().unwrap_or_default();
         for (partition, target) in targets.iter().filter(|(partition, _)| !unreached.contains(partition)) {
             let of = world.partition(partition);
-            let below = of.log.records[..of.log.index_at(*target)].last();
-            if below.is_some_and(|last| last.offset >= of.tail()) {
+            if !of.is_archived_below(*target) {
                 let tail = of.tail();
                 world.violations.push(format!("{partition}: said to be archived up to {target}, and it is to {tail}"));
             }
@@ -252,9 +255,9 @@ impl Process {
     }
 
     async fn ends_by_itself(self, sim: &Sim) {
-        let archived = sim.lock().is_archived();
         let objects = |world: &World| world.partitions.values().map(|world| world.objects.len()).sum::<usize>();
         let before = objects(&sim.lock());
+        let archived = sim.lock().is_archived_below_targets();
         let end = timeout(PATIENCE, self.finished).await;
         let mut world = sim.lock();
         let finished = match end {
@@ -282,8 +285,13 @@ impl World {
     fn is_archived(&self) -> bool {
         self.partitions.values().all(|world| {
             let rows = !self.plan.indexed || world.segments().all(|(start, _)| world.rows.contains_key(start));
-            world.is_blocked() || (world.is_archived() && rows)
+            world.is_blocked() || (world.is_archived_below(world.log.end) && rows)
         })
+    }
+
+    fn is_archived_below_targets(&self) -> bool {
+        let targets = self.targets.iter().flatten();
+        targets.into_iter().all(|(partition, target)| self.partition(partition).is_archived_below(*target))
     }
 
     fn chains(&self) -> Vec<String> {
@@ -322,7 +330,8 @@ impl World {
             if world.is_blocked() {
                 continue;
             }
-            if !world.is_archived() {
+            let end = self.targets.as_ref().map_or(world.log.end, |targets| targets[partition]);
+            if !world.is_archived_below(end) {
                 wrong.push(format!("{partition}: records after {expected} are missing"));
             }
             if expected != world.origin && world.committed != Some(expected) {

@@ -32,6 +32,8 @@ pub(crate) struct World {
     /// The spool's files: complete ones by their paths.
     pub(crate) spool: BTreeMap<PathBuf, Vec<u8>>,
     pub(crate) spool_files: u64,
+    /// `--until-end`: what the present process is to archive, and nothing beyond.
+    pub(crate) targets: Option<BTreeMap<TopicPartition, Offset>>,
     /// What the charts did.
     pub(crate) lines: Vec<String>,
     /// The transitions that were taken, whenever.
@@ -87,9 +89,9 @@ impl PartitionWorld {
         matches!(self.objects.last_key_value(), Some((_, Object::Foreign)))
     }
 
-    /// Whether every record is stored.
-    pub(crate) fn is_archived(&self) -> bool {
-        self.log.records.last().is_none_or(|last| last.offset < self.tail())
+    /// Whether every record below this offset is stored.
+    pub(crate) fn is_archived_below(&self, end: Offset) -> bool {
+        self.log.records[..self.log.index_at(end)].last().is_none_or(|last| last.offset < self.tail())
     }
 
     /// Segments in the chain's order.
@@ -126,6 +128,7 @@ impl World {
             late_puts: Vec::new(),
             spool: BTreeMap::new(),
             spool_files: 0,
+            targets: None,
             lines: Vec::new(),
             taken: BTreeSet::new(),
             violations: Vec::new(),
@@ -244,10 +247,14 @@ impl World {
         None
     }
 
-    /// Invariant 11: what the records end, they end there; nothing goes beyond.
+    /// Invariant 11: what the records end, they end there; nothing goes beyond, nor beyond a target.
     pub(crate) fn check_boundary(&mut self, partition: &TopicPartition, range: OffsetRange) {
         let (by_rule, last) = (self.boundary(partition, range.start()), range.final_offset());
         let reason = self.reasons.get(&(partition.clone(), range.start())).copied();
+        let target = self.targets.as_ref().and_then(|targets| targets.get(partition));
+        if target.is_some_and(|target| last >= *target) {
+            self.violations.push(format!("{partition} {range}: beyond the target {target:?}"));
+        }
         let by_records = matches!(reason, Some(SealReason::Size | SealReason::Records | SealReason::Age));
         if by_rule.is_some_and(|by_rule| last > by_rule) || (by_records && by_rule != Some(last)) {
             self.violations.push(format!("{partition} {range}: {reason:?} ends it, the rule at {by_rule:?}"));
