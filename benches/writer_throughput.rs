@@ -10,6 +10,7 @@ use kafka_store::store::InstanceDir;
 use kafka_store_actors::budget::Budget;
 use kafka_store_actors::open_segment::{Appended, Cursor, OpenSegment};
 use kafka_store_actors::ports::SegmentSpool;
+use kafka_store_actors::spool_account::SpoolAccount;
 use kafka_store_statecharts::boundary::BoundarySettings;
 use kafka_store_statecharts::chart::Now;
 use kafka_store_statecharts::name::ChainName;
@@ -38,9 +39,16 @@ fn writer_throughput(criterion: &mut Criterion) {
         for codec in CODECS {
             let identity = Identity { cluster_id: None, isolation: Isolation::ReadCommitted };
             let spool = Spool::new(Arc::clone(&instance), codec, SETTINGS, identity);
+            let account = SpoolAccount::new(u64::MAX, u64::MAX);
             let open = || {
                 let file = spool.open(&chain(), None, Offset::default()).expect("a spool file");
-                OpenSegment::new(Offset::default(), file, SETTINGS, Budget::new(u64::MAX), Now::default())
+                OpenSegment::new(
+                    Offset::default(),
+                    (file, account.open().expect("no limit")),
+                    SETTINGS,
+                    Budget::new(u64::MAX),
+                    Now::default(),
+                )
             };
             group.bench_function(format!("{size_name} {codec}"), |bencher| {
                 bencher.iter_batched(

@@ -5,6 +5,7 @@ mod duration;
 mod memory;
 mod properties;
 mod size;
+mod spool;
 mod store;
 mod subscription;
 
@@ -19,7 +20,8 @@ pub use duration::{DurationError, parse_duration, parse_seconds};
 pub use memory::{MemoryLimitError, MemoryPlan};
 pub use properties::{KafkaProperties, PropertyError};
 pub use size::{SizeError, parse_size};
-pub use store::{LocalStoreError, check_local_store};
+pub use spool::{SpoolConfig, UPLOADERS};
+pub use store::{DirectoryError, check_directory};
 pub use subscription::{Subscription, SubscriptionError};
 
 use crate::audit::AuditFileSettings;
@@ -51,6 +53,8 @@ pub struct DaemonConfig {
     pub codec: Codec,
     /// `--local-store`: it was a directory, and writable, when this was made.
     pub local_store: PathBuf,
+    /// `--spool-dir` and `--spool-limit`.
+    pub spool: SpoolConfig,
     /// `--memory-limit`, in its parts.
     pub memory: MemoryPlan,
     /// `-X`.
@@ -102,7 +106,7 @@ enum Problem {
     /// The original's own line and exit code.
     NoStore,
     Usage(String),
-    Store(LocalStoreError),
+    Store(DirectoryError),
 }
 
 impl ConfigErrors {
@@ -152,6 +156,7 @@ impl DaemonConfig {
         let idle_seal = check.optional("--idle-seal-seconds", args.idle_seal_seconds.as_deref(), parse_seconds);
         let seal_after = check.optional("--seal-after-seconds", args.seal_after_seconds.as_deref(), parse_seconds);
         let codec = check.value("--codec", &args.codec, Codec::parse);
+        let spool = check.spool(args, segment_bytes);
         let memory = check.value("--memory-limit", &args.memory_limit, MemoryPlan::parse);
         let until_end = check.until_end(args);
         let audit_log = check.audit_log(args);
@@ -176,6 +181,7 @@ impl DaemonConfig {
                 seal_after: seal_after?.unwrap_or(age * SEAL_AFTER_AGES),
                 codec: codec?,
                 local_store: local_store?,
+                spool: spool?,
                 memory: memory?,
                 kafka_properties: kafka_properties?,
                 until_end: until_end?,
@@ -295,6 +301,19 @@ impl Checks {
             .ok()
     }
 
+    fn spool(&mut self, args: &DaemonArgs, segment_bytes: Option<NonZeroU64>) -> Option<SpoolConfig> {
+        let parse = |text: &str| spool::parse_spool_limit(text, segment_bytes);
+        let limit_bytes = self.optional("--spool-limit", args.spool_limit.as_deref(), parse);
+        let directory = match args.spool_dir.as_deref().map(spool::check_spool_dir).transpose() {
+            Ok(directory) => Some(directory),
+            Err(error) => {
+                self.problems.push(Problem::Store(error));
+                None
+            }
+        };
+        Some(SpoolConfig { directory: directory?, limit_bytes: limit_bytes? })
+    }
+
     fn stores(&mut self, args: &DaemonArgs) -> Option<PathBuf> {
         if args.gcloud_store_url.is_some() {
             self.usage("--gcloud-store-url: this version cannot store in Google Cloud Storage yet; use --local-store");
@@ -304,7 +323,9 @@ impl Checks {
         }
         match &args.local_store {
             Some(path) => {
-                return check_local_store(path).map_err(|error| self.problems.push(Problem::Store(error))).ok();
+                return check_directory("--local-store", path)
+                    .map_err(|error| self.problems.push(Problem::Store(error)))
+                    .ok();
             }
             None if args.gcloud_store_url.is_none() => self.problems.push(Problem::NoStore),
             None => {}

@@ -4,23 +4,23 @@ use crate::archive::{Arbiter, FirstStart, Identity, Locator, LocatorParams, Spoo
 use crate::audit::{AuditLog, InstanceStart};
 use crate::blocking::BlockingPool;
 use crate::clock::SystemClock;
-use crate::config::{DaemonConfig, OffsetReset, Subscription, UntilEnd};
+use crate::config::{DaemonConfig, OffsetReset, Subscription, UPLOADERS};
 use crate::exit::ExitCode;
 use crate::kafka::ffi::{Client, LogEnd};
 use crate::kafka::{self, PollThreadStart};
 use crate::logging::Verbosity;
 use crate::open_files;
 use crate::progress_line::ProgressLine;
-use crate::store::{ArchiveStore, LocalStore};
+use crate::store::{ArchiveStore, InstanceDir, LocalStore};
 use crate::transitions::KeptTransitions;
 // Actix calls a thread for actors an arbiter, which here is the word for a store.
 use actix::{Actor, Addr, Arbiter as ActorThread, System};
 use kafka_store_actors::budget::Budget;
 use kafka_store_actors::consumer::{Consumer, ConsumerParams, Finished, LogSink};
-use kafka_store_actors::messages::Drain;
 use kafka_store_actors::partition_writer::{WriterContext, WriterSettings};
 use kafka_store_actors::ports::Ports;
 use kafka_store_actors::progress::Progress;
+use kafka_store_actors::spool_account::SpoolAccount;
 use kafka_store_actors::uploader::{Uploader, UploaderPool};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::TopicPartition;
@@ -28,20 +28,21 @@ use kafka_store_statecharts::wall_clock::WallClockSettings;
 use slog::{Logger, error, info, warn};
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 mod clients;
+mod ending;
 mod stop_signals;
 
 use clients::{client, forget_events_of};
+use ending::{Ended, exit_code, wait_for_the_end};
 use stop_signals::StopSignals;
 
 /// How many sealed segments of one partition may be on their way.
 const SEALED_MAX: usize = 2;
-/// How many segments are stored at a time.
-const UPLOADERS: usize = 4;
 /// How many blocking calls are made at a time, besides uploads.
 const WALKS_AT_A_TIME: usize = 4;
 /// How long brokers may take to answer at the start.
@@ -65,6 +66,7 @@ struct Prepared {
     /// The one that is asked: no fetch keeps its answers waiting.
     asked: Arc<Client>,
     store: Arc<LocalStore>,
+    spool: Arc<InstanceDir>,
     identity: Identity,
     locator: Locator,
     targets: Option<BTreeMap<TopicPartition, Offset>>,
@@ -129,10 +131,11 @@ impl Prepared {
         };
         let asked = Arc::clone(&params.client);
         forget_events_of(&asked);
+        let spool = spool_directory(config, &store, log)?;
         let locator = Locator::new(params, BlockingPool::new("walk", WALKS_AT_A_TIME));
         let audit = audit.map(Arc::new);
         let client = client(config)?;
-        Ok(Prepared { client, asked, store, identity, locator, targets, audit })
+        Ok(Prepared { client, asked, store, spool, identity, locator, targets, audit })
     }
 
     fn run(self, config: &DaemonConfig, log: &Logger) -> ExitCode {
@@ -148,7 +151,7 @@ impl Prepared {
         let client = Arc::clone(&self.client);
         let targets = self.targets;
         let (until_end, local) = (config.until_end, settings(config));
-        let bounds = Bounds { blocks: Budget::new(config.memory.block_bytes), open_files_max: open_files::raise() };
+        let bounds = Bounds::new(config);
         let shown = until_end.is_some() && config.shows_progress && config.verbosity == Verbosity::Warning;
         let ended = System::new().block_on(async move {
             let mut stop = StopSignals::new().map_err(text)?;
@@ -164,6 +167,7 @@ impl Prepared {
             Ok::<_, String>(ended)
         });
         // The actors' and the pools' threads live on until the process ends, and with them what would remove it.
+        self.spool.remove();
         if let Some(directory) = self.store.instance_dir() {
             directory.remove();
         }
@@ -197,7 +201,7 @@ impl Prepared {
 
     fn ports(&self, config: &DaemonConfig, poll_thread: &PollThreadStart, log: &Logger) -> Ports {
         let store = Arc::clone(&self.store) as Arc<dyn ArchiveStore>;
-        let directory = Arc::clone(self.store.instance_dir().expect("the store was opened for writing"));
+        let directory = Arc::clone(&self.spool);
         Ports {
             clock: Arc::new(SystemClock::start()),
             source: Arc::new(poll_thread.source()),
@@ -217,6 +221,18 @@ impl Prepared {
 
 fn text(error: impl Display) -> String {
     error.to_string()
+}
+
+/// Where open segments lie: in the store's own temporary directory, where storing one is a name and no copy, or where
+/// `--spool-dir` says.
+fn spool_directory(config: &DaemonConfig, store: &LocalStore, log: &Logger) -> Result<Arc<InstanceDir>, String> {
+    let Some(root) = &config.spool.directory else {
+        return Ok(Arc::clone(store.instance_dir().expect("the store was opened for writing")));
+    };
+    let directory = InstanceDir::create(root).map_err(text)?;
+    let removed = directory.clean_up_others().map_err(text)?;
+    info!(log, "spool opened"; "left_overs_removed" => removed, "path" => %directory.path().display());
+    Ok(Arc::new(directory))
 }
 
 /// The partitions that exist now of all topics named, and of those that a pattern means.
@@ -302,7 +318,19 @@ fn settings(config: &DaemonConfig) -> WriterSettings {
 /// What all partitions share.
 struct Bounds {
     blocks: Arc<Budget>,
+    spool: Arc<SpoolAccount>,
     open_files_max: usize,
+}
+
+impl Bounds {
+    fn new(config: &DaemonConfig) -> Bounds {
+        let spool_bytes = config.spool.limit_bytes.map_or(u64::MAX, NonZeroU64::get);
+        Bounds {
+            blocks: Budget::new(config.memory.block_bytes),
+            spool: SpoolAccount::new(spool_bytes, config.boundary.segment_bytes.get()),
+            open_files_max: open_files::raise(),
+        }
+    }
 }
 
 fn start_actors(
@@ -319,6 +347,7 @@ fn start_actors(
     let writers = WriterContext {
         settings: Arc::new(settings),
         blocks: bounds.blocks,
+        spool: bounds.spool,
         ports,
         uploaders: UploaderPool::new(uploaders).start(),
         indexer: None,
@@ -326,65 +355,4 @@ fn start_actors(
     };
     let open_files_max = bounds.open_files_max;
     Consumer::new(ConsumerParams { writers, arbiters, targets, open_files_max, finished, log: log.clone() }).start()
-}
-
-/// How the wait ended.
-enum Ended {
-    /// All is told; true if the time was up.
-    Finished(Finished, bool),
-    /// Somebody does not want to wait.
-    SecondSignal,
-}
-
-async fn wait_for_the_end(
-    consumer: &Addr<Consumer>,
-    mut end: oneshot::Receiver<Finished>,
-    until_end: Option<UntilEnd>,
-    stop: &mut StopSignals,
-    log: &Logger,
-) -> Ended {
-    let timeout = until_end.and_then(|until_end| until_end.timeout);
-    let time_is_up = async {
-        match timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => std::future::pending().await,
-        }
-    };
-    let timed_out = tokio::select! {
-        finished = &mut end => return Ended::Finished(finished.expect("the Consumer tells its end"), false),
-        signal = stop.next() => {
-            info!(log, "stopping"; "signal" => signal);
-            false
-        }
-        () = time_is_up => {
-            warn!(log, "the time is up"; "seconds" => timeout.map(|timeout| timeout.as_secs()));
-            true
-        }
-    };
-    if consumer.send(Drain).await.is_err() {
-        warn!(log, "the Consumer has ended already");
-    }
-    tokio::select! {
-        finished = end => Ended::Finished(finished.expect("the Consumer tells its end"), timed_out),
-        _ = stop.next() => Ended::SecondSignal,
-    }
-}
-
-fn exit_code(finished: &Finished, timed_out: bool, log: &Logger) -> ExitCode {
-    if !finished.frozen.is_empty() {
-        let partitions: Vec<String> = finished.frozen.keys().map(ToString::to_string).collect();
-        error!(log, "partitions are frozen, for the reasons above"; "partitions" => partitions.join(" "));
-    }
-    if let Some(reason) = &finished.client_failed {
-        error!(log, "kafka's client has failed for good"; "reason" => reason);
-        return ExitCode::Fenced;
-    }
-    if timed_out && !finished.unreached.is_empty() {
-        error!(log, "targets not reached"; "partitions" => finished.unreached.len());
-        return ExitCode::TimedOut;
-    }
-    if finished.unreached.iter().any(|partition| finished.frozen.contains_key(partition)) {
-        return ExitCode::Frozen;
-    }
-    ExitCode::Done
 }

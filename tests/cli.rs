@@ -123,6 +123,13 @@ fn an_unusable_store_is_refused_before_anything_else_happens() {
         assert!(refused.stderr.starts_with(&format!("error: --local-store {path}")), "{}", refused.stderr);
         assert!(refused.stderr.contains(text), "{}", refused.stderr);
     }
+    let args = complete(&store, &["--spool-dir", missing.to_str().expect("UTF-8")]);
+    let refused = kafka_store(args);
+    assert_eq!(refused.code, Some(1));
+    assert!(
+        refused.stderr.starts_with(&format!("error: --spool-dir {}: there is no", missing.display())),
+        "{refused:?}"
+    );
     assert!(!missing.exists(), "a store is never created");
 }
 
@@ -143,6 +150,13 @@ fn each_wrong_value_gets_one_line() {
         ("--file-size", "-5", "must be more than zero"),
         ("--file-size", "1e400", "is too large"),
         ("--memory-limit", "64X", not_a_size),
+        ("--spool-limit", "64X", not_a_size),
+        (
+            "--spool-limit",
+            "1023M",
+            "is too small: 4 files of --file-size (256000000 bytes) are stored at a time, so give at least 1024000000, or \
+             a smaller --file-size",
+        ),
         (
             "--memory-limit",
             "63M",

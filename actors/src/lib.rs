@@ -27,6 +27,7 @@ pub mod partition_writer;
 pub mod ports;
 pub mod progress;
 pub mod retry;
+pub mod spool_account;
 pub mod transition;
 mod until_end;
 pub mod uploader;

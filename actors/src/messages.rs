@@ -2,10 +2,12 @@
 
 use crate::batch::RecordBatch;
 use crate::ports::{CompletedSegment, IndexFailure, IndexRow, StoreAnswer, StoreFailure};
+use crate::spool_account::SpoolShare;
 use actix::prelude::*;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
 use kafka_store_statecharts::topic::TopicPartition;
+use std::sync::Arc;
 
 /// Poll thread → Consumer. Bounded by the mailbox (16) and the budget.
 #[derive(Debug, Message)]
@@ -120,10 +122,11 @@ pub enum Report {
 #[rtype(result = "()")]
 pub struct Drain;
 
-/// PartitionWriter → UploaderPool → Uploader: store this. One for each partition at a time.
+/// PartitionWriter → UploaderPool → Uploader: store this, whose file takes so much of the spool. One for each partition
+/// at a time.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<StoreAnswer, StoreFailure>")]
-pub struct StoreSegment(pub CompletedSegment);
+pub struct StoreSegment(pub CompletedSegment, pub Arc<SpoolShare>);
 
 /// PartitionWriter → Indexer: write this row. One for each partition at a time, in the chain's order.
 #[derive(Clone, Debug, Message)]

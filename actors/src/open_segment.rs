@@ -7,6 +7,7 @@
 use crate::batch::RecordBatch;
 use crate::budget::{Budget, BudgetShare, PartitionUse};
 use crate::ports::{CompletedSegment, OpenFile, SegmentSummary, SpoolError, Timestamps};
+use crate::spool_account::{Growth, SpoolShare};
 use crate::transition::Buffered;
 use kafka_store_statecharts::TimestampMs;
 use kafka_store_statecharts::boundary::{BoundaryRule, BoundarySettings, SealReason, Verdict};
@@ -23,6 +24,10 @@ pub struct OpenSegment {
     pub(crate) opened_at: Now,
     pub(crate) last_arrival: Now,
     file: Box<dyn OpenFile>,
+    /// What the file takes of the spool. After it, so that the file goes first.
+    spool: Arc<SpoolShare>,
+    /// Its bytes, as the account knows them.
+    accounted_bytes: u64,
     rule: BoundaryRule,
     block: OpenBlock,
     records: Option<RecordsSeen>,
@@ -124,10 +129,10 @@ pub struct Cursor {
 }
 
 impl OpenSegment {
-    /// A segment without records yet, in a file of its own; its open block takes its bytes from `blocks`.
+    /// A segment without records yet, in a file of its own, which takes from the spool; its open block takes its bytes from `blocks`.
     pub fn new(
         start: Offset,
-        file: Box<dyn OpenFile>,
+        (file, spool): (Box<dyn OpenFile>, SpoolShare),
         settings: BoundarySettings,
         blocks: Arc<Budget>,
         now: Now,
@@ -137,6 +142,8 @@ impl OpenSegment {
             opened_at: now,
             last_arrival: now,
             file,
+            spool: Arc::new(spool),
+            accounted_bytes: 0,
             rule: BoundaryRule::new(settings),
             block: OpenBlock::new(blocks),
             records: None,
@@ -149,6 +156,18 @@ impl OpenSegment {
     #[must_use]
     pub(crate) fn with_gap(self, gap: Option<Gap>) -> OpenSegment {
         OpenSegment { gap, ..self }
+    }
+
+    /// What its file takes of the spool.
+    pub(crate) fn spool(&self) -> &Arc<SpoolShare> {
+        &self.spool
+    }
+
+    /// Tells the account what the segment has become.
+    pub(crate) fn account(&mut self) -> Growth {
+        // What is in memory will be in the file soon.
+        let bytes = self.file.disk_bytes() + self.block.bytes.len() as u64;
+        if std::mem::replace(&mut self.accounted_bytes, bytes) == bytes { Growth::Kept } else { self.spool.grow(bytes) }
     }
 
     /// The epoch of the leader that wrote the last record.

@@ -11,6 +11,7 @@ use crate::messages::{EndReached, Report, WriterMail, WriterReport};
 use crate::open_segment::{Cursor, OpenSegment};
 use crate::ports::{CompletedSegment, Located, Ports};
 use crate::progress::{Progress, Share};
+use crate::spool_account::{SpoolAccount, SpoolShare};
 use crate::transition::{Detail, Subject, TransitionRecord};
 use crate::uploader::UploaderPool;
 use actix::prelude::*;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 mod buffering;
 mod effects;
 mod seen_to;
+mod spool;
 
 use seen_to::SeenTo;
 
@@ -50,6 +52,8 @@ pub struct WriterContext {
     pub settings: Arc<WriterSettings>,
     /// The memory of all open blocks.
     pub blocks: Arc<Budget>,
+    /// The disk of all open and sealed segments.
+    pub spool: Arc<SpoolAccount>,
     /// The world.
     pub ports: Ports,
     /// The pool.
@@ -85,6 +89,8 @@ pub struct PartitionWriter {
     target: Option<Offset>,
     input: Input,
     open: Option<OpenSegment>,
+    /// Room in the spool for the next segment.
+    granted: Option<SpoolShare>,
     segments: BTreeMap<Offset, OnItsWay>,
     /// Events that effects gave rise to, not yet given to their charts.
     pending: VecDeque<Pending>,
@@ -114,7 +120,8 @@ struct Input {
 #[derive(Debug)]
 struct OnItsWay {
     chart: Segment,
-    completed: Option<CompletedSegment>,
+    /// With what its file takes of the spool.
+    completed: Option<(CompletedSegment, Arc<SpoolShare>)>,
     reason: Option<SealReason>,
     /// Of the leader that wrote its last record.
     leader_epoch: Option<LeaderEpoch>,
@@ -160,6 +167,7 @@ impl PartitionWriter {
             target,
             input: Input::default(),
             open: None,
+            granted: None,
             segments: BTreeMap::new(),
             pending: VecDeque::new(),
             seal_timer: None,

@@ -152,6 +152,9 @@ pub trait OpenFile: Debug + Send {
     /// Appends to `records` what was set aside. It is then set aside no more.
     fn take_back(&mut self, records: &mut Vec<u8>) -> Result<(), SpoolError>;
 
+    /// How many bytes it takes on disk.
+    fn disk_bytes(&self) -> u64;
+
     /// Writes the header: the file is complete, though not yet on disk.
     fn complete(self: Box<Self>, summary: &SegmentSummary) -> Result<CompletedSegment, SpoolError>;
 }

@@ -105,9 +105,9 @@ impl<'a> Detail<'a> {
     /// Of a transition of a partition's chart.
     pub fn of_partition(transition: &'a Transition<Partition>) -> Detail<'a> {
         match &transition.chart.state {
-            PartitionState::Active { position } | PartitionState::WaitingForSlot { position } => {
-                Detail::Position(*position)
-            }
+            PartitionState::Active { position }
+            | PartitionState::WaitingForSlot { position }
+            | PartitionState::WaitingForSpool { position } => Detail::Position(*position),
             PartitionState::Relocating { from } => Detail::Position(*from),
             PartitionState::Frozen { reason } => Detail::Blocked(reason),
             // A partition that is blocked while it leaves is not frozen any more, but the reason is told.

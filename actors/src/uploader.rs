@@ -1,7 +1,7 @@
 //! The pool of Uploaders.
 
 use crate::messages::StoreSegment;
-use crate::ports::{CompletedSegment, ObjectStore, StoreAnswer, StoreFailure};
+use crate::ports::{ObjectStore, StoreAnswer, StoreFailure};
 use actix::prelude::*;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ type Answer = Result<StoreAnswer, StoreFailure>;
 #[derive(Debug)]
 pub struct UploaderPool {
     idle: Vec<Addr<Uploader>>,
-    waiting: VecDeque<(CompletedSegment, oneshot::Sender<Answer>)>,
+    waiting: VecDeque<(StoreSegment, oneshot::Sender<Answer>)>,
 }
 
 impl UploaderPool {
@@ -30,7 +30,7 @@ impl UploaderPool {
             && let Some(uploader) = self.idle.pop()
             && let Some((segment, reply)) = self.waiting.pop_front()
         {
-            let upload = uploader.send(StoreSegment(segment)).into_actor(self).map(|answer, pool, ctx| {
+            let upload = uploader.send(segment).into_actor(self).map(|answer, pool, ctx| {
                 let answer = answer.expect("an Uploader lives as long as the process");
                 // The writer may be gone, with its partition; the object is in the store all the same.
                 let _ = reply.send(answer);
@@ -53,7 +53,7 @@ impl Actor for UploaderPool {
 impl Handler<StoreSegment> for UploaderPool {
     type Result = ResponseFuture<Answer>;
 
-    fn handle(&mut self, StoreSegment(segment): StoreSegment, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, segment: StoreSegment, ctx: &mut Self::Context) -> Self::Result {
         let (reply, answer) = oneshot::channel();
         self.waiting.push_back((segment, reply));
         self.dispatch(ctx);
@@ -81,11 +81,13 @@ impl Actor for Uploader {
 impl Handler<StoreSegment> for Uploader {
     type Result = ResponseFuture<Answer>;
 
-    fn handle(&mut self, StoreSegment(segment): StoreSegment, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, StoreSegment(segment, spool): StoreSegment, _: &mut Self::Context) -> Self::Result {
         let store = Arc::clone(&self.store);
         Box::pin(async move {
             // The segment, and with it its spool file, is held until the store has answered.
-            store.store(&segment).await
+            let answer = store.store(&segment).await;
+            drop((segment, spool));
+            answer
         })
     }
 }

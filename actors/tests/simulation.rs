@@ -18,6 +18,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many seeds are run where nobody says how many.
 const SEEDS: u64 = 600;
+/// And how many of a crowd.
+const CROWDED_SEEDS: u64 = 12;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
@@ -113,6 +115,19 @@ fn every_record_is_archived_exactly_once_whatever_fails() {
     }
 }
 
+/// Sixty partitions and a spool of four segments: nobody waits for ever.
+#[test]
+fn a_spool_of_four_segments_is_enough_for_many_partitions() {
+    let mut waited = 0;
+    for seed in 0..number("KAFKA_STORE_SEEDS").map_or(CROWDED_SEEDS, |seeds| seeds / 40) {
+        let outcome = run_world(World::crowded(seed));
+        assert!(outcome.violations.is_empty(), "crowded: {}", tell(seed, &outcome));
+        waited += outcome.seen.get("waited for room in the spool").copied().unwrap_or(0);
+    }
+    println!("{waited} times a partition waited for room");
+    assert!(waited > 0);
+}
+
 /// The rows of a chart's table that change the state's name, as the log of transitions has them.
 fn rows<C: Chart>(name: fn(C::StateKind) -> &'static str) -> BTreeSet<String> {
     let changes = C::TABLE.iter().filter(|row| row.from != row.to);
@@ -120,11 +135,12 @@ fn rows<C: Chart>(name: fn(C::StateKind) -> &'static str) -> BTreeSet<String> {
 }
 
 /// What a simulation that proves something has seen.
-const SOMETIMES: [&str; 21] = [
+const SOMETIMES: [&str; 23] = [
     "a sealed segment was discarded",
     "adopted",
     "an end amid faults",
     "another writer",
+    "an open segment was discarded",
     "calm",
     "commit failed",
     "committed",
@@ -142,4 +158,5 @@ const SOMETIMES: [&str; 21] = [
     "stopped",
     "the Consumer was full",
     "waited for a slot",
+    "waited for room in the spool",
 ];

@@ -81,6 +81,7 @@ fn consume(broker: &str, topic: &str, partitions: i32, records: u64) {
         topics: &topics,
         isolation: Isolation::ReadCommitted,
         memory: MemoryPlan::new(256_000_000),
+        starts_often: false,
         given: &given,
     };
     let mut config = ClientConfig::new();

@@ -90,6 +90,10 @@ impl OpenFile for OpenSpoolFile {
         })
     }
 
+    fn disk_bytes(&self) -> u64 {
+        self.writer.disk_bytes()
+    }
+
     fn complete(self: Box<Self>, summary: &ports::SegmentSummary) -> Result<CompletedSegment, SpoolError> {
         let OpenSpoolFile { path, writer, name, topic_id, shared } = *self;
         let summary = SegmentSummary {

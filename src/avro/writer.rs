@@ -140,6 +140,11 @@ impl SegmentWriter {
         self.bytes_written
     }
 
+    /// The length of the file, with what is set aside.
+    pub fn disk_bytes(&self) -> u64 {
+        self.bytes_written.max(self.file_bytes)
+    }
+
     /// Records written so far.
     pub fn record_count(&self) -> u64 {
         self.record_count

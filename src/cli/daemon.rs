@@ -89,6 +89,19 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "DIR", help_heading = "Store")]
     pub local_store: Option<PathBuf>,
 
+    /// Directory for files until they are complete and stored [default: inside the local store]
+    ///
+    /// On another file system than the store, each file is copied once more.
+    #[arg(long, value_name = "DIR", help_heading = "Store")]
+    pub spool_dir: Option<PathBuf>,
+
+    /// Disk that those files may take, at least four times --file-size [default: no limit]
+    ///
+    /// When it is short, the files begun last are given up, for Kafka has their records; their partitions wait, and
+    /// the others go on.
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true, help_heading = "Store")]
+    pub spool_limit: Option<String>,
+
     /// Memory that the process may take for what it archives; at least 64M
     ///
     /// The whole process stays below this and 64 MiB more, which are for the program itself and for a thousand

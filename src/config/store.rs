@@ -1,41 +1,41 @@
-//! The directory that `--local-store` names.
+//! The directories that flags name.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-/// Why a directory cannot be a store.
+/// Why a directory cannot be used. The first part is the flag that names it.
 #[derive(Debug, thiserror::Error)]
-pub enum LocalStoreError {
+pub enum DirectoryError {
     /// It is not there. It is not created: a mistyped path, or a disk that is not mounted, would
     /// start a second archive.
-    #[error("--local-store {0}: there is no such directory; create it first")]
-    Missing(PathBuf),
+    #[error("{0} {1}: there is no such directory; create it first")]
+    Missing(&'static str, PathBuf),
     /// It is something else.
-    #[error("--local-store {0} is not a directory")]
-    NotADirectory(PathBuf),
+    #[error("{0} {1} is not a directory")]
+    NotADirectory(&'static str, PathBuf),
     /// This process may not write there.
-    #[error("--local-store {0} is not writable by this user: {1}")]
-    NotWritable(PathBuf, std::io::Error),
+    #[error("{0} {1} is not writable by this user: {2}")]
+    NotWritable(&'static str, PathBuf, std::io::Error),
     /// Its state cannot be learned.
-    #[error("--local-store {0} cannot be used: {1}")]
-    Unusable(PathBuf, std::io::Error),
+    #[error("{0} {1} cannot be used: {2}")]
+    Unusable(&'static str, PathBuf, std::io::Error),
 }
 
 /// The directory, if it is one that can be written to.
-pub fn check_local_store(path: &Path) -> Result<PathBuf, LocalStoreError> {
+pub fn check_directory(flag: &'static str, path: &Path) -> Result<PathBuf, DirectoryError> {
     let store = path.to_owned();
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Err(LocalStoreError::Missing(store)),
-        Err(error) => return Err(LocalStoreError::Unusable(store, error)),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(DirectoryError::Missing(flag, store)),
+        Err(error) => return Err(DirectoryError::Unusable(flag, store, error)),
     };
     if !metadata.is_dir() {
-        return Err(LocalStoreError::NotADirectory(store));
+        return Err(DirectoryError::NotADirectory(flag, store));
     }
     match access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) {
         Ok(()) => Ok(store),
-        Err(error) => Err(LocalStoreError::NotWritable(store, error.into())),
+        Err(error) => Err(DirectoryError::NotWritable(flag, store, error.into())),
     }
 }

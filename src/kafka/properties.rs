@@ -16,6 +16,8 @@ pub struct ClientSettings<'a> {
     pub isolation: Isolation,
     /// How much librdkafka may keep.
     pub memory: MemoryPlan,
+    /// Whether partitions stop and start again all the time, as they do where the spool is limited.
+    pub starts_often: bool,
     /// `-X`.
     pub given: &'a KafkaProperties,
 }
@@ -45,6 +47,10 @@ pub fn properties(settings: &ClientSettings<'_>) -> Vec<(String, String)> {
     if !settings.given.has_consumer_protocol() {
         // A rebalance then takes only the partitions that move; `-X` may say otherwise.
         properties.push(("partition.assignment.strategy".to_owned(), "cooperative-sticky".to_owned()));
+    }
+    if settings.starts_often {
+        // A partition that starts waits for the fetch of those that are caught up, which take their time.
+        properties.push(("fetch.wait.max.ms".to_owned(), "50".to_owned()));
     }
     properties.extend(settings.topics.hidden_from_patterns().map(|topics| ("topic.blacklist".to_owned(), topics)));
     properties.extend(sizes(&settings.memory).map(|(name, value)| (name.to_owned(), value.to_string())));

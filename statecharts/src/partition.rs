@@ -87,6 +87,11 @@ pub enum PartitionState {
         /// As in `Active`.
         position: Offset,
     },
+    /// The spool had no room for the open or the next segment; nothing is fetched until it has room for a whole one.
+    WaitingForSpool {
+        /// As in `Active`.
+        position: Offset,
+    },
     /// The chain goes on elsewhere than was thought, or Kafka does not have what comes next; what is sealed or stored
     /// is finished before the chain is walked on.
     Relocating {
@@ -106,7 +111,9 @@ pub enum PartitionState {
 
 kinds! {
     /// The names of [`PartitionState`].
-    PartitionStateKind of PartitionState { Locating, Active, WaitingForSlot, Relocating, Revoking, Frozen, Gone }
+    PartitionStateKind of PartitionState {
+        Locating, Active, WaitingForSlot, WaitingForSpool, Relocating, Revoking, Frozen, Gone,
+    }
 }
 
 /// What can happen to a partition.
@@ -124,6 +131,10 @@ pub enum PartitionEvent {
     },
     /// Kafka's log does not hold what comes next: retention, or somebody, was quicker.
     OutOfRange,
+    /// The spool has no room for the open or the next segment.
+    SpoolShort,
+    /// The spool has set room aside for a whole segment.
+    SpoolGranted,
     /// The open segment reached its boundary.
     SegmentSealed {
         /// What it covers.
@@ -155,7 +166,8 @@ pub enum PartitionEvent {
 kinds! {
     /// The names of [`PartitionEvent`].
     PartitionEventKind of PartitionEvent {
-        Located, Blocked, OutOfRange, SegmentSealed, SpoolCompleted, SegmentResolved, SegmentCommitted, Revoked, DrainRequested,
+        Located, Blocked, OutOfRange, SpoolShort, SpoolGranted, SegmentSealed, SpoolCompleted, SegmentResolved,
+        SegmentCommitted, Revoked, DrainRequested,
     }
 }
 
@@ -171,6 +183,8 @@ pub enum PartitionEffect {
     },
     /// Fetch no more.
     StopFetching,
+    /// Stand in line for room in the spool.
+    AwaitSpool,
     /// Take queued records up again.
     ResumeBuffering,
     /// The sealed segment may be uploaded.
@@ -206,7 +220,7 @@ pub enum PartitionEffect {
 kinds! {
     /// The names of [`PartitionEffect`].
     PartitionEffectKind of PartitionEffect {
-        StartFetching, StopFetching, ResumeBuffering, GrantUpload, GrantCommit, DiscardOpen, DiscardUnresolved, DiscardAll,
+        StartFetching, StopFetching, AwaitSpool, ResumeBuffering, GrantUpload, GrantCommit, DiscardOpen, DiscardUnresolved, DiscardAll,
         Locate, ReportFrozen, ReportGone,
     }
 }
@@ -222,7 +236,7 @@ impl Partition {
         }
     }
 
-    /// The name of the open or the next segment, while there is one.
+    /// The name of the open or the next segment, while records of it are wanted.
     pub fn position(&self) -> Option<Offset> {
         match self.state {
             PartitionState::Active { position } | PartitionState::WaitingForSlot { position } => Some(position),

@@ -3,6 +3,7 @@
 use super::{Continue, OnItsWay, PartitionWriter, Pending};
 use crate::messages::Report;
 use crate::open_segment::{Appended, OpenSegment};
+use crate::spool_account::Growth;
 use actix::prelude::*;
 use kafka_store_statecharts::boundary::SealReason;
 use kafka_store_statecharts::chart::Chart;
@@ -34,6 +35,9 @@ impl PartitionWriter {
                 break;
             }
             if self.open.is_none() {
+                if !self.has_spool(ctx) {
+                    break;
+                }
                 let indexed = self.context.indexer.is_some();
                 let segment =
                     OnItsWay { chart: Segment::new(indexed), completed: None, reason: None, leader_epoch: None };
@@ -43,7 +47,13 @@ impl PartitionWriter {
             }
             let now = self.context.ports.clock.now();
             let open = self.open.as_mut().expect("opened just now or before");
-            match open.append(batch, cursor, self.target, now) {
+            let appended = open.append(batch, cursor, self.target, now);
+            let growth = if appended.is_ok() { open.account() } else { Growth::Kept };
+            match appended {
+                Ok(Appended::All | Appended::Block) if growth == Growth::GiveUp => {
+                    self.give_up_open(ctx);
+                    break;
+                }
                 Ok(Appended::All) => {
                     self.input.queue.pop_front();
                 }
@@ -89,6 +99,7 @@ impl PartitionWriter {
     fn finish_input(&mut self, ctx: &mut Context<Self>) {
         self.input.finished = true;
         self.input.queue.clear();
+        self.granted = None;
         self.context.ports.source.stop_fetching(&self.partition, self.epoch);
         self.seal(SealReason::UntilEnd, ctx);
         self.report_target(ctx);
@@ -137,6 +148,9 @@ impl PartitionWriter {
             self.seal(SealReason::Overdue, ctx);
             self.freeze_if_failed(ctx);
             return;
+        }
+        if self.input.end.is_some() {
+            self.set_nothing_aside();
         }
         self.commit_seen_to(ctx);
         let Some(open) = &self.open else { return };

@@ -2,7 +2,6 @@
 
 use super::{Input, PartitionWriter, Pending};
 use crate::messages::{Report, StoreSegment, WriteIndexRow};
-use crate::open_segment::OpenSegment;
 use crate::ports::{IndexRow, OffsetCommit, StoreAnswer};
 use crate::retry;
 use actix::prelude::*;
@@ -10,7 +9,7 @@ use kafka_store_statecharts::boundary::SealReason;
 use kafka_store_statecharts::chart::Chart;
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
 use kafka_store_statecharts::offset::{Offset, OffsetRange};
-use kafka_store_statecharts::partition::{PartitionEffect, PartitionEvent};
+use kafka_store_statecharts::partition::{PartitionEffect, PartitionEvent, PartitionStateKind};
 use kafka_store_statecharts::segment::{SegmentContent, SegmentEffect, SegmentEvent, SegmentStateKind};
 use slog::{debug, error, info, warn};
 use std::sync::Arc;
@@ -29,6 +28,7 @@ impl PartitionWriter {
                 }
             }
             PartitionEffect::StopFetching => self.context.ports.source.stop_fetching(&self.partition, self.epoch),
+            PartitionEffect::AwaitSpool => self.await_spool(ctx),
             PartitionEffect::ResumeBuffering => self.continue_later(ctx),
             PartitionEffect::GrantUpload { start } => {
                 self.pending.push_back(Pending::Segment(start, SegmentEvent::UploadGranted));
@@ -58,6 +58,7 @@ impl PartitionWriter {
 
     fn discard(&mut self, which: impl Fn(SegmentStateKind) -> bool, ctx: &mut Context<Self>) {
         self.input.queue.clear();
+        self.granted = None;
         let starts: Vec<Offset> =
             self.segments.iter().filter(|(_, segment)| which(segment.chart.state())).map(|(start, _)| *start).collect();
         for start in starts {
@@ -67,19 +68,7 @@ impl PartitionWriter {
 
     pub(super) fn carry_out_for(&mut self, start: Offset, effect: SegmentEffect, ctx: &mut Context<Self>) {
         match effect {
-            SegmentEffect::OpenSpool { start } => {
-                let now = self.now();
-                match self.context.ports.spool.open(&self.chain, self.topic_id, start) {
-                    Ok(file) => {
-                        let located = self.located.as_ref().filter(|located| located.position == start);
-                        let gap = located.and_then(|located| located.gap);
-                        let boundary = self.context.settings.boundary;
-                        let blocks = Arc::clone(&self.context.blocks);
-                        self.open = Some(OpenSegment::new(start, file, boundary, blocks, now).with_gap(gap));
-                    }
-                    Err(error) => self.block(error.reason),
-                }
-            }
+            SegmentEffect::OpenSpool { start } => self.open_spool(start, ctx),
             SegmentEffect::CompleteSpool { range, reason } => self.complete(range, reason),
             SegmentEffect::StoreObject => self.store(start, ctx),
             SegmentEffect::RetryLater { failures } => {
@@ -100,18 +89,20 @@ impl PartitionWriter {
         }
     }
 
-    fn block(&mut self, reason: String) {
+    pub(super) fn block(&mut self, reason: String) {
         self.pending.push_back(Pending::Partition(PartitionEvent::Blocked { reason }));
     }
 
     fn complete(&mut self, range: OffsetRange, reason: SealReason) {
         let open = self.open.take().expect("only an open segment is sealed");
+        let spool = Arc::clone(open.spool());
         match open.complete(range) {
             Ok(completed) => {
+                spool.seal(completed.content.file_bytes);
                 debug!(self.log, "segment sealed"; "range" => %range, "reason" => reason.as_str());
                 let content = completed.content;
                 if let Some(segment) = self.segments.get_mut(&range.start()) {
-                    segment.completed = Some(completed);
+                    segment.completed = Some((completed, spool));
                 }
                 self.pending.push_back(Pending::Segment(range.start(), SegmentEvent::SpoolCompleted { content }));
             }
@@ -120,9 +111,11 @@ impl PartitionWriter {
     }
 
     fn store(&mut self, start: Offset, ctx: &mut Context<Self>) {
-        let Some(completed) = self.segments.get(&start).and_then(|segment| segment.completed.clone()) else { return };
+        let Some((completed, spool)) = self.segments.get(&start).and_then(|segment| segment.completed.clone()) else {
+            return;
+        };
         let sealed = completed.content;
-        let answer = self.context.uploaders.send(StoreSegment(completed)).into_actor(self);
+        let answer = self.context.uploaders.send(StoreSegment(completed, spool)).into_actor(self);
         ctx.spawn(answer.map(move |answer, writer, ctx| {
             let event = match answer.expect("the pool lives as long as the process") {
                 Ok(StoreAnswer::Stored(stored)) => {
@@ -207,7 +200,8 @@ impl PartitionWriter {
                 writer.last_start = located.last_start;
                 writer.located = Some(located.clone());
                 writer.wall_clock = writer.context.settings.wall_clock.within_retention(located.retention_ms);
-                if let Some(metadata) = located.commit {
+                let is_awaited = writer.chart.state() == PartitionStateKind::Locating;
+                if let Some(metadata) = located.commit.filter(|_| is_awaited) {
                     // Late or lost, this commit harms nothing: the next start walks the chain again.
                     let commit = writer.offset_commit(located.position, metadata);
                     ctx.spawn(writer.context.ports.source.commit(commit).into_actor(writer).map(

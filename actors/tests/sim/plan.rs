@@ -16,6 +16,8 @@ pub(crate) struct Plan {
     pub(crate) uploaders: u64,
     pub(crate) indexed: bool,
     pub(crate) budget_bytes: u64,
+    /// The disk for the spool's files.
+    pub(crate) spool_bytes: u64,
     /// The memory of open blocks.
     pub(crate) block_bytes: u64,
     /// The most records of a batch, and batches of a partition at a time.
@@ -43,7 +45,7 @@ impl Plan {
         let partitions: Vec<TopicPartition> = (0..rng.between(1, 4) as i32).map(topic_partition).collect();
         let number = |number| NonZeroU64::new(number).expect("not zero");
         let blocked = rng.per_mille(200).then(|| rng.one(&partitions).clone());
-        Plan {
+        let mut plan = Plan {
             boundary: BoundarySettings {
                 segment_bytes: number(rng.between(200, 3_000)),
                 segment_records: rng.per_mille(500).then(|| number(rng.between(1, 25))),
@@ -58,6 +60,7 @@ impl Plan {
             indexed: rng.per_mille(500),
             budget_bytes: rng.between(4_000, 80_000),
             block_bytes: *rng.one(&[0, 2_000, 1_000_000]),
+            spool_bytes: u64::MAX,
             batches: *rng.one(&[(16, 1), (5, 4), (1, 40)]),
             backlog_max: *rng.one(&[0, 30, 300]),
             lives: rng.between(0, 3),
@@ -69,7 +72,24 @@ impl Plan {
             read_errors: true,
             grows: true,
             partitions,
+        };
+        let segments = *rng.one(&[0, 1, 1, 2]);
+        if segments > 0 {
+            plan.spool_bytes = segments * plan.boundary.segment_bytes.get();
         }
+        plan
+    }
+
+    /// Many partitions, each with records for several segments, and a spool of four.
+    pub(crate) fn crowded(rng: &mut Prng) -> Plan {
+        let mut plan = Plan::new(rng);
+        plan.partitions = (0..60).map(topic_partition).collect();
+        plan.blocked = None;
+        plan.boundary.segment_bytes = NonZeroU64::new(rng.between(1_000, 3_000)).expect("not zero");
+        plan.spool_bytes = 4 * plan.boundary.segment_bytes.get();
+        plan.backlog_max = 120;
+        plan.lives = rng.between(0, 1);
+        plan
     }
 
     /// As it is, but what is there is all, and nothing but its records ends a segment before the very end.

@@ -50,6 +50,8 @@ impl TransitionLog for Sim {
                 world.frozen.extend(of.cloned());
             }
             ("partition", _, _, "WaitingForSlot") => world.saw("waited for a slot"),
+            ("partition", "WaitingForSpool", "SpoolGranted", _) => world.saw("waited for room in the spool"),
+            ("segment", "Buffering", "Discarded", _) => world.saw("an open segment was discarded"),
             ("partition", _, "DrainRequested", "Revoking") => world.saw("drained with segments on their way"),
             ("partition", "WaitingForSlot" | "Active", _, "Relocating") => world.saw("relocated"),
             ("segment", "Sealing.AwaitingTurn", "Discarded", _) => world.saw("a sealed segment was discarded"),
@@ -72,7 +74,7 @@ impl SegmentSpool for Sim {
         }
         world.spool_files += 1;
         drop(world);
-        let held = Held(self.clone());
+        let held = Held { sim: self.clone(), bytes: 0 };
         let (chain, bytes, aside) = (chain.clone(), Vec::new(), Vec::new());
         Ok(Box::new(SimOpenFile { chain, topic_id, start, bytes, aside, count: 0, held }))
     }
@@ -84,11 +86,16 @@ fn disk_full() -> SpoolError {
 
 /// Counts a file of the spool for as long as it lies there.
 #[derive(Debug)]
-struct Held(Sim);
+struct Held {
+    sim: Sim,
+    bytes: u64,
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.lock().spool_files -= 1;
+        let mut world = self.sim.lock();
+        world.spool_files -= 1;
+        world.spool_bytes -= self.bytes;
     }
 }
 
@@ -105,7 +112,7 @@ struct SimOpenFile {
 
 impl OpenFile for SimOpenFile {
     fn append_block(&mut self, records: &[u8], record_count: u64) -> Result<(), SpoolError> {
-        let mut world = self.held.0.lock();
+        let mut world = self.held.sim.lock();
         if world.disk_fails() {
             return Err(disk_full());
         }
@@ -116,31 +123,42 @@ impl OpenFile for SimOpenFile {
         if count != record_count {
             world.violations.push(format!("a block of {record_count} records has {count}"));
         }
+        world.grow_spool(records.len() as u64);
+        self.held.bytes += records.len() as u64;
         self.bytes.extend_from_slice(records);
         self.count += record_count;
         Ok(())
     }
 
     fn set_aside(&mut self, records: &[u8]) -> Result<(), SpoolError> {
-        let mut world = self.held.0.lock();
+        let mut world = self.held.sim.lock();
         if world.disk_fails() {
             return Err(disk_full());
         }
         world.saw("records of a block were set aside");
+        world.grow_spool(records.len() as u64);
+        self.held.bytes += records.len() as u64;
         self.aside.extend_from_slice(records);
         Ok(())
     }
 
     fn take_back(&mut self, records: &mut Vec<u8>) -> Result<(), SpoolError> {
-        if self.held.0.lock().disk_fails() {
+        let mut world = self.held.sim.lock();
+        if world.disk_fails() {
             return Err(disk_full());
         }
+        world.spool_bytes -= self.aside.len() as u64;
+        self.held.bytes -= self.aside.len() as u64;
         records.append(&mut self.aside);
         Ok(())
     }
 
+    fn disk_bytes(&self) -> u64 {
+        self.held.bytes
+    }
+
     fn complete(self: Box<Self>, summary: &SegmentSummary) -> Result<CompletedSegment, SpoolError> {
-        let mut world = self.held.0.lock();
+        let mut world = self.held.sim.lock();
         if world.disk_fails() {
             drop(world);
             return Err(disk_full());
@@ -182,7 +200,7 @@ impl SpoolFile for SimSpoolFile {
 
 impl Drop for SimSpoolFile {
     fn drop(&mut self) {
-        self.held.0.lock().spool.remove(&self.path);
+        self.held.sim.lock().spool.remove(&self.path);
     }
 }
 

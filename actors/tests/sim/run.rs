@@ -10,6 +10,7 @@ use kafka_store_actors::indexer::Indexer;
 use kafka_store_actors::messages::Drain;
 use kafka_store_actors::partition_writer::{WriterContext, WriterSettings};
 use kafka_store_actors::ports::{Ports, SegmentIndex};
+use kafka_store_actors::spool_account::SpoolAccount;
 use kafka_store_actors::uploader::{Uploader, UploaderPool};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::TopicPartition;
@@ -131,6 +132,7 @@ struct Process {
     consumer: Addr<Consumer>,
     finished: oneshot::Receiver<Finished>,
     budget: Arc<Budget>,
+    spool: Arc<SpoolAccount>,
 }
 
 impl Process {
@@ -162,9 +164,11 @@ impl Process {
         let uploaders = (0..plan.uploaders).map(|_| Uploader::new(Arc::clone(&ports.store)).start()).collect();
         let settings =
             WriterSettings { boundary: plan.boundary, wall_clock: plan.wall_clock, sealed_max: plan.sealed_max };
+        let spool = SpoolAccount::new(plan.spool_bytes, plan.boundary.segment_bytes.get());
         let writers = WriterContext {
             settings: Arc::new(settings),
             blocks: Budget::new(plan.block_bytes),
+            spool: Arc::clone(&spool),
             ports,
             uploaders: UploaderPool::new(uploaders).start(),
             indexer: index.map(|index| Indexer::new(index).start()),
@@ -177,7 +181,7 @@ impl Process {
         let consumer = Consumer::new(params).start();
         let budget = Budget::new(plan.budget_bytes);
         actix::spawn(kafka::poll(sim.clone(), LogSink::new(&consumer), Arc::clone(&budget)));
-        Process { consumer, finished: end, budget }
+        Process { consumer, finished: end, budget, spool }
     }
 
     async fn reach(mut self, sim: &Sim, goal: &Goal) {
@@ -223,7 +227,10 @@ impl Process {
                 sleep(Duration::from_millis(100)).await;
                 let world = sim.lock();
                 let is_done = |world: &World| world.is_archived() && world.spool_files == 0;
-                if (is_done(&world) && self.budget.used_bytes() == 0) || !world.violations.is_empty() || panicked() {
+                if (is_done(&world) && self.budget.used_bytes() + self.spool.taken_bytes() == 0)
+                    || !world.violations.is_empty()
+                    || panicked()
+                {
                     return;
                 }
             }
@@ -232,7 +239,8 @@ impl Process {
             return true;
         }
         let mut world = sim.lock();
-        let held = format!("{} spool files and {} bytes held", world.spool_files, self.budget.used_bytes());
+        let (files, bytes, spool) = (world.spool_files, self.budget.used_bytes(), self.spool.taken_bytes());
+        let held = format!("{files} spool files and {bytes} bytes held, {spool} of the spool");
         let lag = world.lag();
         world.violations.push(format!("not archived after {PATIENCE:?} without faults: {held}; {lag}"));
         false

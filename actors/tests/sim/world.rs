@@ -32,6 +32,7 @@ pub(crate) struct World {
     /// The spool's files: complete ones by their paths.
     pub(crate) spool: BTreeMap<PathBuf, Vec<u8>>,
     pub(crate) spool_files: u64,
+    pub(crate) spool_bytes: u64,
     /// `--until-end`: what the present process is to archive, and nothing beyond.
     pub(crate) targets: Option<BTreeMap<TopicPartition, Offset>>,
     /// What the charts did.
@@ -105,8 +106,17 @@ impl PartitionWorld {
 
 impl World {
     pub(crate) fn new(seed: u64) -> World {
+        World::planned(seed, Plan::new)
+    }
+
+    /// Many partitions, and a spool of four segments.
+    pub(crate) fn crowded(seed: u64) -> World {
+        World::planned(seed, Plan::crowded)
+    }
+
+    fn planned(seed: u64, plan: fn(&mut Prng) -> Plan) -> World {
         let mut rng = Prng::new(seed);
-        let plan = Plan::new(&mut rng);
+        let plan = plan(&mut rng);
         let mut partitions = BTreeMap::new();
         for partition in &plan.partitions {
             let origin = Offset::new(rng.between(0, 50) as i64).expect("no sentinel");
@@ -128,6 +138,7 @@ impl World {
             late_puts: Vec::new(),
             spool: BTreeMap::new(),
             spool_files: 0,
+            spool_bytes: 0,
             targets: None,
             lines: Vec::new(),
             taken: BTreeSet::new(),
@@ -168,6 +179,16 @@ impl World {
     /// Whether a question to Kafka, store or index fails.
     pub(crate) fn fails(&mut self) -> bool {
         self.fault(self.plan.failures)
+    }
+
+    /// A file of the spool has become longer. While owners are told that they are to give theirs up, the others write
+    /// on: at most what they have in memory, and a record of each.
+    pub(crate) fn grow_spool(&mut self, bytes: u64) {
+        self.spool_bytes += bytes;
+        let slack = self.plan.budget_bytes + 200 * self.spool_files;
+        if self.spool_bytes > self.plan.spool_bytes.saturating_add(slack) {
+            self.violations.push(format!("the spool has {} bytes of {}", self.spool_bytes, self.plan.spool_bytes));
+        }
     }
 
     /// Whether the spool's disk, or a listing of the store, fails: rarer, for the partition freezes.

@@ -8,7 +8,9 @@ mod stage;
 
 use super::CommandError;
 use crate::avro::Codec;
-use crate::config::{DaemonConfig, KafkaProperties, MemoryPlan, OffsetReset, OnDataLoss, Subscription, UntilEnd};
+use crate::config::{
+    DaemonConfig, KafkaProperties, MemoryPlan, OffsetReset, OnDataLoss, SpoolConfig, Subscription, UntilEnd,
+};
 use crate::daemon;
 use crate::exit::ExitCode;
 use crate::logging::{self, Verbosity};
@@ -109,6 +111,7 @@ fn archive(
         seal_after: SEGMENT_AGE,
         codec: Codec::default(),
         local_store: directory.to_owned(),
+        spool: SpoolConfig::default(),
         memory: MemoryPlan::new(MEMORY_BYTES),
         kafka_properties: KafkaProperties::default(),
         audit_log: None,

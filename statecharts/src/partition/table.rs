@@ -49,6 +49,7 @@ const WALKS: &[Do] = &[Do::StopFetching, Do::Locate];
 const RELOCATES: &[Do] = &[Do::StopFetching, Do::DiscardUnresolved, Do::GrantCommit];
 const FREEZES: &[Do] = &[Do::StopFetching, Do::DiscardAll, Do::ReportFrozen];
 const DRAINS: &[Do] = &[Do::StopFetching, Do::DiscardOpen];
+const GIVES_UP: &[Do] = &[Do::StopFetching, Do::DiscardOpen, Do::AwaitSpool];
 const LEAVES: &[Do] = &[Do::StopFetching, Do::DiscardAll, Do::ReportGone];
 const LEAVES_BLOCKED: &[Do] = &[Do::ReportFrozen, Do::StopFetching, Do::DiscardAll, Do::ReportGone];
 
@@ -83,6 +84,7 @@ impl Chart for Partition {
         row(In::Active, On::SegmentResolved, Some(AS_SEALED), In::Active, GRANTS, resolved),
         row(In::Active, On::SegmentResolved, Some(ENDS_ELSEWHERE), In::Relocating, RELOCATES, relocate),
         row(In::Active, On::SegmentCommitted, Some(OLDEST), In::Active, GRANTS, committed),
+        row(In::Active, On::SpoolShort, None, In::WaitingForSpool, GIVES_UP, give_up_open),
         row(In::Active, On::OutOfRange, Some(NONE_SEALED), In::Locating, WALKS, walk_again),
         row(In::Active, On::OutOfRange, Some(SOME_SEALED), In::Relocating, &[Do::StopFetching], finish_first),
         row(In::Active, On::Blocked, None, In::Frozen, FREEZES, freeze),
@@ -97,6 +99,15 @@ impl Chart for Partition {
         row(In::WaitingForSlot, On::Blocked, None, In::Frozen, FREEZES, freeze),
         row(In::WaitingForSlot, On::Revoked, None, In::Gone, LEAVES, leave),
         row(In::WaitingForSlot, On::DrainRequested, None, In::Revoking, DRAINS, drain),
+        row(In::WaitingForSpool, On::SpoolGranted, None, In::Active, &[Do::StartFetching], fetch_again),
+        row(In::WaitingForSpool, On::SpoolCompleted, Some(WAS_COMPLETING), In::WaitingForSpool, GRANTS, completed),
+        row(In::WaitingForSpool, On::SegmentResolved, Some(AS_SEALED), In::WaitingForSpool, GRANTS, resolved),
+        row(In::WaitingForSpool, On::SegmentResolved, Some(ENDS_ELSEWHERE), In::Relocating, RELOCATES, relocate),
+        row(In::WaitingForSpool, On::SegmentCommitted, Some(OLDEST), In::WaitingForSpool, GRANTS, committed),
+        row(In::WaitingForSpool, On::Blocked, None, In::Frozen, FREEZES, freeze),
+        row(In::WaitingForSpool, On::Revoked, None, In::Gone, LEAVES, leave),
+        row(In::WaitingForSpool, On::DrainRequested, Some(NONE_SEALED), In::Gone, LEAVES, leave),
+        row(In::WaitingForSpool, On::DrainRequested, Some(SOME_SEALED), In::Revoking, DRAINS, drain),
         row(In::Relocating, On::SpoolCompleted, Some(WAS_COMPLETING), In::Relocating, GRANTS, completed),
         row(In::Relocating, On::SegmentResolved, Some(AS_SEALED), In::Relocating, GRANTS, resolved),
         row(In::Relocating, On::SegmentResolved, Some(ENDS_ELSEWHERE), In::Relocating, RELOCATES, relocate),
@@ -115,14 +126,22 @@ impl Chart for Partition {
         row(In::Frozen, On::Revoked, None, In::Gone, LEAVES, leave),
         row(In::Frozen, On::DrainRequested, None, In::Gone, LEAVES, leave),
     ];
-    /// Kafka's errors and the group's decisions arrive whenever they do, and the answer of a walk may come when
-    /// nobody waits for it any more.
+    /// Kafka's errors and the group's decisions arrive whenever they do; the answer of a walk and room in the spool may
+    /// come when nobody waits for them any more.
     const STALE: &'static [(In, On)] = &[
         (In::Locating, On::OutOfRange),
+        (In::WaitingForSpool, On::OutOfRange),
         (In::Relocating, On::OutOfRange),
         (In::Revoking, On::OutOfRange),
         (In::Frozen, On::OutOfRange),
         (In::Gone, On::OutOfRange),
+        (In::Locating, On::SpoolGranted),
+        (In::Active, On::SpoolGranted),
+        (In::WaitingForSlot, On::SpoolGranted),
+        (In::Relocating, On::SpoolGranted),
+        (In::Revoking, On::SpoolGranted),
+        (In::Frozen, On::SpoolGranted),
+        (In::Gone, On::SpoolGranted),
         (In::Revoking, On::DrainRequested),
         (In::Frozen, On::Located),
         (In::Frozen, On::Blocked),
@@ -199,6 +218,22 @@ impl Partition {
 
 fn start_fetching(partition: &mut Partition, _: Now, event: PartitionEvent, effects: &mut Effects) {
     if let PartitionEvent::Located { position } = event {
+        partition.seek_epoch = partition.seek_epoch.next();
+        partition.state = PartitionState::Active { position };
+        effects.push(PartitionEffect::StartFetching { position, seek_epoch: partition.seek_epoch });
+    }
+}
+
+/// Kafka has the records of the open segment.
+fn give_up_open(partition: &mut Partition, _: Now, _: PartitionEvent, effects: &mut Effects) {
+    if let Some(position) = partition.position() {
+        partition.state = PartitionState::WaitingForSpool { position };
+        effects.extend([PartitionEffect::StopFetching, PartitionEffect::DiscardOpen, PartitionEffect::AwaitSpool]);
+    }
+}
+
+fn fetch_again(partition: &mut Partition, _: Now, _: PartitionEvent, effects: &mut Effects) {
+    if let PartitionState::WaitingForSpool { position } = partition.state {
         partition.seek_epoch = partition.seek_epoch.next();
         partition.state = PartitionState::Active { position };
         effects.push(PartitionEffect::StartFetching { position, seek_epoch: partition.seek_epoch });

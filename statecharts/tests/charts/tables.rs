@@ -89,6 +89,10 @@ const PARTITION: Examples = Examples {
             "Located 10; SegmentSealed 10-19; SpoolCompleted 10; SegmentResolved 10 next 20; SegmentSealed 20-29; \
              SpoolCompleted 20; SegmentResolved 20 next 25",
         ),
+        ("2", "Located 10; SpoolShort"),
+        ("2", "Located 10; SegmentSealed 10-19; SpoolShort"),
+        ("2", "Located 10; SegmentSealed 10-19; SpoolCompleted 10; SpoolShort"),
+        ("2", "Located 10; SegmentSealed 10-19; SpoolCompleted 10; SegmentResolved 10 next 20; SpoolShort"),
         ("2", "Located 10; SegmentSealed 10-19; OutOfRange"),
         ("2", "Located 10; SegmentSealed 10-19; SpoolCompleted 10; OutOfRange"),
         (
@@ -111,6 +115,8 @@ const PARTITION: Examples = Examples {
         "Located 30",
         "Blocked",
         "OutOfRange",
+        "SpoolShort",
+        "SpoolGranted",
         "SegmentSealed 10-19",
         "SegmentSealed 20-29",
         "SpoolCompleted 10",

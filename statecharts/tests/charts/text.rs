@@ -127,7 +127,9 @@ impl ChartText for Partition {
     fn show(&self) -> String {
         let mut text = self.state.kind().as_str().to_owned();
         match &self.state {
-            PartitionState::Active { position } | PartitionState::WaitingForSlot { position } => {
+            PartitionState::Active { position }
+            | PartitionState::WaitingForSlot { position }
+            | PartitionState::WaitingForSpool { position } => {
                 text.push_str(&format!(" at {position}"));
             }
             PartitionState::Relocating { from } => text.push_str(&format!(" to {from}")),
@@ -149,6 +151,8 @@ impl ChartText for Partition {
             PartitionEventKind::Located => PartitionEvent::Located { position: first() },
             PartitionEventKind::Blocked => PartitionEvent::Blocked { reason: "a hole".to_owned() },
             PartitionEventKind::OutOfRange => PartitionEvent::OutOfRange,
+            PartitionEventKind::SpoolShort => PartitionEvent::SpoolShort,
+            PartitionEventKind::SpoolGranted => PartitionEvent::SpoolGranted,
             PartitionEventKind::SegmentSealed => PartitionEvent::SegmentSealed { range: range(numbers[0], numbers[1]) },
             PartitionEventKind::SpoolCompleted => PartitionEvent::SpoolCompleted { start: first() },
             PartitionEventKind::SegmentResolved => {
@@ -172,6 +176,7 @@ impl ChartText for Partition {
             PartitionEffect::Locate { from } => format!("{name} from {from}"),
             PartitionEffect::ReportFrozen { .. }
             | PartitionEffect::StopFetching
+            | PartitionEffect::AwaitSpool
             | PartitionEffect::ResumeBuffering
             | PartitionEffect::DiscardOpen
             | PartitionEffect::DiscardUnresolved

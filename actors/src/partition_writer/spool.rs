@@ -1,0 +1,70 @@
+//! What a writer does where the spool has no room.
+
+use super::PartitionWriter;
+use crate::open_segment::OpenSegment;
+use actix::prelude::*;
+use kafka_store_statecharts::chart::Chart;
+use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::partition::{PartitionEvent, PartitionStateKind};
+use slog::{debug, info};
+
+impl PartitionWriter {
+    /// Whether there is room for the next segment; if not, the partition stands in line.
+    pub(super) fn has_spool(&mut self, ctx: &mut Context<Self>) -> bool {
+        if self.granted.is_none() {
+            self.granted = self.context.spool.open();
+        }
+        if self.granted.is_none() {
+            debug!(self.log, "the spool has no room for another segment");
+            self.partition_event(PartitionEvent::SpoolShort, ctx);
+        }
+        self.granted.is_some()
+    }
+
+    pub(super) fn open_spool(&mut self, start: Offset, ctx: &mut Context<Self>) {
+        let mut share = self.granted.take().expect("room is asked for before the first record");
+        let file = match self.context.ports.spool.open(&self.chain, self.topic_id, start) {
+            Ok(file) => file,
+            Err(error) => return self.block(error.reason),
+        };
+        if let Some(told) = share.told() {
+            ctx.spawn(told.into_actor(self).map(move |told, writer, ctx| {
+                // Sealed or dropped meanwhile: there is nothing to give up.
+                let is_open = writer.open.as_ref().is_some_and(|open| open.start == start);
+                if told.is_ok() && is_open && writer.chart.state() == PartitionStateKind::Active {
+                    writer.give_up_open(ctx);
+                }
+            }));
+        }
+        let located = self.located.as_ref().filter(|located| located.position == start);
+        let gap = located.and_then(|located| located.gap);
+        let (boundary, blocks) = (self.context.settings.boundary, self.context.blocks.clone());
+        let open = OpenSegment::new(start, (file, share), boundary, blocks, self.now());
+        self.open = Some(open.with_gap(gap));
+    }
+
+    /// Gives the open segment up, for the sake of older ones of other partitions.
+    pub(super) fn give_up_open(&mut self, ctx: &mut Context<Self>) {
+        info!(self.log, "open segment given up, the spool is full: its records are fetched again later";
+            "given_up_so_far" => self.context.spool.given_up(), "start" => self.open.as_ref().map(|open| open.start.get()));
+        self.partition_event(PartitionEvent::SpoolShort, ctx);
+    }
+
+    /// Stands in line for room for a whole segment.
+    pub(super) fn await_spool(&mut self, ctx: &mut Context<Self>) {
+        ctx.spawn(self.context.spool.wait().into_actor(self).map(|share, writer, ctx| {
+            if let (Ok(share), PartitionStateKind::WaitingForSpool) = (share, writer.chart.state()) {
+                writer.granted = Some(share);
+            }
+            writer.partition_event(PartitionEvent::SpoolGranted, ctx);
+        }));
+    }
+
+    /// All that there is has been taken: what is set aside for more is for others.
+    pub(super) fn set_nothing_aside(&mut self) {
+        match &self.open {
+            Some(open) => open.spool().caught_up(),
+            None => self.granted = None,
+        }
+    }
+}
