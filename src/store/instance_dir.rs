@@ -6,7 +6,7 @@ use kafka_store_statecharts::name::RESERVED;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// `<root>/~kafka-store/tmp/<instance>/`, held by a lock on the file `lock` in it for as long as this value lives.
 ///
@@ -20,6 +20,7 @@ pub struct InstanceDir {
     path: PathBuf,
     folder: PathBuf,
     next_file: AtomicU64,
+    is_removed: AtomicBool,
     /// Held, not used.
     _lock: File,
 }
@@ -39,7 +40,13 @@ impl InstanceDir {
         let lock_path = path.join(LOCK);
         let lock = open_lock(&lock_path).map_err(|error| StoreError::io("create", &lock_path, error))?;
         match lock.try_lock() {
-            Ok(()) => Ok(InstanceDir { path, folder, next_file: AtomicU64::new(0), _lock: lock }),
+            Ok(()) => Ok(InstanceDir {
+                path,
+                folder,
+                next_file: AtomicU64::new(0),
+                is_removed: AtomicBool::new(false),
+                _lock: lock,
+            }),
             Err(TryLockError::WouldBlock) => {
                 Err(StoreError::new(StoreErrorKind::Invalid, "lock the new file", &lock_path, None))
             }
@@ -87,6 +94,12 @@ impl InstanceDir {
     /// Removes the directory with all that is in it, while others may still hold this value: a process that ends
     /// in good order does not wait for its threads.
     pub fn remove(&self) {
+        // Once only, and under the folder's lock like every coming and going: the name is free again as soon as the
+        // directory is gone, and removing is more than one step, of which the last may meet the next owner's.
+        if self.is_removed.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let Ok(_comings_and_goings) = lock_folder(&self.folder) else { return };
         // What cannot be removed now is removed by the next clean-up.
         let _ = fs::remove_dir_all(&self.path);
     }

@@ -125,17 +125,6 @@ type Effects = Vec<AssignmentEffect>;
 const SOME_STAY: Guard<Assignment> = Guard { name: "some stay", holds: |a, event| a.keeps_some(event) };
 const NONE_STAYS: Guard<Assignment> = Guard { name: "none stays", holds: |a, event| !a.keeps_some(event) };
 
-const fn row(
-    from: In,
-    event: On,
-    guard: Option<Guard<Assignment>>,
-    to: In,
-    effects: &'static [Do],
-    act: fn(&mut Assignment, Now, AssignmentEvent, &mut Effects),
-) -> Row<Assignment> {
-    Row { from, event, guard, to, effects, act }
-}
-
 impl Chart for Assignment {
     type Event = AssignmentEvent;
     type Effect = AssignmentEffect;
@@ -146,17 +135,24 @@ impl Chart for Assignment {
     const NAME: &'static str = "assignment";
     const INITIAL: In = In::Joining;
     const TABLE: &'static [Row<Assignment>] = &[
-        row(In::Joining, On::PartitionsAssigned, None, In::Assigned, &[Do::RevokeWriter, Do::StartWriter], assign),
-        row(In::Joining, On::PartitionsRevoked, None, In::Joining, &[], |_, _, _, _| {}),
-        row(In::Joining, On::DrainRequested, None, In::Left, &[Do::LeaveGroup], leave),
-        row(In::Assigned, On::PartitionsAssigned, None, In::Assigned, &[Do::RevokeWriter, Do::StartWriter], assign),
-        row(In::Assigned, On::PartitionsRevoked, Some(SOME_STAY), In::Assigned, &[Do::RevokeWriter], revoke),
-        row(In::Assigned, On::PartitionsRevoked, Some(NONE_STAYS), In::Joining, &[Do::RevokeWriter], revoke_all),
-        row(In::Assigned, On::DrainRequested, Some(SOME_STAY), In::Draining, &[Do::DrainWriter], drain),
-        row(In::Assigned, On::DrainRequested, Some(NONE_STAYS), In::Left, &[Do::LeaveGroup], leave),
-        row(In::Draining, On::PartitionsAssigned, None, In::Draining, &[], |_, _, _, _| {}),
-        row(In::Draining, On::PartitionsRevoked, Some(SOME_STAY), In::Draining, &[Do::RevokeWriter], revoke),
-        row(
+        Row::new(In::Joining, On::PartitionsAssigned, None, In::Assigned, &[Do::RevokeWriter, Do::StartWriter], assign),
+        Row::new(In::Joining, On::PartitionsRevoked, None, In::Joining, &[], |_, _, _, _| {}),
+        Row::new(In::Joining, On::DrainRequested, None, In::Left, &[Do::LeaveGroup], leave),
+        Row::new(
+            In::Assigned,
+            On::PartitionsAssigned,
+            None,
+            In::Assigned,
+            &[Do::RevokeWriter, Do::StartWriter],
+            assign,
+        ),
+        Row::new(In::Assigned, On::PartitionsRevoked, Some(SOME_STAY), In::Assigned, &[Do::RevokeWriter], revoke),
+        Row::new(In::Assigned, On::PartitionsRevoked, Some(NONE_STAYS), In::Joining, &[Do::RevokeWriter], revoke_all),
+        Row::new(In::Assigned, On::DrainRequested, Some(SOME_STAY), In::Draining, &[Do::DrainWriter], drain),
+        Row::new(In::Assigned, On::DrainRequested, Some(NONE_STAYS), In::Left, &[Do::LeaveGroup], leave),
+        Row::new(In::Draining, On::PartitionsAssigned, None, In::Draining, &[], |_, _, _, _| {}),
+        Row::new(In::Draining, On::PartitionsRevoked, Some(SOME_STAY), In::Draining, &[Do::RevokeWriter], revoke),
+        Row::new(
             In::Draining,
             On::PartitionsRevoked,
             Some(NONE_STAYS),
@@ -164,10 +160,10 @@ impl Chart for Assignment {
             &[Do::RevokeWriter, Do::LeaveGroup],
             revoke_and_leave,
         ),
-        row(In::Draining, On::WriterGone, Some(SOME_STAY), In::Draining, &[], writer_gone),
-        row(In::Draining, On::WriterGone, Some(NONE_STAYS), In::Left, &[Do::LeaveGroup], leave),
-        row(In::Draining, On::DrainRequested, None, In::Draining, &[], |_, _, _, _| {}),
-        row(In::Draining, On::DrainExpired, None, In::Left, &[Do::LeaveGroup], leave),
+        Row::new(In::Draining, On::WriterGone, Some(SOME_STAY), In::Draining, &[], writer_gone),
+        Row::new(In::Draining, On::WriterGone, Some(NONE_STAYS), In::Left, &[Do::LeaveGroup], leave),
+        Row::new(In::Draining, On::DrainRequested, None, In::Draining, &[], |_, _, _, _| {}),
+        Row::new(In::Draining, On::DrainExpired, None, In::Left, &[Do::LeaveGroup], leave),
     ];
     /// Writers report their end after a revocation too, and a group's decisions may cross our leaving it.
     const STALE: &'static [(In, On)] = &[

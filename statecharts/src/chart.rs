@@ -72,6 +72,20 @@ pub struct Row<C: Chart> {
     pub act: fn(&mut C, Now, C::Event, &mut Vec<C::Effect>),
 }
 
+impl<C: Chart> Row<C> {
+    /// A row, in the order in which one reads it.
+    pub const fn new(
+        from: C::StateKind,
+        event: C::EventKind,
+        guard: Option<Guard<C>>,
+        to: C::StateKind,
+        effects: &'static [C::EffectKind],
+        act: fn(&mut C, Now, C::Event, &mut Vec<C::Effect>),
+    ) -> Row<C> {
+        Row { from, event, guard, to, effects, act }
+    }
+}
+
 /// A named condition on a state and an event.
 pub struct Guard<C: Chart> {
     /// What it asks, in words that fit a diagram.

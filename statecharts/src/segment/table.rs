@@ -19,17 +19,6 @@ const NOT_EMPTY: Guard<Segment> = Guard { name: "it has a record", holds: |segme
 const AS_SEALED: Guard<Segment> = Guard { name: "as sealed", holds: |segment, event| segment.is_as_sealed(event) };
 const SAME_START: Guard<Segment> = Guard { name: "same start", holds: |segment, event| segment.has_same_start(event) };
 
-const fn row(
-    from: In,
-    event: On,
-    guard: Option<Guard<Segment>>,
-    to: In,
-    effects: &'static [Do],
-    act: fn(&mut Segment, Now, SegmentEvent, &mut Effects),
-) -> Row<Segment> {
-    Row { from, event, guard, to, effects, act }
-}
-
 impl Chart for Segment {
     type Event = SegmentEvent;
     type Effect = SegmentEffect;
@@ -40,15 +29,15 @@ impl Chart for Segment {
     const NAME: &'static str = "segment";
     const INITIAL: In = In::Idle;
     const TABLE: &'static [Row<Segment>] = &[
-        row(In::Idle, On::FirstRecord, None, In::Buffering, &[Do::OpenSpool], open),
-        row(In::Buffering, On::BoundaryReached, Some(NOT_EMPTY), In::Sealing, &[Do::CompleteSpool], seal),
-        row(In::Buffering, On::Discarded, None, In::Idle, &[Do::DropSpool], finish),
-        row(In::Sealing, On::SpoolCompleted, Some(AS_SEALED), In::AwaitingTurn, &[], await_turn),
-        row(In::Sealing, On::Discarded, None, In::Idle, &[Do::DropSpool], finish),
-        row(In::AwaitingTurn, On::UploadGranted, None, In::Uploading, &[Do::StoreObject], upload),
-        row(In::AwaitingTurn, On::Discarded, None, In::Idle, &[Do::DropSpool], finish),
-        row(In::Uploading, On::ObjectStored, Some(AS_SEALED), In::AwaitingPredecessor, &[Do::DropSpool], resolve),
-        row(
+        Row::new(In::Idle, On::FirstRecord, None, In::Buffering, &[Do::OpenSpool], open),
+        Row::new(In::Buffering, On::BoundaryReached, Some(NOT_EMPTY), In::Sealing, &[Do::CompleteSpool], seal),
+        Row::new(In::Buffering, On::Discarded, None, In::Idle, &[Do::DropSpool], finish),
+        Row::new(In::Sealing, On::SpoolCompleted, Some(AS_SEALED), In::AwaitingTurn, &[], await_turn),
+        Row::new(In::Sealing, On::Discarded, None, In::Idle, &[Do::DropSpool], finish),
+        Row::new(In::AwaitingTurn, On::UploadGranted, None, In::Uploading, &[Do::StoreObject], upload),
+        Row::new(In::AwaitingTurn, On::Discarded, None, In::Idle, &[Do::DropSpool], finish),
+        Row::new(In::Uploading, On::ObjectStored, Some(AS_SEALED), In::AwaitingPredecessor, &[Do::DropSpool], resolve),
+        Row::new(
             In::Uploading,
             On::ObjectAlreadyExists,
             Some(SAME_START),
@@ -56,11 +45,11 @@ impl Chart for Segment {
             &[Do::DropSpool],
             resolve,
         ),
-        row(In::Uploading, On::ObjectConflicts, None, In::Idle, &[Do::DropSpool], finish),
-        row(In::Uploading, On::StoreFailed, None, In::Uploading, &[Do::RetryLater], retry_later),
-        row(In::Uploading, On::RetryDue, None, In::Uploading, &[Do::StoreObject], retry),
-        row(In::Uploading, On::Discarded, None, In::Idle, &[Do::DropSpool], finish),
-        row(
+        Row::new(In::Uploading, On::ObjectConflicts, None, In::Idle, &[Do::DropSpool], finish),
+        Row::new(In::Uploading, On::StoreFailed, None, In::Uploading, &[Do::RetryLater], retry_later),
+        Row::new(In::Uploading, On::RetryDue, None, In::Uploading, &[Do::StoreObject], retry),
+        Row::new(In::Uploading, On::Discarded, None, In::Idle, &[Do::DropSpool], finish),
+        Row::new(
             In::AwaitingPredecessor,
             On::CommitGranted,
             Some(HAS_INDEX),
@@ -68,7 +57,7 @@ impl Chart for Segment {
             &[Do::WriteIndexRow],
             index,
         ),
-        row(
+        Row::new(
             In::AwaitingPredecessor,
             On::CommitGranted,
             Some(NO_INDEX),
@@ -76,15 +65,29 @@ impl Chart for Segment {
             &[Do::CommitOffset],
             commit,
         ),
-        row(In::AwaitingPredecessor, On::Discarded, None, In::Idle, &[], forget),
-        row(In::AwaitingIndexRow, On::IndexRowWritten, None, In::AwaitingOffsetCommit, &[Do::CommitOffset], commit),
-        row(In::AwaitingIndexRow, On::IndexFailed, None, In::AwaitingIndexRow, &[Do::RetryLater], retry_later),
-        row(In::AwaitingIndexRow, On::RetryDue, None, In::AwaitingIndexRow, &[Do::WriteIndexRow], retry),
-        row(In::AwaitingIndexRow, On::Discarded, None, In::Idle, &[], forget),
-        row(In::AwaitingOffsetCommit, On::OffsetCommitted, None, In::Idle, &[], forget),
-        row(In::AwaitingOffsetCommit, On::CommitFailed, None, In::AwaitingOffsetCommit, &[Do::RetryLater], retry_later),
-        row(In::AwaitingOffsetCommit, On::RetryDue, None, In::AwaitingOffsetCommit, &[Do::CommitOffset], retry),
-        row(In::AwaitingOffsetCommit, On::Discarded, None, In::Idle, &[], forget),
+        Row::new(In::AwaitingPredecessor, On::Discarded, None, In::Idle, &[], forget),
+        Row::new(
+            In::AwaitingIndexRow,
+            On::IndexRowWritten,
+            None,
+            In::AwaitingOffsetCommit,
+            &[Do::CommitOffset],
+            commit,
+        ),
+        Row::new(In::AwaitingIndexRow, On::IndexFailed, None, In::AwaitingIndexRow, &[Do::RetryLater], retry_later),
+        Row::new(In::AwaitingIndexRow, On::RetryDue, None, In::AwaitingIndexRow, &[Do::WriteIndexRow], retry),
+        Row::new(In::AwaitingIndexRow, On::Discarded, None, In::Idle, &[], forget),
+        Row::new(In::AwaitingOffsetCommit, On::OffsetCommitted, None, In::Idle, &[], forget),
+        Row::new(
+            In::AwaitingOffsetCommit,
+            On::CommitFailed,
+            None,
+            In::AwaitingOffsetCommit,
+            &[Do::RetryLater],
+            retry_later,
+        ),
+        Row::new(In::AwaitingOffsetCommit, On::RetryDue, None, In::AwaitingOffsetCommit, &[Do::CommitOffset], retry),
+        Row::new(In::AwaitingOffsetCommit, On::Discarded, None, In::Idle, &[], forget),
     ];
     /// After a discard, answers to what was asked before it may still arrive.
     const STALE: &'static [(In, On)] = &[
