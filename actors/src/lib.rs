@@ -12,7 +12,8 @@
 //! ```
 //!
 //! The numbers bound the mailboxes. Bytes in memory are bounded by one [`budget::Budget`] for the whole
-//! process, bytes on disk by one [`spool_account::SpoolAccount`]; a writer whose mailbox is full leaves its batches with the Consumer until it has room again.
+//! process, bytes on disk by one [`spool_account::SpoolAccount`]; a writer whose mailbox is full leaves its
+//! batches with the Consumer until it has room again.
 //!
 //! **Architecture invariant:** nothing here knows librdkafka, HTTP, SQL, Avro or the file system.
 #![forbid(unsafe_code)]
