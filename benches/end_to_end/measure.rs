@@ -1,5 +1,6 @@
 //! What a process cost: the operating system's own account of it.
 
+use std::io::{Read, Seek};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,10 @@ pub(crate) fn prepared() {
 /// Runs a process to its end, which must be a good one.
 pub(crate) fn measure(mut command: Command) -> Measured {
     let started = Instant::now();
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the contender starts");
+    // To a file: a pipe that nobody reads while the contender runs would stop it when it is full.
+    let mut told = tempfile::tempfile().expect("a temporary file");
+    let stderr = told.try_clone().expect("the same file");
+    let child = command.stdout(Stdio::piped()).stderr(stderr).spawn().expect("the contender starts");
     let folder = format!("/proc/{}", child.id());
     let mut peak_bytes = 0;
     // A process that has ended keeps its account until it is waited for.
@@ -41,7 +45,9 @@ pub(crate) fn measure(mut command: Command) -> Measured {
     };
     let wall_seconds = started.elapsed().as_secs_f64();
     let output = child.wait_with_output().expect("it has ended");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let mut stderr = String::new();
+    told.rewind().and_then(|()| told.read_to_string(&mut stderr)).expect("it can be read");
+    assert!(output.status.success() && stderr.is_empty(), "{command:?}: {stderr}");
     let printed = String::from_utf8_lossy(&output.stdout);
     let preparation = printed.lines().find_map(|line| line.strip_prefix(PREPARED)?.parse::<f64>().ok()).unwrap_or(0.0);
     Measured { wall_seconds, cpu_seconds: cpu_seconds - preparation, peak_bytes }
