@@ -13,9 +13,10 @@ use kafka_store_statecharts::name::SegmentName;
 use proptest::prelude::*;
 use segments::{
     CODECS, OwnedRecord, any_codec, any_records, bytes_of, chain, offset, read_back, record, samples, summary,
-    write_into_archive,
+    write_into_archive, write_segment,
 };
 use std::fs;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -40,6 +41,20 @@ fn the_sample_files_of_version_1_come_out_byte_for_byte() {
 }
 
 #[test]
+fn a_sealed_file_has_the_checksum_that_its_writer_says() {
+    for (_, codec) in CODECS {
+        for (name, records, summary) in samples() {
+            let file = tempfile::tempfile().expect("a temporary file");
+            let mut sealed = write_segment(file, &name, codec, &records, &summary);
+            let mut bytes = Vec::new();
+            sealed.file.rewind().expect("rewinds");
+            sealed.file.read_to_end(&mut bytes).expect("reads");
+            assert_eq!((sealed.file_bytes, sealed.crc32c), (bytes.len() as u64, crc32c::crc32c(&bytes)), "{name}");
+        }
+    }
+}
+
+#[test]
 fn the_sample_files_read_back_as_they_were_written() {
     for (codec_name, codec) in CODECS {
         for (name, records, summary) in samples() {
@@ -52,6 +67,7 @@ fn the_sample_files_read_back_as_they_were_written() {
             assert_eq!(verified.record_count, records.len() as u64);
             assert_eq!(verified.content_hash, header.content_hash);
             assert_eq!(verified.file_bytes, bytes.len() as u64);
+            assert_eq!(verified.crc32c, crc32c::crc32c(&bytes));
         }
     }
     let (name, _, _) = &samples()[0];
