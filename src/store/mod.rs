@@ -6,11 +6,13 @@
 
 mod directories;
 mod error;
+mod gcs;
 mod instance_dir;
 mod local;
 mod publish;
 
 pub use error::{StoreError, StoreErrorKind};
+pub use gcs::{Draw, GcsCredentials, GcsSettings, GcsStore, GcsUrl, GcsUrlError, Jitter};
 pub use instance_dir::InstanceDir;
 pub use local::LocalStore;
 
@@ -93,6 +95,30 @@ pub mod attribute {
     pub const SEAL_REASON: &str = "seal-reason";
     /// Program and version that wrote it.
     pub const WRITER: &str = "writer";
+    /// The version of the format.
+    pub const FORMAT: &str = "format";
+    /// The offset of its last record.
+    pub const FINAL_OFFSET: &str = "final-offset";
+    /// How many records are in it.
+    pub const RECORD_COUNT: &str = "record-count";
+    /// Offsets covered that the log does not show.
+    pub const INVISIBLE_COUNT: &str = "invisible-count";
+    /// Offsets covered that are missing for any other reason.
+    pub const GAPS: &str = "gaps";
+    /// The time of the first record, in milliseconds.
+    pub const FIRST_TIMESTAMP: &str = "first-timestamp-ms";
+    /// The least time of a record.
+    pub const MIN_TIMESTAMP: &str = "min-timestamp-ms";
+    /// The greatest time of a record.
+    pub const MAX_TIMESTAMP: &str = "max-timestamp-ms";
+    /// BLAKE3 of the canonical bytes of all records.
+    pub const CONTENT_HASH: &str = "content-blake3";
+    /// The cluster's id.
+    pub const CLUSTER_ID: &str = "cluster-id";
+    /// The topic's id.
+    pub const TOPIC_ID: &str = "topic-id";
+    /// Which records were asked for.
+    pub const ISOLATION: &str = "isolation";
 }
 
 /// A store of segments. Nothing in it is ever overwritten or deleted.
