@@ -25,7 +25,8 @@ fn one_transition(criterion: &mut Criterion) {
     let chain =
         ChainName::first_lineage(TopicPartition { topic: TopicName::new("orders").expect("a name"), partition });
     let range = OffsetRange::new(Offset::default(), Offset::MAX).expect("not empty");
-    let stored = SegmentContent { range, record_count: 200_000, content_hash: Some([7; 32]), file_bytes: 64_000_000 };
+    let stored =
+        SegmentContent { range, record_count: 200_000, content_hash: Some([7; 32]), file_bytes: 64_000_000, crc32c: 7 };
     let transition = TransitionRecord {
         now: Now { monotonic_ms: 0, wall_ms: 1_600_000_000_000 },
         subject: Some(Subject { chain: &chain, epoch: AssignmentEpoch(3), segment_start: Some(range.start()) }),

@@ -11,7 +11,7 @@ use kafka_store_actors::budget::Budget;
 use kafka_store_actors::open_segment::{Appended, Cursor, OpenSegment};
 use kafka_store_actors::ports::SegmentSpool;
 use kafka_store_actors::spool_account::SpoolAccount;
-use kafka_store_statecharts::boundary::BoundarySettings;
+use kafka_store_statecharts::boundary::{BoundarySettings, SealReason};
 use kafka_store_statecharts::chart::Now;
 use kafka_store_statecharts::name::ChainName;
 use kafka_store_statecharts::offset::{Offset, OffsetRange};
@@ -63,7 +63,7 @@ fn writer_throughput(criterion: &mut Criterion) {
                         }
                         let last = segment.last_record().expect("there are records").0;
                         let range = OffsetRange::new(Offset::default(), last).expect("not empty");
-                        black_box(segment.complete(range).expect("it can be written"))
+                        black_box(segment.complete(range, SealReason::Size).expect("it can be written"))
                     },
                     BatchSize::PerIteration,
                 );

@@ -13,9 +13,10 @@ use kafka_store_statecharts::name::SegmentName;
 use proptest::prelude::*;
 use segments::{
     CODECS, OwnedRecord, any_codec, any_records, bytes_of, chain, offset, read_back, record, samples, summary,
-    write_into_archive,
+    write_into_archive, write_segment,
 };
 use std::fs;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -40,6 +41,20 @@ fn the_sample_files_of_version_1_come_out_byte_for_byte() {
 }
 
 #[test]
+fn a_sealed_file_has_the_checksum_that_its_writer_says() {
+    for (_, codec) in CODECS {
+        for (name, records, summary) in samples() {
+            let file = tempfile::tempfile().expect("a temporary file");
+            let mut sealed = write_segment(file, &name, codec, &records, &summary);
+            let mut bytes = Vec::new();
+            sealed.file.rewind().expect("rewinds");
+            sealed.file.read_to_end(&mut bytes).expect("reads");
+            assert_eq!((sealed.file_bytes, sealed.crc32c), (bytes.len() as u64, crc32c::crc32c(&bytes)), "{name}");
+        }
+    }
+}
+
+#[test]
 fn the_sample_files_read_back_as_they_were_written() {
     for (codec_name, codec) in CODECS {
         for (name, records, summary) in samples() {
@@ -52,6 +67,7 @@ fn the_sample_files_read_back_as_they_were_written() {
             assert_eq!(verified.record_count, records.len() as u64);
             assert_eq!(verified.content_hash, header.content_hash);
             assert_eq!(verified.file_bytes, bytes.len() as u64);
+            assert_eq!(verified.crc32c, crc32c::crc32c(&bytes));
         }
     }
     let (name, _, _) = &samples()[0];
@@ -294,5 +310,24 @@ proptest! {
         let values: Vec<Value> =
             apache_avro::Reader::new(&bytes[..]).expect("opens").map(|value| value.expect("reads")).collect();
         prop_assert_eq!(values, records.iter().map(full_value).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn what_a_store_keeps_beside_an_object_reads_back_as_its_header() {
+    for (name, records, summary) in samples() {
+        let bytes = bytes_of(&name, Codec::Snappy, &records, &summary);
+        let header = SegmentHeader::parse(&bytes[..HEADER_BYTES]).expect("parses");
+        let mut attributes = header.attributes();
+        assert_eq!(attributes["record-count"], records.len().to_string());
+        assert_eq!(attributes["codec"], "snappy");
+        attributes.insert("writer".to_owned(), "any".to_owned());
+        assert_eq!(SegmentHeader::from_attributes(&attributes).expect("read"), Some(header));
+        // One record more, and as many offsets as before: the sum is wrong.
+        attributes.insert("record-count".to_owned(), (records.len() + 1).to_string());
+        let error = SegmentHeader::from_attributes(&attributes).expect_err("a wrong sum").to_string();
+        assert!(error.contains("its metadata"), "{error}");
+        attributes.remove("format");
+        assert_eq!(SegmentHeader::from_attributes(&attributes).expect("none"), None);
     }
 }

@@ -4,10 +4,11 @@
 mod segments;
 
 use kafka_store::store::{
-    ArchiveStore, CreateOutcome, InstanceDir, LocalStore, SmallOutcome, StoreErrorKind, StoredObject,
+    ArchiveStore, CreateOutcome, InstanceDir, LocalStore, ObjectStat, SegmentFile, SmallOutcome, StoreErrorKind,
 };
 use kafka_store_statecharts::name::SegmentName;
 use segments::{chain, offset};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -33,6 +34,21 @@ fn spool(store: &LocalStore, bytes: &[u8]) -> PathBuf {
     path
 }
 
+fn segment_file(name: &SegmentName, path: &Path) -> SegmentFile {
+    let bytes = fs::read(path).unwrap_or_default();
+    SegmentFile {
+        name: name.clone(),
+        path: path.to_owned(),
+        bytes: bytes.len() as u64,
+        crc32c: crc32c::crc32c(&bytes),
+        attributes: BTreeMap::new(),
+    }
+}
+
+fn created(bytes: u64) -> CreateOutcome {
+    CreateOutcome::Created(ObjectStat { bytes, ..ObjectStat::default() })
+}
+
 fn contents(store: &dyn ArchiveStore, name: &SegmentName) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     store.open(name).expect("answers")?.read_to_end(&mut bytes).expect("read");
@@ -46,11 +62,11 @@ fn an_object_is_created_once_and_never_changes() {
     assert_eq!(store.head(&name(5)).expect("answers"), None);
     assert!(contents(&store, &name(5)).is_none());
     let first = spool(&store, b"first");
-    let outcome = store.create_segment(&name(5), &first).expect("created");
-    assert_eq!(outcome, CreateOutcome::Created(StoredObject { bytes: 5 }));
+    let outcome = store.create_segment(&segment_file(&name(5), &first)).expect("created");
+    assert_eq!(outcome, created(5));
     assert!(!first.exists(), "the store has taken the spool file");
     let second = spool(&store, b"another");
-    assert_eq!(store.create_segment(&name(5), &second).expect("answers"), CreateOutcome::AlreadyExists);
+    assert_eq!(store.create_segment(&segment_file(&name(5), &second)).expect("answers"), CreateOutcome::AlreadyExists);
     assert!(second.exists(), "a loser's file is its own");
     assert_eq!(contents(&store, &name(5)).as_deref(), Some(&b"first"[..]));
     assert_eq!(store.head(&name(5)).expect("answers").expect("there").bytes, 5);
@@ -78,7 +94,10 @@ fn of_many_writers_one_wins_whole() {
                     barrier.wait();
                     // Another chain each round: the directories are made by all at once as well.
                     let name = chain("race", &format!("{round:06}")).segment(offset(0));
-                    matches!(store.create_segment(&name, &path).expect("answers"), CreateOutcome::Created(_))
+                    matches!(
+                        store.create_segment(&segment_file(&name, &path)).expect("answers"),
+                        CreateOutcome::Created(_)
+                    )
                 };
                 (0..ROUNDS).map(write).collect()
             }
@@ -104,12 +123,12 @@ fn a_spool_file_on_another_file_system_is_copied() {
     assert_ne!(device(elsewhere.path()), device(directory.path()), "the test needs two file systems");
     let path = elsewhere.path().join("spool");
     fs::write(&path, b"from afar").expect("written");
-    let outcome = store.create_segment(&name(1), &path).expect("created");
-    assert_eq!(outcome, CreateOutcome::Created(StoredObject { bytes: 9 }));
+    let outcome = store.create_segment(&segment_file(&name(1), &path)).expect("created");
+    assert_eq!(outcome, created(9));
     assert_eq!(contents(&store, &name(1)).as_deref(), Some(&b"from afar"[..]));
     assert!(!path.exists());
     fs::write(&path, b"too late").expect("written");
-    assert_eq!(store.create_segment(&name(1), &path).expect("answers"), CreateOutcome::AlreadyExists);
+    assert_eq!(store.create_segment(&segment_file(&name(1), &path)).expect("answers"), CreateOutcome::AlreadyExists);
     assert!(path.exists());
     let instance = store.instance_dir().expect("writing").path();
     let left: Vec<_> = fs::read_dir(instance).expect("there").flatten().map(|entry| entry.file_name()).collect();
@@ -124,7 +143,7 @@ fn listings_are_in_order_and_know_only_segments() {
     assert_eq!(store.segments_from(&chain, None).expect("answers"), []);
     assert_eq!(store.chains().expect("answers"), []);
     for start in [300, 7, 45] {
-        store.create_segment(&name(start), &spool(&store, b"x")).expect("created");
+        store.create_segment(&segment_file(&name(start), &spool(&store, b"x"))).expect("created");
     }
     let partition = directory.path().join("orders/000007");
     for stray in ["readme", "7", ".00000000000000000008.tmp", "0000000000000000000x", "99999999999999999999"] {
@@ -173,11 +192,11 @@ fn what_is_wrong_says_where_and_what_to_do() {
 
     let store = open(&directory);
     let no_spool = directory.path().join("no spool file");
-    let error = store.create_segment(&name(0), &no_spool).expect_err("no spool file");
+    let error = store.create_segment(&segment_file(&name(0), &no_spool)).expect_err("no spool file");
     assert_eq!(error.kind(), StoreErrorKind::SpoolFileMissing);
     fs::create_dir_all(directory.path().join("orders/000007/00000000000000000001")).expect("created");
     for error in [
-        store.create_segment(&name(1), &spool(&store, b"x")).expect_err("a directory is in the way"),
+        store.create_segment(&segment_file(&name(1), &spool(&store, b"x"))).expect_err("a directory is in the way"),
         store.head(&name(1)).expect_err("a directory"),
         store.open(&name(1)).map(|_| ()).expect_err("a directory"),
     ] {
@@ -185,7 +204,7 @@ fn what_is_wrong_says_where_and_what_to_do() {
         assert!(!error.is_transient());
     }
     let read_only = LocalStore::open_read_only(directory.path()).expect("opens");
-    assert!(read_only.create_segment(&name(2), &spool(&store, b"x")).is_err());
+    assert!(read_only.create_segment(&segment_file(&name(2), &spool(&store, b"x"))).is_err());
     assert!(read_only.create_small("~kafka-store/x", b"x").is_err());
 }
 
@@ -193,9 +212,9 @@ fn what_is_wrong_says_where_and_what_to_do() {
 fn a_directory_that_was_removed_is_made_again() {
     let directory = archive();
     let store = open(&directory);
-    store.create_segment(&name(1), &spool(&store, b"x")).expect("created");
+    store.create_segment(&segment_file(&name(1), &spool(&store, b"x"))).expect("created");
     fs::remove_dir_all(directory.path().join("orders")).expect("removed");
-    let outcome = store.create_segment(&name(2), &spool(&store, b"x")).expect("created");
+    let outcome = store.create_segment(&segment_file(&name(2), &spool(&store, b"x"))).expect("created");
     assert!(matches!(outcome, CreateOutcome::Created(_)));
 }
 

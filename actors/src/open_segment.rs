@@ -252,7 +252,7 @@ impl OpenSegment {
     }
 
     /// Writes the rest and the header.
-    pub fn complete(mut self, range: OffsetRange) -> Result<CompletedSegment, SpoolError> {
+    pub fn complete(mut self, range: OffsetRange, seal_reason: SealReason) -> Result<CompletedSegment, SpoolError> {
         if self.block.records > 0 {
             self.block.write(&[], self.file.as_mut())?;
         }
@@ -263,6 +263,7 @@ impl OpenSegment {
             timestamps: seen.timestamps,
             invisible_count: range.offset_count() - seen.count - self.gap.map_or(0, |gap| gap.offsets.offset_count()),
             gaps: self.gap.into_iter().collect(),
+            seal_reason,
         };
         self.file.complete(&summary)
     }

@@ -9,7 +9,7 @@ use crate::budget::Budget;
 use crate::indexer::Indexer;
 use crate::messages::{EndReached, Report, WriterMail, WriterReport};
 use crate::open_segment::{Cursor, OpenSegment};
-use crate::ports::{CompletedSegment, Located, Ports};
+use crate::ports::{CompletedSegment, Located, Ports, StoredSegment};
 use crate::progress::{Progress, Share};
 use crate::spool_account::{SpoolAccount, SpoolShare};
 use crate::transition::{Detail, Subject, TransitionRecord};
@@ -122,6 +122,8 @@ struct OnItsWay {
     chart: Segment,
     /// With what its file takes of the spool.
     completed: Option<(CompletedSegment, Arc<SpoolShare>)>,
+    /// What the store holds, from when it has answered.
+    stored: Option<StoredSegment>,
     reason: Option<SealReason>,
     /// Of the leader that wrote its last record.
     leader_epoch: Option<LeaderEpoch>,

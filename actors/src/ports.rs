@@ -4,6 +4,7 @@
 //! arbiter's thread waiting.
 
 use kafka_store_statecharts::TimestampMs;
+use kafka_store_statecharts::boundary::SealReason;
 use kafka_store_statecharts::chart::Now;
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
 use kafka_store_statecharts::gap::Gap;
@@ -172,6 +173,8 @@ pub struct SegmentSummary {
     pub invisible_count: u64,
     /// Offsets covered that are missing for any other reason.
     pub gaps: Vec<Gap>,
+    /// Why it ends there.
+    pub seal_reason: SealReason,
 }
 
 /// The timestamps of a segment's records, verbatim.
@@ -194,6 +197,8 @@ pub struct CompletedSegment {
     pub topic_id: Option<TopicId>,
     /// What it holds.
     pub content: SegmentContent,
+    /// What was known when it was sealed.
+    pub summary: SegmentSummary,
     /// The file.
     pub file: Arc<dyn SpoolFile>,
 }
@@ -222,14 +227,46 @@ pub trait ObjectStore: Debug + Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreAnswer {
     /// Our segment, verified.
-    Stored(SegmentContent),
+    Stored(StoredSegment),
     /// Another object of this chain that is whole, or our own from an earlier try.
-    AlreadyExists(SegmentContent),
+    AlreadyExists(StoredSegment),
     /// Something that must not be adopted.
     Conflicts {
         /// What, and what to do about it.
         reason: String,
     },
+}
+
+/// A segment that is in the store for good, with all that its row says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredSegment {
+    /// What it holds.
+    pub content: SegmentContent,
+    /// The records' timestamps.
+    pub timestamps: Timestamps,
+    /// Offsets covered that the log does not show.
+    pub invisible_count: u64,
+    /// Offsets covered that are missing for any other reason.
+    pub gaps: Vec<Gap>,
+    /// The topic's id, where its header says one.
+    pub topic_id: Option<TopicId>,
+    /// The object.
+    pub object: StoredObject,
+}
+
+/// What a store says of an object beside its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredObject {
+    /// Where it is: a path or a URL.
+    pub location: String,
+    /// Which object of this name it is, where the store counts them.
+    pub generation: Option<i64>,
+    /// MD5 of the whole file, where it is known.
+    pub md5: Option<[u8; 16]>,
+    /// Why the segment ends where it ends, where the store keeps it.
+    pub seal_reason: Option<SealReason>,
+    /// Program and version that wrote it, where the store keeps it.
+    pub writer: Option<String>,
 }
 
 /// The store could not be asked, or its answer was lost. The same call may be made again.
@@ -252,7 +289,7 @@ pub struct IndexRow {
     /// The object.
     pub name: SegmentName,
     /// What the store holds.
-    pub stored: SegmentContent,
+    pub stored: StoredSegment,
 }
 
 /// The index could not be asked, or its answer was lost. The same call may be made again.

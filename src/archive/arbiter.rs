@@ -3,13 +3,17 @@
 use super::identity::{Identity, Unfit};
 use crate::blocking::BlockingPool;
 use crate::kafka::ffi::Client;
-use crate::store::{ArchiveStore, CreateOutcome};
-use kafka_store_actors::ports::{CompletedSegment, ObjectStore, PortFuture, StoreAnswer, StoreFailure};
+use crate::store::{ArchiveStore, CreateOutcome, ObjectStat, SegmentFile, attribute};
+use kafka_store_actors::ports::{CompletedSegment, ObjectStore, PortFuture, StoreAnswer, StoreFailure, StoredSegment};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a broker may take to say whether a topic is still the one that it was.
 const TOPIC_ID_TIME: Duration = Duration::from_secs(5);
+
+/// Who writes, for stores that keep it.
+const WRITER: &str = concat!("kafka-store/", env!("CARGO_PKG_VERSION"));
 
 /// Stores segments create-only, and looks at what is there where a name is taken.
 #[derive(Debug)]
@@ -64,9 +68,17 @@ fn store_or_look(
     segment: &CompletedSegment,
 ) -> Result<StoreAnswer, StoreFailure> {
     let failure = |error: &dyn std::fmt::Display| StoreFailure { reason: error.to_string() };
-    match store.create_segment(&segment.name, segment.file.path()).map_err(|error| failure(&error))? {
-        CreateOutcome::Created(stored) if stored.bytes == segment.content.file_bytes => {
-            Ok(StoreAnswer::Stored(segment.content))
+    let file = SegmentFile {
+        name: segment.name.clone(),
+        path: segment.file.path().to_owned(),
+        bytes: segment.content.file_bytes,
+        crc32c: segment.content.crc32c,
+        attributes: attributes(segment),
+    };
+    match store.create_segment(&file).map_err(|error| failure(&error))? {
+        CreateOutcome::Created(stat) if is_as_sent(&stat, &file) => {
+            let location = store.location(&segment.name);
+            Ok(StoreAnswer::Stored(as_stored(segment, &stat, location)))
         }
         CreateOutcome::Created(stored) => Ok(StoreAnswer::Conflicts {
             reason: format!(
@@ -77,9 +89,38 @@ fn store_or_look(
             ),
         }),
         CreateOutcome::AlreadyExists => match identity.examine(store, &segment.name, segment.topic_id) {
-            Ok(content) => Ok(StoreAnswer::AlreadyExists(content)),
+            Ok(stored) => Ok(StoreAnswer::AlreadyExists(stored)),
             Err(Unfit::Blocked(blocked)) => Ok(StoreAnswer::Conflicts { reason: blocked.reason }),
             Err(Unfit::Store(error)) => Err(failure(&error)),
         },
     }
+}
+
+/// Whether the store has what it was sent, as far as it says.
+fn is_as_sent(stat: &ObjectStat, file: &SegmentFile) -> bool {
+    stat.bytes == file.bytes && stat.crc32c.is_none_or(|crc32c| crc32c == file.crc32c)
+}
+
+fn as_stored(segment: &CompletedSegment, stat: &ObjectStat, location: String) -> StoredSegment {
+    let summary = &segment.summary;
+    let mut object = stat.object(location);
+    object.seal_reason = Some(summary.seal_reason);
+    object.writer = Some(WRITER.to_owned());
+    StoredSegment {
+        content: segment.content,
+        timestamps: summary.timestamps,
+        invisible_count: summary.invisible_count,
+        gaps: summary.gaps.clone(),
+        topic_id: segment.topic_id,
+        object,
+    }
+}
+
+/// What the file must not say, for stores that keep more than bytes.
+fn attributes(segment: &CompletedSegment) -> BTreeMap<String, String> {
+    let entry = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    BTreeMap::from([
+        entry(attribute::SEAL_REASON, segment.summary.seal_reason.as_str()),
+        entry(attribute::WRITER, WRITER),
+    ])
 }

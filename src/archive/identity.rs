@@ -1,8 +1,8 @@
 //! Whose records a segment holds.
 
-use crate::avro::{FileHeader, Isolation, ReadError, SegmentHeader, SegmentReader, Verified, verify};
-use crate::store::{ArchiveStore, StoreError};
-use kafka_store_actors::ports::Blocked;
+use crate::avro::{Isolation, ReadError, SegmentHeader, SegmentReader, Verified, verify};
+use crate::store::{ArchiveStore, ObjectStat, StoreError};
+use kafka_store_actors::ports::{Blocked, StoredSegment, Timestamps};
 use kafka_store_statecharts::name::SegmentName;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::segment::SegmentContent;
@@ -116,7 +116,7 @@ impl Identity {
         store: &dyn ArchiveStore,
         name: &SegmentName,
         topic_id: Option<TopicId>,
-    ) -> Result<SegmentContent, Unfit> {
+    ) -> Result<StoredSegment, Unfit> {
         let location = store.location(name);
         let object = store.open(name)?.ok_or_else(|| Unfit::blocked(format!("{location} has vanished")))?;
         let verified = verify(object, name.start).map_err(|error| unfit(&location, &error))?;
@@ -126,23 +126,33 @@ impl Identity {
             )));
         };
         match self.contradiction(header, name, topic_id) {
-            None => Ok(content(&verified)),
+            None => {
+                let stat = store.head(name)?.unwrap_or_default();
+                Ok(stored_segment(&verified, location, &stat))
+            }
             Some(why) => Err(Unfit::blocked(format!("{location} is not of this chain: {why}"))),
         }
     }
 }
 
-fn content(verified: &Verified) -> SegmentContent {
-    SegmentContent {
-        range: verified.range,
-        record_count: verified.record_count,
-        content_hash: is_ours(&verified.header).then(|| *verified.content_hash.as_bytes()),
-        file_bytes: verified.file_bytes,
+/// What was found, with what the store says of it.
+pub(super) fn stored_segment(verified: &Verified, location: String, stat: &ObjectStat) -> StoredSegment {
+    let ours = verified.header.ours();
+    let Verified { timestamps, .. } = verified;
+    StoredSegment {
+        content: SegmentContent {
+            range: verified.range,
+            record_count: verified.record_count,
+            content_hash: ours.map(|_| *verified.content_hash.as_bytes()),
+            file_bytes: verified.file_bytes,
+            crc32c: verified.crc32c,
+        },
+        timestamps: Timestamps { first: timestamps.first, least: timestamps.min, greatest: timestamps.max },
+        invisible_count: ours.map_or(0, SegmentHeader::invisible_count),
+        gaps: ours.map(|header| header.summary.gaps.clone()).unwrap_or_default(),
+        topic_id: ours.and_then(|header| header.summary.topic_id),
+        object: stat.object(location),
     }
-}
-
-fn is_ours(header: &FileHeader) -> bool {
-    header.ours().is_some()
 }
 
 fn or_unknown(id: Option<&str>) -> &str {

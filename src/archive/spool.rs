@@ -96,6 +96,7 @@ impl OpenFile for OpenSpoolFile {
 
     fn complete(self: Box<Self>, summary: &ports::SegmentSummary) -> Result<CompletedSegment, SpoolError> {
         let OpenSpoolFile { path, writer, name, topic_id, shared } = *self;
+        let described = summary.clone();
         let summary = SegmentSummary {
             final_offset: summary.range.final_offset(),
             timestamps: TimestampRange {
@@ -120,7 +121,9 @@ impl OpenFile for OpenSpoolFile {
                 record_count: sealed.header.record_count,
                 content_hash: Some(*sealed.header.content_hash.as_bytes()),
                 file_bytes: sealed.file_bytes,
+                crc32c: sealed.crc32c,
             },
+            summary: described,
             name,
             file: Arc::new(path),
         })

@@ -22,6 +22,8 @@ pub struct Verified {
     pub content_hash: ContentHash,
     /// The file's length.
     pub file_bytes: u64,
+    /// CRC-32C of the whole file.
+    pub crc32c: u32,
 }
 
 /// Reads a whole file, decodes every record and checks everything that the header says.
@@ -29,7 +31,8 @@ pub struct Verified {
 /// # Errors
 /// The first thing that is wrong. [`ReadError::is_truncated`] tells a file that merely ends too early.
 pub fn verify<R: Read>(reader: R, start: Offset) -> Result<Verified, ReadError> {
-    let mut reader = SegmentReader::new(reader, start)?;
+    let mut bytes = Checksummed { reader, crc32c: 0 };
+    let mut reader = SegmentReader::new(&mut bytes, start)?;
     let header = reader.header().clone();
     let mut timestamps: Option<TimestampRange> = None;
     let mut last_offset = start;
@@ -54,7 +57,21 @@ pub fn verify<R: Read>(reader: R, start: Offset) -> Result<Verified, ReadError> 
     }
     let range = OffsetRange::new(start, last_offset).ok_or_else(|| corrupt("it ends before it starts"))?;
     let (record_count, content_hash) = (reader.record_count(), reader.content_hash());
-    Ok(Verified { header, range, record_count, timestamps, content_hash, file_bytes })
+    Ok(Verified { header, range, record_count, timestamps, content_hash, file_bytes, crc32c: bytes.crc32c })
+}
+
+/// Counts the checksum of what is read.
+struct Checksummed<R> {
+    reader: R,
+    crc32c: u32,
+}
+
+impl<R: Read> Read for Checksummed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.crc32c = crc32c::crc32c_append(self.crc32c, &buffer[..count]);
+        Ok(count)
+    }
 }
 
 fn check_gaps(header: &FileHeader, offset: Offset) -> Result<(), ReadError> {

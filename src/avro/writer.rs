@@ -28,6 +28,8 @@ pub struct SegmentWriter {
     record_count: u64,
     record_bytes: u64,
     hasher: blake3::Hasher,
+    /// CRC-32C of what follows the header.
+    blocks_crc32c: u32,
 }
 
 /// A segment whose file is complete, not yet durable.
@@ -37,6 +39,8 @@ pub struct SealedFile {
     pub header: SegmentHeader,
     /// The file's length.
     pub file_bytes: u64,
+    /// CRC-32C of the whole file.
+    pub crc32c: u32,
     /// The file, open for reading and writing as it was given.
     pub file: File,
 }
@@ -61,6 +65,7 @@ impl SegmentWriter {
             record_count: 0,
             record_bytes: 0,
             hasher: blake3::Hasher::new(),
+            blocks_crc32c: 0,
         })
     }
 
@@ -79,6 +84,7 @@ impl SegmentWriter {
         let block = compressor.frame(self.codec, record_count, records, &self.sync);
         self.file.write_all_at(block, self.bytes_written)?;
         self.hasher.update(records);
+        self.blocks_crc32c = crc32c::crc32c_append(self.blocks_crc32c, block);
         self.bytes_written += block.len() as u64;
         self.record_count += record_count;
         self.record_bytes += records.len() as u64;
@@ -121,8 +127,11 @@ impl SegmentWriter {
         }
         let content_hash = self.content_hash();
         let header = SegmentHeader::new(self.name, self.codec, self.record_count, content_hash, summary.clone())?;
-        self.file.write_all_at(&header.encode()?, 0).map_err(SealError::Io)?;
-        Ok(SealedFile { header, file_bytes: self.bytes_written, file: self.file })
+        let front = header.encode()?;
+        self.file.write_all_at(&front, 0).map_err(SealError::Io)?;
+        let behind = usize::try_from(self.bytes_written).expect("a 64-bit system") - front.len();
+        let crc32c = crc32c::crc32c_combine(crc32c::crc32c(&front), self.blocks_crc32c, behind);
+        Ok(SealedFile { header, file_bytes: self.bytes_written, crc32c, file: self.file })
     }
 
     /// The segment's name.

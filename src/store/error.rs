@@ -1,5 +1,6 @@
 //! Why a store did not do what it was asked for.
 
+use std::error::Error;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -10,7 +11,7 @@ pub struct StoreError {
     kind: StoreErrorKind,
     action: &'static str,
     location: String,
-    source: Option<io::Error>,
+    source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 /// What a failure means for whoever called.
@@ -37,7 +38,12 @@ pub enum StoreErrorKind {
 impl StoreError {
     /// An error from what the system said.
     pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> StoreError {
-        StoreError { kind: classify(&source), action, location: path.display().to_string(), source: Some(source) }
+        StoreError {
+            kind: classify(&source),
+            action,
+            location: path.display().to_string(),
+            source: Some(source.into()),
+        }
     }
 
     /// An error whose kind follows from more than what the system said.
@@ -47,7 +53,17 @@ impl StoreError {
         path: &Path,
         source: Option<io::Error>,
     ) -> StoreError {
-        StoreError { kind, action, location: path.display().to_string(), source }
+        StoreError::at(kind, action, path.display().to_string(), source)
+    }
+
+    /// An error of a store that is no file system.
+    pub(super) fn at<E: Into<Box<dyn Error + Send + Sync>>>(
+        kind: StoreErrorKind,
+        action: &'static str,
+        location: String,
+        source: Option<E>,
+    ) -> StoreError {
+        StoreError { kind, action, location, source: source.map(Into::into) }
     }
 
     /// What it means.
@@ -83,9 +99,9 @@ impl fmt::Display for StoreError {
     }
 }
 
-impl std::error::Error for StoreError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().map(|source| source as _)
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
     }
 }
 

@@ -4,7 +4,7 @@ use super::directories::{Directories, sync_directory};
 use super::error::{StoreError, StoreErrorKind};
 use super::instance_dir::InstanceDir;
 use super::publish::{Method, Published, publish};
-use super::{ArchiveStore, CreateOutcome, ObjectStat, SmallOutcome, StoredObject};
+use super::{ArchiveStore, CreateOutcome, ObjectStat, SegmentFile, SmallOutcome};
 use kafka_store_statecharts::name::{ChainName, RESERVED, SegmentName};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::TopicName;
@@ -144,7 +144,8 @@ impl LocalStore {
 }
 
 impl ArchiveStore for LocalStore {
-    fn create_segment(&self, name: &SegmentName, spool_file: &Path) -> Result<CreateOutcome, StoreError> {
+    fn create_segment(&self, file: &SegmentFile) -> Result<CreateOutcome, StoreError> {
+        let SegmentFile { name, path: spool_file, .. } = file;
         self.writing()?;
         let bytes = fs::metadata(spool_file).map_err(|error| missing_spool_file(spool_file, error))?.len();
         let relative = name.to_string();
@@ -153,7 +154,7 @@ impl ArchiveStore for LocalStore {
             published => published,
         };
         if published == Published::Created {
-            Ok(CreateOutcome::Created(StoredObject { bytes }))
+            Ok(CreateOutcome::Created(ObjectStat { bytes, ..ObjectStat::default() }))
         } else {
             Ok(CreateOutcome::AlreadyExists)
         }
@@ -225,6 +226,11 @@ impl ArchiveStore for LocalStore {
         Ok(starts)
     }
 
+    fn objects_from(&self, chain: &ChainName, from: Option<Offset>) -> Result<Vec<(Offset, ObjectStat)>, StoreError> {
+        let starts = self.segments_from(chain, from)?;
+        starts.into_iter().map(|start| Ok((start, require_file(&self.path_of(&chain.segment(start)))?))).collect()
+    }
+
     fn head(&self, name: &SegmentName) -> Result<Option<ObjectStat>, StoreError> {
         let path = self.path_of(name);
         match fs::metadata(&path) {
@@ -250,6 +256,14 @@ impl ArchiveStore for LocalStore {
         }
     }
 
+    fn read_front(&self, name: &SegmentName, length: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(object) = self.open(name)? else { return Ok(None) };
+        let mut front = Vec::new();
+        let path = self.path_of(name);
+        object.take(length).read_to_end(&mut front).map_err(|error| StoreError::io("read", &path, error))?;
+        Ok(Some(front))
+    }
+
     fn location(&self, name: &SegmentName) -> String {
         self.path_of(name).display().to_string()
     }
@@ -263,7 +277,7 @@ impl ArchiveStore for LocalStore {
 fn require_file(path: &Path) -> Result<ObjectStat, StoreError> {
     let metadata = fs::metadata(path).map_err(|error| StoreError::io("look at", path, error))?;
     if metadata.is_file() {
-        Ok(ObjectStat { bytes: metadata.len() })
+        Ok(ObjectStat { bytes: metadata.len(), ..ObjectStat::default() })
     } else {
         Err(StoreError::new(StoreErrorKind::Invalid, "use as a file", path, None))
     }

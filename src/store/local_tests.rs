@@ -7,6 +7,17 @@ fn name(start: i64) -> SegmentName {
     chain.segment(Offset::new(start).expect("legal"))
 }
 
+fn segment_file(name: &SegmentName, path: &Path) -> SegmentFile {
+    let bytes = fs::read(path).expect("a spool file");
+    SegmentFile {
+        name: name.clone(),
+        path: path.to_owned(),
+        bytes: bytes.len() as u64,
+        crc32c: crc32c::crc32c(&bytes),
+        attributes: Default::default(),
+    }
+}
+
 #[test]
 fn without_hard_links_a_rename_replaces_nothing() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -19,11 +30,11 @@ fn without_hard_links_a_rename_replaces_nothing() {
         path
     };
     let first = spool("first");
-    let outcome = store.create_segment(&name(1), &first).expect("created");
-    assert_eq!(outcome, CreateOutcome::Created(StoredObject { bytes: 5 }));
+    let outcome = store.create_segment(&segment_file(&name(1), &first)).expect("created");
+    assert_eq!(outcome, CreateOutcome::Created(ObjectStat { bytes: 5, ..ObjectStat::default() }));
     assert!(!first.exists());
     let second = spool("second");
-    assert_eq!(store.create_segment(&name(1), &second).expect("answered"), CreateOutcome::AlreadyExists);
+    assert_eq!(store.create_segment(&segment_file(&name(1), &second)).expect("answered"), CreateOutcome::AlreadyExists);
     assert_eq!(fs::read(second).expect("untouched"), b"second");
     assert_eq!(fs::read(store.location(&name(1))).expect("there"), b"first");
     assert_eq!(store.create_small("~kafka-store/x", b"1").expect("created"), SmallOutcome::Created);
@@ -40,8 +51,8 @@ fn an_interrupted_creation_is_finished_by_repeating_it() {
     // The link was made, the answer was lost.
     fs::create_dir_all(directory.path().join("orders/000007")).expect("created");
     fs::hard_link(&path, store.location(&name(1))).expect("linked");
-    let outcome = store.create_segment(&name(1), &path).expect("created");
-    assert_eq!(outcome, CreateOutcome::Created(StoredObject { bytes: 5 }));
+    let outcome = store.create_segment(&segment_file(&name(1), &path)).expect("created");
+    assert_eq!(outcome, CreateOutcome::Created(ObjectStat { bytes: 5, ..ObjectStat::default() }));
 }
 
 #[test]

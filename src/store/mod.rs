@@ -14,25 +14,36 @@ pub use error::{StoreError, StoreErrorKind};
 pub use instance_dir::InstanceDir;
 pub use local::LocalStore;
 
+use kafka_store_actors::ports::StoredObject;
+use kafka_store_statecharts::boundary::SealReason;
 use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::TopicName;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io::Read;
-use std::path::Path;
+use std::path::PathBuf;
 
-/// An object that is in the store for good.
+/// A complete segment in the spool, to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredObject {
+pub struct SegmentFile {
+    /// The name that it is to have.
+    pub name: SegmentName,
+    /// Where it lies.
+    pub path: PathBuf,
     /// Its length.
     pub bytes: u64,
+    /// CRC-32C of all its bytes.
+    pub crc32c: u32,
+    /// What a store with room for it keeps beside the object ([`attribute`] has the keys).
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// What became of a create-only write of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CreateOutcome {
     /// The object is ours, visible and durable. The spool file belongs to the store now and is gone from its path.
-    Created(StoredObject),
+    Created(ObjectStat),
     /// The name was taken; the object there is durable and unchanged. The spool file is untouched.
     AlreadyExists,
 }
@@ -46,25 +57,56 @@ pub enum SmallOutcome {
     AlreadyExists(Vec<u8>),
 }
 
-/// What a store says of an object without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a store says of an object without reading it. A directory knows the length alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectStat {
     /// Its length.
     pub bytes: u64,
+    /// CRC-32C of all its bytes.
+    pub crc32c: Option<u32>,
+    /// MD5 of all its bytes.
+    pub md5: Option<[u8; 16]>,
+    /// Which object of this name it is.
+    pub generation: Option<i64>,
+    /// What its writer said beside the bytes ([`attribute`] has the keys).
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl ObjectStat {
+    /// As rows of the index have it.
+    pub fn object(&self, location: String) -> StoredObject {
+        let attribute = |key: &str| self.attributes.get(key);
+        StoredObject {
+            location,
+            generation: self.generation,
+            md5: self.md5,
+            seal_reason: attribute(attribute::SEAL_REASON).and_then(|word| SealReason::parse(word)),
+            writer: attribute(attribute::WRITER).cloned(),
+        }
+    }
+}
+
+/// The keys of what a store keeps beside an object: the header's entries (docs/format.md), without `kafka_store.` and
+/// with `-` for `_`, and what must not be in the file.
+pub mod attribute {
+    /// Why the segment ends where it ends.
+    pub const SEAL_REASON: &str = "seal-reason";
+    /// Program and version that wrote it.
+    pub const WRITER: &str = "writer";
 }
 
 /// A store of segments. Nothing in it is ever overwritten or deleted.
 ///
 /// What a store that was opened for writing reports as existing is durable: a commit may rely on it.
 pub trait ArchiveStore: Send + Sync + Debug {
-    /// Makes a sealed spool file the object `name`, unless that exists.
+    /// Makes a sealed spool file the object of its name, unless that exists.
     ///
     /// The file must be complete, and nobody may write to it any more. A call that failed can be
     /// repeated with the same file if the error [is transient](StoreError::is_transient).
     ///
     /// # Errors
     /// Whatever keeps the object from being durable under its name.
-    fn create_segment(&self, name: &SegmentName, spool_file: &Path) -> Result<CreateOutcome, StoreError>;
+    fn create_segment(&self, file: &SegmentFile) -> Result<CreateOutcome, StoreError>;
 
     /// Makes a small object of `bytes`, unless it exists. `name` begins with `~kafka-store/`.
     ///
@@ -96,6 +138,12 @@ pub trait ArchiveStore: Send + Sync + Debug {
     /// If the store cannot say.
     fn segments_from(&self, chain: &ChainName, from: Option<Offset>) -> Result<Vec<Offset>, StoreError>;
 
+    /// As [`ArchiveStore::segments_from`], with what is known of each.
+    ///
+    /// # Errors
+    /// If the store cannot say.
+    fn objects_from(&self, chain: &ChainName, from: Option<Offset>) -> Result<Vec<(Offset, ObjectStat)>, StoreError>;
+
     /// What is known of an object, if it exists.
     ///
     /// # Errors
@@ -107,6 +155,12 @@ pub trait ArchiveStore: Send + Sync + Debug {
     /// # Errors
     /// If the store cannot say, or the object cannot be opened.
     fn open(&self, name: &SegmentName) -> Result<Option<Box<dyn Read + Send>>, StoreError>;
+
+    /// The first bytes of an object, at most `length`, if it exists.
+    ///
+    /// # Errors
+    /// As [`ArchiveStore::open`], and if they cannot be read.
+    fn read_front(&self, name: &SegmentName, length: u64) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Where an object is or would be, for messages: a path or a URL.
     fn location(&self, name: &SegmentName) -> String;

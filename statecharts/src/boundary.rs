@@ -37,6 +37,21 @@ pub enum SealReason {
 }
 
 impl SealReason {
+    /// Every reason.
+    pub const ALL: [SealReason; 6] = [
+        SealReason::Size,
+        SealReason::Records,
+        SealReason::Age,
+        SealReason::Idle,
+        SealReason::Overdue,
+        SealReason::UntilEnd,
+    ];
+
+    /// Reads the word back.
+    pub fn parse(text: &str) -> Option<SealReason> {
+        SealReason::ALL.into_iter().find(|reason| reason.as_str() == text)
+    }
+
     /// The word that logs and object metadata use.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -26,6 +26,8 @@ pub struct SegmentContent {
     pub content_hash: Option<[u8; 32]>,
     /// The size of the whole file.
     pub file_bytes: u64,
+    /// CRC-32C (Castagnoli) of the whole file.
+    pub crc32c: u32,
 }
 
 /// One segment, from its first record until its offset is committed.

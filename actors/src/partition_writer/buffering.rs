@@ -39,8 +39,8 @@ impl PartitionWriter {
                     break;
                 }
                 let indexed = self.context.indexer.is_some();
-                let segment =
-                    OnItsWay { chart: Segment::new(indexed), completed: None, reason: None, leader_epoch: None };
+                let chart = Segment::new(indexed);
+                let segment = OnItsWay { chart, completed: None, stored: None, reason: None, leader_epoch: None };
                 self.segments.insert(position, segment);
                 self.segment_event(position, SegmentEvent::FirstRecord { start: position }, ctx);
                 continue; // The spool may have refused.

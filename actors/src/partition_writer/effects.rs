@@ -2,7 +2,7 @@
 
 use super::{Input, PartitionWriter, Pending};
 use crate::messages::{Report, StoreSegment, WriteIndexRow};
-use crate::ports::{IndexRow, OffsetCommit, StoreAnswer};
+use crate::ports::{IndexRow, OffsetCommit, StoreAnswer, StoredSegment};
 use crate::retry;
 use actix::prelude::*;
 use kafka_store_statecharts::boundary::SealReason;
@@ -76,7 +76,7 @@ impl PartitionWriter {
                     writer.segment_event(start, SegmentEvent::RetryDue, ctx);
                 });
             }
-            SegmentEffect::WriteIndexRow { stored } => self.write_index_row(start, stored, ctx),
+            SegmentEffect::WriteIndexRow { .. } => self.write_index_row(start, ctx),
             SegmentEffect::CommitOffset { stored } => self.commit(start, stored, ctx),
             SegmentEffect::DropSpool => {
                 if self.open.as_ref().is_some_and(|open| open.start == start) {
@@ -96,7 +96,7 @@ impl PartitionWriter {
     fn complete(&mut self, range: OffsetRange, reason: SealReason) {
         let open = self.open.take().expect("only an open segment is sealed");
         let spool = Arc::clone(open.spool());
-        match open.complete(range) {
+        match open.complete(range, reason) {
             Ok(completed) => {
                 spool.seal(completed.content.file_bytes);
                 debug!(self.log, "segment sealed"; "range" => %range, "reason" => reason.as_str());
@@ -119,14 +119,18 @@ impl PartitionWriter {
         ctx.spawn(answer.map(move |answer, writer, ctx| {
             let event = match answer.expect("the pool lives as long as the process") {
                 Ok(StoreAnswer::Stored(stored)) => {
-                    writer.tell_stored(start, &stored);
-                    SegmentEvent::ObjectStored { stored }
+                    let content = stored.content;
+                    writer.tell_stored(start, &content);
+                    writer.keep_stored(start, stored);
+                    SegmentEvent::ObjectStored { stored: content }
                 }
                 Ok(StoreAnswer::AlreadyExists(stored)) => {
-                    let same = stored.range == sealed.range && stored.content_hash == sealed.content_hash;
-                    warn!(writer.log, "the object is there already"; "segment" => %start, "stored" => %stored.range,
+                    let content = stored.content;
+                    let same = content.range == sealed.range && content.content_hash == sealed.content_hash;
+                    warn!(writer.log, "the object is there already"; "segment" => %start, "stored" => %content.range,
                         "same" => same);
-                    SegmentEvent::ObjectAlreadyExists { stored }
+                    writer.keep_stored(start, stored);
+                    SegmentEvent::ObjectAlreadyExists { stored: content }
                 }
                 Ok(StoreAnswer::Conflicts { reason }) => {
                     // Both at once: between them, nothing is on its way and nothing seems to be wrong.
@@ -144,14 +148,22 @@ impl PartitionWriter {
         }));
     }
 
+    /// What the row will say.
+    fn keep_stored(&mut self, start: Offset, stored: StoredSegment) {
+        if let Some(segment) = self.segments.get_mut(&start) {
+            segment.stored = Some(stored);
+        }
+    }
+
     fn tell_stored(&self, start: Offset, stored: &SegmentContent) {
         let reason = self.segments.get(&start).and_then(|segment| segment.reason).map_or("", SealReason::as_str);
         info!(self.log, "segment stored"; "final" => stored.range.final_offset().get(), "start" => start.get(),
             "records" => stored.record_count, "bytes" => stored.file_bytes, "reason" => reason);
     }
 
-    fn write_index_row(&mut self, start: Offset, stored: SegmentContent, ctx: &mut Context<Self>) {
+    fn write_index_row(&mut self, start: Offset, ctx: &mut Context<Self>) {
         let indexer = self.context.indexer.as_ref().expect("rows are written only where there is an index");
+        let Some(stored) = self.segments.get(&start).and_then(|segment| segment.stored.clone()) else { return };
         let row = IndexRow { name: self.chain.segment(start), stored };
         ctx.spawn(indexer.send(WriteIndexRow(row)).into_actor(self).map(move |answer, writer, ctx| {
             let event = match answer.expect("the Indexer lives as long as the process") {

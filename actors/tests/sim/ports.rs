@@ -180,7 +180,9 @@ impl OpenFile for SimOpenFile {
                 record_count: self.count,
                 content_hash: Some(*blake3::hash(&self.bytes).as_bytes()),
                 file_bytes: self.bytes.len() as u64,
+                crc32c: 0,
             },
+            summary: summary.clone(),
             file: Arc::new(SimSpoolFile { path, held: self.held }),
         })
     }
@@ -266,7 +268,7 @@ impl SegmentIndex for Sim {
             if let Fate::Failed | Fate::Late = fate {
                 return failure();
             }
-            sim.lock().insert_row(&row.name.chain.topic_partition, row.stored);
+            sim.lock().insert_row(&row.name.chain.topic_partition, row.stored.content);
             tokio::time::sleep(after).await;
             if let Fate::AnswerLost = fate { failure() } else { Ok(()) }
         })

@@ -4,7 +4,7 @@ use super::kafka::Group;
 use super::log::Log;
 use super::plan::Plan;
 use super::prng::Prng;
-use kafka_store_actors::ports::StoreAnswer;
+use kafka_store_actors::ports::{StoreAnswer, StoredObject, StoredSegment, Timestamps};
 use kafka_store_statecharts::boundary::{BoundaryRule, SealReason, Verdict};
 use kafka_store_statecharts::offset::{Offset, OffsetRange};
 use kafka_store_statecharts::segment::SegmentContent;
@@ -217,14 +217,14 @@ impl World {
             Some(Object::Segment { content: stored, .. }) => {
                 let (stored, same_end) = (*stored, stored.range == content.range);
                 self.saw(if same_end { "own object found" } else { "adopted" });
-                return StoreAnswer::AlreadyExists(stored);
+                return StoreAnswer::AlreadyExists(in_store(stored));
             }
             None => {}
         }
         self.check_new_object(partition, &content, bytes);
         let object = Object::Segment { content, bytes: bytes.to_vec() };
         self.partition_mut(partition).objects.insert(start, object);
-        StoreAnswer::Stored(content)
+        StoreAnswer::Stored(in_store(content))
     }
 
     /// Invariants 2 to 6 and 11 of the semantics, at the moment an object appears.
@@ -343,6 +343,7 @@ impl World {
             record_count: records.len() as u64,
             content_hash: Some(*blake3::hash(&bytes).as_bytes()),
             file_bytes: bytes.len() as u64 + 1,
+            crc32c: 0,
         };
         self.put(partition, content, &bytes);
         self.saw("another writer");
@@ -374,5 +375,19 @@ impl World {
         for row in missing {
             self.insert_row(partition, row);
         }
+    }
+}
+
+/// What a row says beside the content is not what is simulated.
+fn in_store(content: SegmentContent) -> StoredSegment {
+    let timestamps = Timestamps { first: 0, least: 0, greatest: 0 };
+    let invisible_count = content.range.offset_count() - content.record_count;
+    StoredSegment {
+        content,
+        timestamps,
+        invisible_count,
+        gaps: Vec::new(),
+        topic_id: None,
+        object: StoredObject::default(),
     }
 }

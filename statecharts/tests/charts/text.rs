@@ -42,7 +42,7 @@ pub(crate) fn range(start: i64, last: i64) -> OffsetRange {
 /// A content of this range; the same range is the same content.
 pub(crate) fn content(range: OffsetRange) -> SegmentContent {
     let record_count = range.offset_count();
-    SegmentContent { range, record_count, content_hash: Some([7; 32]), file_bytes: 100 * record_count }
+    SegmentContent { range, record_count, content_hash: Some([7; 32]), file_bytes: 100 * record_count, crc32c: 7 }
 }
 
 pub(crate) fn topic_partition(partition: i64) -> TopicPartition {

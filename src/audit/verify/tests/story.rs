@@ -41,7 +41,13 @@ fn chain(partition: i32) -> ChainName {
 pub(super) fn content(start: i64, last: i64) -> SegmentContent {
     let range = OffsetRange::new(offset(start), offset(last)).expect("not empty");
     let record_count = range.offset_count();
-    SegmentContent { range, record_count, content_hash: Some([start as u8; 32]), file_bytes: 4096 + record_count }
+    SegmentContent {
+        range,
+        record_count,
+        content_hash: Some([start as u8; 32]),
+        file_bytes: 4096 + record_count,
+        crc32c: 7,
+    }
 }
 
 impl Daemon {
