@@ -7,7 +7,10 @@ mod first_start;
 mod identity;
 mod locate;
 mod origin_object;
+mod parallel;
 mod spool;
+mod survey;
+mod verify;
 mod walk;
 
 pub use arbiter::Arbiter;
@@ -17,4 +20,10 @@ pub use first_start::{FirstStart, FirstStartError};
 pub use identity::Identity;
 pub(crate) use locate::no_committed_offset;
 pub use locate::{Locator, LocatorParams, Plan};
+pub use parallel::parallel_map;
 pub use spool::Spool;
+pub use survey::{ChainSurvey, Joint, SegmentFacts, SurveyedSegment, facts_of, header_of, read_facts, survey};
+pub use verify::{
+    AgainstKafka, ChainReport, Depth, KafkaTail, Problem, ProblemKind, StateError, VerifyError, VerifyJob,
+    VerifyReport, VerifyState, Watch, Work,
+};

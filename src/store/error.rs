@@ -77,6 +77,12 @@ impl StoreError {
         self
     }
 
+    /// An object that was found and could not be read to its end.
+    pub(crate) fn unread(location: String, source: io::Error) -> StoreError {
+        let advice = format!("{source}; it may pass by itself");
+        StoreError::at(StoreErrorKind::Transient, "read", location, Some(source)).with_advice(advice)
+    }
+
     /// What it means.
     pub fn kind(&self) -> StoreErrorKind {
         self.kind

@@ -154,6 +154,7 @@ pub(super) fn stat(resource: &Value) -> Option<ObjectStat> {
         crc32c: resource["crc32c"].as_str().and_then(decode_crc32c),
         md5: resource["md5Hash"].as_str().and_then(|text| STANDARD.decode(text).ok()?.try_into().ok()),
         generation: number(&resource["generation"]),
+        modified_ns: None,
         attributes,
     })
 }

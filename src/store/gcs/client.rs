@@ -110,10 +110,6 @@ impl Client {
         Ok(Client { http, endpoint, auth, idle: settings.idle_timeout, jitter: Arc::clone(&settings.jitter) })
     }
 
-    pub(super) fn idle(&self) -> Duration {
-        self.idle
-    }
-
     /// How long to wait, when `wait` is what the failures alone say: up to half as long again, so that many who failed
     /// together do not come back together.
     pub(super) fn jittered(&self, wait: Duration) -> Duration {

@@ -14,6 +14,7 @@ mod runtime;
 mod session;
 mod settings;
 mod small;
+mod strangers;
 mod transitions;
 mod upload;
 
@@ -25,7 +26,7 @@ pub use settings::GcsSettings;
 pub use transitions::UploadTransitions;
 
 use super::error::{StoreError, StoreErrorKind};
-use super::{ArchiveStore, CreateOutcome, ObjectStat, SegmentFile, SmallOutcome};
+use super::{ArchiveStore, CreateOutcome, ObjectStat, Scope, SegmentFile, SmallOutcome};
 use answer::{Meaning, Trouble, stat};
 use bucket::{Bucket, Unusable};
 use client::Client;
@@ -49,6 +50,12 @@ pub struct GcsStore {
     bucket: Arc<Bucket>,
     sessions: Sessions,
     transitions: UploadTransitions,
+}
+
+/// Folders and objects of one folder.
+struct Level {
+    folders: Vec<String>,
+    objects: Vec<String>,
 }
 
 impl GcsStore {
@@ -96,13 +103,22 @@ impl GcsStore {
     }
 
     fn folders(&self, below: &str) -> Result<Vec<String>, StoreError> {
+        Ok(self.level(below)?.folders)
+    }
+
+    /// What lies directly below a folder, by the names that it has there.
+    fn level(&self, below: &str) -> Result<Level, StoreError> {
         let prefix = self.bucket.place.object(below);
         let listing = Listing { prefix: &prefix, by_folder: true, ..Listing::default() };
         let listed = runtime()
             .block_on(self.bucket.list(listing))
             .map_err(|trouble| self.error("list", below, LIST, trouble))?;
         let folder = |name: String| Some(name.strip_prefix(&prefix)?.strip_suffix('/')?.to_owned());
-        Ok(listed.folders.into_iter().filter_map(folder).collect())
+        let object = |object: Value| Some(object["name"].as_str()?.strip_prefix(&prefix)?.to_owned());
+        Ok(Level {
+            folders: listed.folders.into_iter().filter_map(folder).collect(),
+            objects: listed.objects.into_iter().filter_map(object).collect(),
+        })
     }
 
     fn segments(
@@ -253,6 +269,10 @@ impl ArchiveStore for GcsStore {
         runtime()
             .block_on(self.bucket.front(&self.bucket.place.object(&name), length))
             .map_err(|trouble| self.error("read", &name, GET, trouble))
+    }
+
+    fn strangers(&self, scope: &Scope) -> Result<Vec<String>, StoreError> {
+        strangers::find(self, scope)
     }
 
     fn location(&self, name: &SegmentName) -> String {

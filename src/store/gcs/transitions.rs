@@ -6,20 +6,21 @@ use kafka_store_actors::transition::{Detail, Subject, TransitionLog, TransitionR
 use kafka_store_statecharts::chart::{Kind, Transition};
 use kafka_store_statecharts::name::SegmentName;
 use kafka_store_statecharts::upload::Upload;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where changes of uploads' states are told; nowhere by default.
 #[derive(Clone, Debug, Default)]
 pub struct UploadTransitions {
-    to: Option<(Arc<dyn TransitionLog>, Arc<dyn Clock>)>,
+    to: Arc<OnceLock<(Arc<dyn TransitionLog>, Arc<dyn Clock>)>>,
     last: Arc<AtomicU64>,
 }
 
 impl UploadTransitions {
-    /// Into this log, with the times of this clock.
-    pub fn new(log: Arc<dyn TransitionLog>, clock: Arc<dyn Clock>) -> UploadTransitions {
-        UploadTransitions { to: Some((log, clock)), last: Arc::default() }
+    /// From now on into this log, with the times of this clock. Once.
+    pub fn tell(&self, log: Arc<dyn TransitionLog>, clock: Arc<dyn Clock>) {
+        // Whoever was first is told.
+        let _ = self.to.set((log, clock));
     }
 
     /// Of one more upload, of this segment.
@@ -37,7 +38,7 @@ pub(super) struct OfUpload<'a> {
 
 impl UploadLog for OfUpload<'_> {
     fn record(&mut self, transition: &Transition<Upload>) {
-        let Some((log, clock)) = &self.transitions.to else { return };
+        let Some((log, clock)) = self.transitions.to.get() else { return };
         if transition.from == transition.to {
             return;
         }
