@@ -189,6 +189,13 @@ impl Client {
         self.whole(response).await
     }
 
+    /// Ends a session.
+    pub(super) async fn cancel(&self, address: &str) {
+        let cancelling = self.http.delete(address).header(http::header::CONTENT_LENGTH, 0).send();
+        // Nothing follows from the answer.
+        let _ = self.timed(cancelling).await;
+    }
+
     async fn whole(&self, mut response: reqwest::Response) -> Result<Answer, Trouble> {
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let mut body = Vec::new();

@@ -86,6 +86,17 @@ impl GcsStore {
         }
     }
 
+    /// Finds out whether objects may be created, and creates none: a session is opened, and cancelled.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn try_to_create(&self) -> Result<(), StoreError> {
+        let name = format!("{RESERVED}/plan");
+        runtime()
+            .block_on(self.bucket.try_to_create(&self.bucket.place.object(&name)))
+            .map_err(|trouble| self.error("create", &name, CREATE, trouble))
+    }
+
     /// With sessions that may outlive the process, and those of an earlier one.
     pub fn with_sessions(mut self, sessions: Sessions) -> GcsStore {
         self.sessions = sessions;

@@ -41,10 +41,29 @@ impl Bucket {
         }
     }
 
+    /// Opens a session for an object, which needs the right to create it, and cancels it.
+    pub(super) async fn try_to_create(&self, object: &str) -> Result<(), Trouble> {
+        let (bucket, kms) = (encoded(&self.place.bucket), self.kms_query());
+        let path = format!(
+            "/upload/storage/v1/b/{bucket}/o?uploadType=resumable&name={}&ifGenerationMatch=0{kms}",
+            encoded(object)
+        );
+        let answer = self.client.ask(&Call::post(path, "application/json; charset=UTF-8", b"{}".to_vec())).await?;
+        match (answer.meaning(), answer.header("location")) {
+            (Meaning::Done, Some(address)) => {
+                // If this fails, the session ends by itself after a week.
+                self.client.cancel(address).await;
+                Ok(())
+            }
+            // Somebody has an object of this name: creating it was allowed.
+            (Meaning::Done | Meaning::PreconditionFailed, _) => Ok(()),
+            _ => Err(answer.trouble()),
+        }
+    }
+
     /// A small object's bytes, if it exists.
     pub(super) async fn read_small(&self, object: &str) -> Result<Option<Vec<u8>>, Trouble> {
-        let bytes = self.front(object, SMALL_BYTES_MAX).await?;
-        Ok(bytes)
+        self.front(object, SMALL_BYTES_MAX).await
     }
 
     fn create_call(&self, object: &str, bytes: &[u8]) -> Call {
