@@ -337,10 +337,16 @@ impl Checks {
         if args.local_store.is_none() && args.gcloud_store_url.is_none() {
             self.problems.push(Problem::NoStore);
         }
-        let gcs = GcsConfig::parse(args).map_err(|problems| problems.into_iter().for_each(|problem| self.usage(problem)));
+        let gcs =
+            GcsConfig::parse(args).map_err(|problems| problems.into_iter().for_each(|problem| self.usage(problem)));
         let local = args.local_store.as_deref().map(|path| check_directory("--local-store", path)).transpose();
         let local = local.map_err(|error| self.problems.push(Problem::Store(error)));
-        Some((gcs.ok()?, local.ok()?))
+        let (gcs, local) = (gcs.ok()?, local.ok()?);
+        if gcs.is_some() && local.is_some() {
+            self.usage("--gcloud-store-url and --local-store: give one of them");
+            return None;
+        }
+        Some((gcs, local))
     }
 }
 

@@ -130,12 +130,11 @@ fn as_stored(segment: &CompletedSegment, stat: &ObjectStat, location: String) ->
 
 /// What its header says, and what the file must not say, for stores that keep more than bytes.
 fn attributes(segment: &CompletedSegment) -> BTreeMap<String, String> {
-    let header = File::open(segment.file.path()).map_err(drop).and_then(|file| {
-        SegmentReader::new(file, segment.name.start).map_err(drop)
-    });
+    let header = File::open(segment.file.path())
+        .map_err(drop)
+        .and_then(|file| SegmentReader::new(file, segment.name.start).map_err(drop));
     // A file that cannot be read is not stored either, and the store says why.
-    let mut attributes =
-        header.ok().and_then(|reader| Some(reader.header().ours()?.attributes())).unwrap_or_default();
+    let mut attributes = header.ok().and_then(|reader| Some(reader.header().ours()?.attributes())).unwrap_or_default();
     attributes.insert(attribute::SEAL_REASON.to_owned(), segment.summary.seal_reason.as_str().to_owned());
     attributes.insert(attribute::WRITER.to_owned(), WRITER.to_owned());
     attributes

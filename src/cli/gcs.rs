@@ -17,6 +17,12 @@ pub struct GcsArgs {
     pub gcs_credentials: GcsCredentials,
 
     /// Give a request up in which nothing has moved for this long: 30 or 30s, 5m
-    #[arg(long, value_name = "TIME", default_value = "60s", allow_negative_numbers = true, help_heading = "Google Cloud Storage")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "60s",
+        allow_negative_numbers = true,
+        help_heading = "Google Cloud Storage"
+    )]
     pub gcs_idle_timeout: String,
 }

@@ -42,7 +42,9 @@ impl GcsAccess {
     pub fn parse(args: &GcsArgs) -> Result<GcsAccess, String> {
         let variable = || std::env::var(EMULATOR).ok().filter(|host| !host.trim().is_empty());
         let endpoint = match (&args.gcs_endpoint, variable()) {
-            (Some(given), _) => Some(parse_endpoint(given).map_err(|error| format!("--gcs-endpoint {given:?} {error}"))?),
+            (Some(given), _) => {
+                Some(parse_endpoint(given).map_err(|error| format!("--gcs-endpoint {given:?} {error}"))?)
+            }
             (None, Some(host)) => {
                 let url = if host.contains("://") { host.clone() } else { format!("http://{host}") };
                 Some(parse_endpoint(&url).map_err(|error| format!("{EMULATOR} {host:?} {error}"))?)

@@ -12,9 +12,7 @@ mod local;
 mod publish;
 
 pub use error::{StoreError, StoreErrorKind};
-pub use gcs::{
-    Draw, GcsCredentials, GcsSettings, GcsStore, GcsUrl, GcsUrlError, Jitter, Sessions, UploadTransitions,
-};
+pub use gcs::{Draw, GcsCredentials, GcsSettings, GcsStore, GcsUrl, GcsUrlError, Jitter, Sessions, UploadTransitions};
 pub use instance_dir::InstanceDir;
 pub use local::LocalStore;
 

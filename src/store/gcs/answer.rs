@@ -92,7 +92,8 @@ impl Answer {
     pub(super) fn trouble(&self) -> Trouble {
         let status = self.status.as_u16();
         let words = self.words();
-        let reason = if words.is_empty() { format!("it answered {status}") } else { format!("it answered {status}: {words}") };
+        let reason =
+            if words.is_empty() { format!("it answered {status}") } else { format!("it answered {status}: {words}") };
         Trouble { meaning: self.meaning(), reason }
     }
 
@@ -182,7 +183,8 @@ mod tests {
     fn statuses_decide_and_bodies_only_tell_apart() {
         let limited = r#"{"error":{"code":403,"message":"slow down","errors":[{"reason":"rateLimitExceeded"}]}}"#;
         let forbidden = r#"{"error":{"code":403,"message":"no","errors":[{"reason":"forbidden"}]}}"#;
-        let wrong = r#"{"error":{"message":"Provided CRC32C \"AAAAAA==\" doesn't match calculated CRC32C \"BBBBBB==\"."}}"#;
+        let wrong =
+            r#"{"error":{"message":"Provided CRC32C \"AAAAAA==\" doesn't match calculated CRC32C \"BBBBBB==\"."}}"#;
         for (status, body, meaning) in [
             (200, "", Meaning::Done),
             (308, "", Meaning::Incomplete),

@@ -48,10 +48,12 @@ impl Bucket {
     }
 
     async fn page(&self, listing: Listing<'_>, page_token: Option<&str>) -> Result<Value, Trouble> {
-        let items = if listing.with_stats { "items(name,size,crc32c,md5Hash,generation,metadata)" } else { "items(name)" };
+        let items =
+            if listing.with_stats { "items(name,size,crc32c,md5Hash,generation,metadata)" } else { "items(name)" };
         let fields = encoded(&format!("nextPageToken,prefixes,{items}"));
         let Place { bucket, .. } = &self.place;
-        let mut path = format!("/storage/v1/b/{}/o?prefix={}&fields={fields}", encoded(bucket), encoded(listing.prefix));
+        let mut path =
+            format!("/storage/v1/b/{}/o?prefix={}&fields={fields}", encoded(bucket), encoded(listing.prefix));
         if listing.by_folder {
             path.push_str("&delimiter=%2F");
         }

@@ -145,9 +145,8 @@ impl GcsStore {
         let listed = runtime()
             .block_on(self.bucket.list(listing))
             .map_err(|trouble| self.error("list", &folder, LIST, trouble))?;
-        let start = |resource: &Value| {
-            resource["name"].as_str()?.strip_prefix(&prefix).and_then(SegmentName::parse_file_name)
-        };
+        let start =
+            |resource: &Value| resource["name"].as_str()?.strip_prefix(&prefix).and_then(SegmentName::parse_file_name);
         let mut segments: Vec<(Offset, Value)> =
             listed.objects.into_iter().filter_map(|resource| Some((start(&resource)?, resource))).collect();
         segments.sort_by_key(|(start, _)| *start);
@@ -158,7 +157,9 @@ impl GcsStore {
 /// Where the bytes were damaged: on the disk, or on their way.
 fn quarantined(file: &SegmentFile, trouble: &Trouble) -> String {
     let where_to_look = match checksum_of(&file.path) {
-        Ok(crc32c) if crc32c == file.crc32c => "the spool file is whole, so they are damaged on their way: check the network",
+        Ok(crc32c) if crc32c == file.crc32c => {
+            "the spool file is whole, so they are damaged on their way: check the network"
+        }
         Ok(_) => "the spool file has changed since it was sealed: check the disk; a restart makes it anew from Kafka",
         Err(_) => "the spool file cannot be read: check the disk; a restart makes it anew from Kafka",
     };
@@ -201,18 +202,22 @@ impl ArchiveStore for GcsStore {
         let uploading = Uploading::new(&self.bucket, &self.sessions, file);
         let mut log = self.transitions.upload(&file.name);
         let name = file.name.to_string();
-        let error = |kind, advice| {
-            StoreError::at(kind, "store", self.location(&file.name), None::<String>).with_advice(advice)
-        };
+        let error =
+            |kind, advice| StoreError::at(kind, "store", self.location(&file.name), None::<String>).with_advice(advice);
         match runtime().block_on(uploading.run(&mut log)) {
             UploadEnd::Created(stat) => Ok(CreateOutcome::Created(stat)),
             UploadEnd::AlreadyExists => Ok(CreateOutcome::AlreadyExists),
             UploadEnd::Refused(trouble, right) => Err(self.error("store", &name, right, trouble)),
-            UploadEnd::Later(trouble) => Err(error(StoreErrorKind::Transient, format!("{}; it may pass by itself", trouble.reason))),
-            UploadEnd::Unreadable(io) if io.kind() == ErrorKind::NotFound => {
-                Err(error(StoreErrorKind::SpoolFileMissing, "its spool file is gone; a restart repeats the work from Kafka".to_owned()))
+            UploadEnd::Later(trouble) => {
+                Err(error(StoreErrorKind::Transient, format!("{}; it may pass by itself", trouble.reason)))
             }
-            UploadEnd::Unreadable(io) => Err(error(StoreErrorKind::Transient, format!("its spool file cannot be read: {io}"))),
+            UploadEnd::Unreadable(io) if io.kind() == ErrorKind::NotFound => Err(error(
+                StoreErrorKind::SpoolFileMissing,
+                "its spool file is gone; a restart repeats the work from Kafka".to_owned(),
+            )),
+            UploadEnd::Unreadable(io) => {
+                Err(error(StoreErrorKind::Transient, format!("its spool file cannot be read: {io}")))
+            }
             UploadEnd::Quarantined(trouble) => Err(error(StoreErrorKind::Refused, quarantined(file, &trouble))),
         }
     }

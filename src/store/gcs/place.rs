@@ -53,7 +53,9 @@ impl FromStr for GcsUrl {
         }
         // What a name under `~kafka-store/` means is this program's own business.
         if prefix.split('/').any(|part| part == RESERVED) {
-            return Err(GcsUrlError("has a prefix with ~kafka-store in it, which is kept for the program's own objects"));
+            return Err(GcsUrlError(
+                "has a prefix with ~kafka-store in it, which is kept for the program's own objects",
+            ));
         }
         Ok(GcsUrl { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
     }

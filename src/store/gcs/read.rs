@@ -39,7 +39,8 @@ impl Bucket {
     /// The first bytes of an object, at most `length`, if it exists.
     pub(super) async fn front(&self, object: &str, length: u64) -> Result<Option<Vec<u8>>, Trouble> {
         let Some(last) = length.checked_sub(1) else { return Ok(self.stat(object).await?.map(|_| Vec::new())) };
-        let call = Call::get(format!("{}?alt=media", self.object_path(object))).header(RANGE, format!("bytes=0-{last}"));
+        let call =
+            Call::get(format!("{}?alt=media", self.object_path(object))).header(RANGE, format!("bytes=0-{last}"));
         let mut failures = 0;
         loop {
             // Not by `ask`: a server that does not know ranges would send all of it.

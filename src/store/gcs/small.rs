@@ -68,7 +68,10 @@ impl Bucket {
 
     fn create_call(&self, object: &str, bytes: &[u8]) -> Call {
         let bucket = encoded(&self.place.bucket);
-        let mut path = format!("/upload/storage/v1/b/{bucket}/o?uploadType=multipart&name={}&ifGenerationMatch=0", encoded(object));
+        let mut path = format!(
+            "/upload/storage/v1/b/{bucket}/o?uploadType=multipart&name={}&ifGenerationMatch=0",
+            encoded(object)
+        );
         path.push_str(&self.kms_query());
         let resource = json!({
             "name": object,

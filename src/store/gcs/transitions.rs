@@ -6,8 +6,8 @@ use kafka_store_actors::transition::{Detail, Subject, TransitionLog, TransitionR
 use kafka_store_statecharts::chart::{Kind, Transition};
 use kafka_store_statecharts::name::SegmentName;
 use kafka_store_statecharts::upload::Upload;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Where changes of uploads' states are told; nowhere by default.
 #[derive(Clone, Debug, Default)]

@@ -22,6 +22,8 @@ const QUANTUM: u64 = 256 * 1024;
 const SESSIONS_MAX: u32 = 3;
 /// How many failures one call outlasts. The caller says that something is wrong, and calls again: the session stays.
 const FAILURES_A_CALL: u32 = 5;
+/// How often one call tries to open a session.
+const INITIATIONS_A_CALL: u32 = 10;
 /// How much of a file is read at a time.
 const PIECE: usize = 512 * 1024;
 
@@ -62,6 +64,7 @@ pub(super) struct Uploading<'a> {
     /// Why it was refused, and what right that asks for.
     refusal: Option<(Trouble, &'static str)>,
     failures: u32,
+    initiations: u32,
 }
 
 impl<'a> Uploading<'a> {
@@ -78,6 +81,7 @@ impl<'a> Uploading<'a> {
             trouble: Trouble::unknown("nothing was tried"),
             refusal: None,
             failures: 0,
+            initiations: 0,
         }
     }
 
@@ -132,10 +136,19 @@ impl<'a> Uploading<'a> {
         }
     }
 
+    /// A server that says that the name is taken, and then that it is not, is not believed for ever.
+    fn count_initiation(&mut self) -> Result<(), UploadEnd> {
+        self.initiations += 1;
+        if self.initiations > INITIATIONS_A_CALL { Err(UploadEnd::Later(self.trouble.clone())) } else { Ok(()) }
+    }
+
     async fn carry_out(&mut self, chart: &Upload, effect: UploadEffect) -> Result<Option<UploadEvent>, UploadEnd> {
         Ok(Some(match effect {
             UploadEffect::Look => self.look().await,
-            UploadEffect::Initiate => self.initiate().await,
+            UploadEffect::Initiate => {
+                self.count_initiation()?;
+                self.initiate().await
+            }
             UploadEffect::Send { from, until } => self.send(from, until).await?,
             UploadEffect::Query => self.query().await,
             UploadEffect::RetryLater { failures } => {
@@ -178,7 +191,9 @@ impl<'a> Uploading<'a> {
                 self.session = Some(self.sessions.begin(SessionUri::new(uri), self.identity.clone()));
                 UploadEvent::Initiated
             }
-            (Meaning::Done, None) => self.went_wrong(Trouble::unknown("it opened a session without an address"), super::CREATE),
+            (Meaning::Done, None) => {
+                self.went_wrong(Trouble::unknown("it opened a session without an address"), super::CREATE)
+            }
             (Meaning::PreconditionFailed, _) => UploadEvent::PreconditionFailed,
             _ => self.went_wrong(answer.trouble(), super::CREATE),
         }

@@ -25,10 +25,12 @@ const NO_MORE: Guard<Upload> = Guard {
     holds: |upload, _| !upload.is_forbidden() && upload.sessions > 0 && upload.sessions >= upload.sessions_max,
 };
 const FORBIDDEN: Guard<Upload> = Guard { name: "forbidden", holds: |upload, _| upload.is_forbidden() };
-const PROGRESS: Guard<Upload> = Guard { name: "some is new", holds: |upload, event| upload.brings(event) == Some(true) };
+const PROGRESS: Guard<Upload> =
+    Guard { name: "some is new", holds: |upload, event| upload.brings(event) == Some(true) };
 const NO_PROGRESS: Guard<Upload> =
     Guard { name: "nothing is new", holds: |upload, event| upload.brings(event) == Some(false) };
-const POSSIBLE: Guard<Upload> = Guard { name: "as sent at most", holds: |upload, event| upload.brings(event).is_some() };
+const POSSIBLE: Guard<Upload> =
+    Guard { name: "as sent at most", holds: |upload, event| upload.brings(event).is_some() };
 const TOO_MUCH: Guard<Upload> =
     Guard { name: "more than was sent", holds: |upload, event| upload.brings(event).is_none() };
 const FIRST_TIME: Guard<Upload> = Guard { name: "first time", holds: |upload, _| !upload.was_refused };
@@ -92,14 +94,7 @@ impl Chart for Upload {
             refresh_and_query,
         ),
         Row::new(In::Open, On::ObjectFinalized, Some(SAME), In::Finalized, &[Do::DropSession], drop_and_finalize),
-        Row::new(
-            In::Open,
-            On::ObjectFinalized,
-            Some(OTHER),
-            In::Looking,
-            &[Do::DropSession, Do::Look],
-            drop_and_look,
-        ),
+        Row::new(In::Open, On::ObjectFinalized, Some(OTHER), In::Looking, &[Do::DropSession, Do::Look], drop_and_look),
         Row::new(In::Open, On::SessionGone, None, In::Looking, &[Do::DropSession, Do::Look], drop_and_look),
         Row::new(In::Open, On::PreconditionFailed, None, In::Looking, &[Do::DropSession, Do::Look], drop_and_look),
         Row::new(
@@ -294,7 +289,8 @@ fn open(upload: &mut Upload, _: Now, _: UploadEvent, effects: &mut Effects) {
 }
 
 fn send_on(upload: &mut Upload, _: Now, event: UploadEvent, effects: &mut Effects) {
-    if let UploadEvent::ChunkAcknowledged { persisted_bytes } | UploadEvent::StatusAnswered { persisted_bytes } = event {
+    if let UploadEvent::ChunkAcknowledged { persisted_bytes } | UploadEvent::StatusAnswered { persisted_bytes } = event
+    {
         if persisted_bytes > upload.persisted_bytes() {
             upload.failures = 0;
         }
