@@ -10,11 +10,13 @@ mod gcs;
 mod instance_dir;
 mod local;
 mod publish;
+mod source;
 
 pub use error::{StoreError, StoreErrorKind};
 pub use gcs::{Draw, GcsCredentials, GcsSettings, GcsStore, GcsUrl, GcsUrlError, Jitter, Sessions, UploadTransitions};
 pub use instance_dir::InstanceDir;
 pub use local::LocalStore;
+pub use source::{LooseFiles, SegmentSource};
 
 use kafka_store_actors::ports::StoredObject;
 use kafka_store_statecharts::boundary::SealReason;
