@@ -3,8 +3,8 @@
 use super::Sim;
 use super::world::{LatePut, Object, World};
 use kafka_store_actors::ports::{
-    Blocked, ChainLocator, Clock, CompletedSegment, IndexAnswer, IndexFailure, IndexRow, Located, ObjectStore, OpenFile, PortFuture,
-    SegmentIndex, SegmentSpool, SegmentSummary, SpoolError, SpoolFile, StoreAnswer, StoreFailure,
+    Blocked, ChainLocator, Clock, CompletedSegment, IndexAnswer, IndexFailure, IndexRow, Located, ObjectStore,
+    OpenFile, PortFuture, SegmentIndex, SegmentSpool, SegmentSummary, SpoolError, SpoolFile, StoreAnswer, StoreFailure,
 };
 use kafka_store_actors::transition::{Detail, TransitionLog, TransitionRecord};
 use kafka_store_statecharts::chart::Now;
