@@ -312,3 +312,22 @@ proptest! {
         prop_assert_eq!(values, records.iter().map(full_value).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn what_a_store_keeps_beside_an_object_reads_back_as_its_header() {
+    for (name, records, summary) in samples() {
+        let bytes = bytes_of(&name, Codec::Snappy, &records, &summary);
+        let header = SegmentHeader::parse(&bytes[..HEADER_BYTES]).expect("parses");
+        let mut attributes = header.attributes();
+        assert_eq!(attributes["record-count"], records.len().to_string());
+        assert_eq!(attributes["codec"], "snappy");
+        attributes.insert("writer".to_owned(), "any".to_owned());
+        assert_eq!(SegmentHeader::from_attributes(&attributes).expect("read"), Some(header));
+        // One record more, and as many offsets as before: the sum is wrong.
+        attributes.insert("record-count".to_owned(), (records.len() + 1).to_string());
+        let error = SegmentHeader::from_attributes(&attributes).expect_err("a wrong sum").to_string();
+        assert!(error.contains("its metadata"), "{error}");
+        attributes.remove("format");
+        assert_eq!(SegmentHeader::from_attributes(&attributes).expect("none"), None);
+    }
+}

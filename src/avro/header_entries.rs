@@ -12,6 +12,7 @@ use kafka_store_statecharts::gap::{Gap, GapReason};
 use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::offset::{Offset, OffsetRange};
 use kafka_store_statecharts::topic::{PartitionId, TopicId, TopicName, TopicPartition};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
@@ -45,12 +46,19 @@ mod key {
 impl SegmentHeader {
     /// The header's bytes: exactly [`HEADER_BYTES`].
     pub(super) fn encode(&self) -> Result<Vec<u8>, SealError> {
+        let mut metadata = MetadataBuilder::default();
+        metadata.entry(key::CODEC, self.codec.avro_name());
+        metadata.entry(key::SCHEMA, SCHEMA);
+        self.each_entry(|key, value| metadata.entry(key, &value.to_string()));
+        metadata
+            .padded(key::PADDING, &sync_marker(&self.name), HEADER_BYTES)
+            .map_err(|bytes| SealError::HeaderTooLong { bytes, gap_count: self.summary.gaps.len() })
+    }
+
+    /// The entries of its own, in order.
+    fn each_entry(&self, mut entry: impl FnMut(&'static str, &dyn fmt::Display)) {
         let SegmentSummary { timestamps, boundaries, gaps, .. } = &self.summary;
         let ChainName { topic_partition, lineage } = &self.name.chain;
-        let mut metadata = MetadataBuilder::default();
-        let mut entry = |key: &str, value: &dyn fmt::Display| metadata.entry(key, &value.to_string());
-        entry(key::CODEC, &self.codec);
-        entry(key::SCHEMA, &SCHEMA);
         entry(key::FORMAT, &FORMAT_VERSION);
         entry(key::TOPIC, &topic_partition.topic);
         entry(key::PARTITION, &topic_partition.partition);
@@ -80,46 +88,51 @@ impl SegmentHeader {
             entry(key::SEGMENT_RECORDS, segment_records);
         }
         entry(key::SEGMENT_AGE, &boundaries.segment_age_ms);
-        metadata
-            .padded(key::PADDING, &sync_marker(&self.name), HEADER_BYTES)
-            .map_err(|bytes| SealError::HeaderTooLong { bytes, gap_count: gaps.len() })
+    }
+
+    /// What a store keeps beside the object: the header's entries without `kafka_store.` and with `-` for `_`, and
+    /// `codec`.
+    pub fn attributes(&self) -> BTreeMap<String, String> {
+        let mut attributes = BTreeMap::from([(attribute_of(key::CODEC), self.codec.to_string())]);
+        self.each_entry(|key, value| {
+            attributes.insert(attribute_of(key), value.to_string());
+        });
+        attributes
+    }
+
+    /// Reads [`SegmentHeader::attributes`] back; others beside them do not matter. `None` if there are none.
+    ///
+    /// # Errors
+    /// If they are not what a header of ours says.
+    pub fn from_attributes(attributes: &BTreeMap<String, String>) -> Result<Option<SegmentHeader>, ReadError> {
+        let get = |key: &str| attributes.get(&attribute_of(key)).map(String::as_str);
+        if get(key::FORMAT).is_none() {
+            return Ok(None);
+        }
+        let fields = Fields { place: "metadata", get: &get };
+        fields.check_format()?;
+        let codec = fields.with(key::CODEC, BlockCodec::from_avro_name)?;
+        fields.header(codec).map(Some)
     }
 
     /// Reads a header of ours. The caller has not necessarily checked that it is one.
     pub(super) fn from_metadata(metadata: &Metadata) -> Result<SegmentHeader, ReadError> {
-        let fields = Fields(metadata);
-        match fields.required::<u32>(key::FORMAT) {
-            Ok(FORMAT_VERSION) => {}
-            Ok(version) => {
-                return Err(ReadError::Unsupported { problem: format!("its format has version {version}") });
-            }
-            Err(_) if metadata.get(key::FORMAT).is_none() => {
-                return Err(ReadError::NotSegment { problem: format!("its header lacks {}", key::FORMAT) });
-            }
-            Err(error) => return Err(error),
-        }
+        let fields = Fields { place: "header", get: &|key| metadata.get(key) };
+        fields.check_format()?;
         if metadata.get(key::SCHEMA) != Some(SCHEMA) {
             return Err(ReadError::corrupt(0, "its schema is not that of format version 1"));
         }
-        let name = fields.name()?;
-        let header = SegmentHeader {
-            codec: block_codec(metadata)?,
-            record_count: fields.required(key::RECORD_COUNT)?,
-            content_hash: fields.with(key::CONTENT_HASH, ContentHash::parse)?,
-            summary: fields.summary()?,
-            name,
-        };
-        if let Some(contradiction) = header.contradiction() {
-            return Err(ReadError::corrupt(0, format!("its header contradicts itself: {contradiction}")));
-        }
-        if fields.required::<u64>(key::INVISIBLE_COUNT)? != header.invisible_count() {
-            return Err(ReadError::corrupt(0, "its header counts the invisible offsets wrongly"));
-        }
+        let header = fields.header(block_codec(metadata)?)?;
         if metadata.sync != sync_marker(&header.name) {
             return Err(ReadError::corrupt(0, "its sync marker does not belong to its name"));
         }
         Ok(header)
     }
+}
+
+/// `kafka_store.record_count` is `record-count`, `avro.codec` is `codec`.
+fn attribute_of(key: &str) -> String {
+    key.rsplit('.').next().unwrap_or(key).replace('_', "-")
 }
 
 /// How the blocks of any file are compressed. Avro's default is not at all.
@@ -162,21 +175,54 @@ fn parse_number<T: FromStr + fmt::Display>(text: &str) -> Option<T> {
     text.parse().ok().filter(|number: &T| number.to_string() == text)
 }
 
-/// The entries of a header, read strictly.
-struct Fields<'a>(&'a Metadata);
+/// The entries of a header, or the same as a store keeps them beside the object, read strictly.
+struct Fields<'a> {
+    place: &'static str,
+    get: &'a dyn Fn(&str) -> Option<&'a str>,
+}
 
 impl Fields<'_> {
+    fn check_format(&self) -> Result<(), ReadError> {
+        match self.required::<u32>(key::FORMAT) {
+            Ok(FORMAT_VERSION) => Ok(()),
+            Ok(version) => Err(ReadError::Unsupported { problem: format!("its format has version {version}") }),
+            Err(_) if (self.get)(key::FORMAT).is_none() => {
+                Err(ReadError::NotSegment { problem: format!("its {} lacks {}", self.place, key::FORMAT) })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn header(&self, codec: BlockCodec) -> Result<SegmentHeader, ReadError> {
+        let header = SegmentHeader {
+            name: self.name()?,
+            codec,
+            record_count: self.required(key::RECORD_COUNT)?,
+            content_hash: self.with(key::CONTENT_HASH, ContentHash::parse)?,
+            summary: self.summary()?,
+        };
+        let place = self.place;
+        if let Some(contradiction) = header.contradiction() {
+            return Err(ReadError::corrupt(0, format!("its {place} contradicts itself: {contradiction}")));
+        }
+        if self.required::<u64>(key::INVISIBLE_COUNT)? != header.invisible_count() {
+            return Err(ReadError::corrupt(0, format!("its {place} counts the invisible offsets wrongly")));
+        }
+        Ok(header)
+    }
+
     fn with<T>(&self, key: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, ReadError> {
-        match self.0.get(key) {
-            None => Err(ReadError::corrupt(0, format!("its header lacks {key}"))),
+        let place = self.place;
+        match (self.get)(key) {
+            None => Err(ReadError::corrupt(0, format!("its {place} lacks {key}"))),
             Some(text) => {
-                parse(text).ok_or_else(|| ReadError::corrupt(0, format!("its header says {text:?} for {key}")))
+                parse(text).ok_or_else(|| ReadError::corrupt(0, format!("its {place} says {text:?} for {key}")))
             }
         }
     }
 
     fn optional<T>(&self, key: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, ReadError> {
-        if self.0.get(key).is_none() { Ok(None) } else { self.with(key, parse).map(Some) }
+        if (self.get)(key).is_none() { Ok(None) } else { self.with(key, parse).map(Some) }
     }
 
     fn required<T: FromStr + fmt::Display>(&self, key: &str) -> Result<T, ReadError> {

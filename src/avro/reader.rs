@@ -193,6 +193,15 @@ impl FileHeader {
         }
     }
 
+    /// Reads the header of a file from its first bytes: [`super::HEADER_BYTES`] are enough for ours and the original
+    /// tool's.
+    ///
+    /// # Errors
+    /// As [`SegmentReader::new`].
+    pub fn parse(front: &[u8], start: Offset) -> Result<FileHeader, ReadError> {
+        FileHeader::from_metadata(&Metadata::read(&mut ByteSource::new(front))?, start)
+    }
+
     /// The header of ours, if it is one.
     pub fn ours(&self) -> Option<&SegmentHeader> {
         match &self.kind {
