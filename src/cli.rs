@@ -3,16 +3,20 @@
 mod daemon;
 mod environment;
 mod help;
+mod index;
 mod redacted;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 pub use daemon::DaemonArgs;
+pub use index::{IndexArgs, TlsMode};
 pub use redacted::Redacted;
 
 use crate::commands::audit::AuditArgs;
 use crate::commands::demo::DemoArgs;
+use crate::commands::find::FindArgs;
+use crate::commands::index::IndexCommandArgs;
 use crate::commands::read::ReadArgs;
 use crate::exit::ExitCode;
 
@@ -57,6 +61,10 @@ pub enum Command {
     Audit(AuditArgs),
     /// Show it at work, without Kafka: produce, archive, read back and compare
     Demo(DemoArgs),
+    /// Say which file holds an offset or a moment
+    Find(FindArgs),
+    /// Make, migrate and look at the index (--mysql-metadata-url)
+    Index(IndexCommandArgs),
     /// Say what the daemon would do with the same flags, and change nothing
     Plan(Box<PlanArgs>),
     /// Print the records of a file, a partition, a topic or an archive

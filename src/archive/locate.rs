@@ -2,10 +2,12 @@
 
 use super::first_start::FirstStart;
 use super::identity::{Identity, Unfit};
+use super::index_tail::{index_up_to, rows_ahead};
 use super::origin_object::OriginObject;
 use super::walk::{Commit, Tail, Walk, unfit};
 use crate::blocking::BlockingPool;
 use crate::config::{OffsetReset, OnDataLoss};
+use crate::index::{LastRow, MysqlIndex};
 use crate::kafka::ffi::{Client, KafkaError, LogEnd};
 use crate::store::{ArchiveStore, StoreError};
 use kafka_store_actors::ports::{Blocked, ChainLocator, Located, PortFuture};
@@ -43,6 +45,8 @@ pub struct LocatorParams {
     pub first_start: FirstStart,
     /// `--on-data-loss`.
     pub on_data_loss: OnDataLoss,
+    /// The index, where there is one.
+    pub index: Option<MysqlIndex>,
     /// The log.
     pub log: Logger,
 }
@@ -74,7 +78,7 @@ struct Entry {
 
 /// Why a question has no answer.
 #[derive(Debug)]
-enum Unanswered {
+pub(super) enum Unanswered {
     /// It may have one later.
     ForNow(String),
     /// Something must not be skipped.
@@ -154,8 +158,13 @@ impl LocatorParams {
         let chain = ChainName::first_lineage(partition.clone());
         let topic_id = self.topic_id(partition);
         let commit = self.committed(partition)?;
-        let walk = self.walk(&chain, topic_id);
-        let (position, last_start) = match walk.tail(commit, from)? {
+        let last_row = self.last_row(&chain)?;
+        let walk = self.walk(&chain, topic_id, last_row);
+        let tail = walk.tail(commit, from)?;
+        if let Some(index) = &self.index {
+            index_up_to(index, &walk, last_row, tail, &self.log)?;
+        }
+        let (position, last_start) = match tail {
             Tail::Segments { next_offset, last_start } => (next_offset, Some(last_start)),
             Tail::Origin(offset) => (offset, None),
             Tail::Nothing => (self.settle(self.new_origin(partition)?, &walk)?, None),
@@ -169,8 +178,15 @@ impl LocatorParams {
         Ok(Located { chain, topic_id, position, fetch_from, gap, last_start, commit, retention_ms })
     }
 
-    fn walk<'a>(&'a self, chain: &'a ChainName, topic_id: Option<TopicId>) -> Walk<'a> {
-        Walk { store: self.store.as_ref(), identity: &self.identity, chain, topic_id, group: &self.group }
+    fn walk<'a>(&'a self, chain: &'a ChainName, topic_id: Option<TopicId>, last_row: Option<LastRow>) -> Walk<'a> {
+        let indexed = last_row.map(|row| row.start);
+        Walk { store: self.store.as_ref(), identity: &self.identity, chain, topic_id, group: &self.group, indexed }
+    }
+
+    /// Waits until the index answers.
+    fn last_row(&self, chain: &ChainName) -> Result<Option<LastRow>, Unanswered> {
+        let row = self.index.as_ref().map(|index| index.last_row(chain)).transpose();
+        row.map(Option::flatten).map_err(|error| Unanswered::Blocked(Blocked { reason: error.to_string() }))
     }
 
     fn topic_id(&self, partition: &TopicPartition) -> Option<TopicId> {
@@ -289,7 +305,7 @@ impl LocatorParams {
         if commit.and_then(|commit| commit.metadata.seen_to).is_some_and(|seen_to| seen_to >= target) {
             return Ok(true);
         }
-        Ok(match self.walk(&chain, None).tail(commit, None)? {
+        Ok(match self.walk(&chain, None, None).tail(commit, None)? {
             Tail::Segments { next_offset, .. } => next_offset >= target,
             Tail::Origin(offset) => offset >= target,
             Tail::Nothing => false,
@@ -307,9 +323,12 @@ impl LocatorParams {
     fn look_ahead(&self, partition: &TopicPartition) -> Result<Plan, Unanswered> {
         let chain = ChainName::first_lineage(partition.clone());
         let commit = self.committed(partition)?;
-        let (position, why) = match self.walk(&chain, self.topic_id(partition)).tail(commit, None)? {
+        let last_row = self.last_row(&chain)?;
+        let tail = self.walk(&chain, self.topic_id(partition), last_row).tail(commit, None)?;
+        let (position, why) = match tail {
             Tail::Segments { next_offset, last_start } => {
-                (next_offset, format!("the archive goes on after {last_start}"))
+                let rows = self.index.as_ref().map_or_else(String::new, |_| rows_ahead(last_row, next_offset));
+                (next_offset, format!("the archive goes on after {last_start}{rows}"))
             }
             Tail::Origin(offset) => (offset, "its origin is settled".to_owned()),
             Tail::Nothing => {

@@ -2,19 +2,27 @@
 
 mod arbiter;
 mod chain_reader;
+mod compare;
 mod error;
 mod first_start;
 mod identity;
+mod index_tail;
 mod locate;
+mod md5;
 mod origin_object;
+mod rebuild;
+mod search;
 mod spool;
 mod walk;
 
 pub use arbiter::Arbiter;
 pub use chain_reader::{ChainReader, OffsetWindow, SegmentContext};
+pub use compare::{CompareDepth, CompareError, Divergence, DivergenceKind, IndexReport, compare};
 pub use error::ArchiveError;
 pub use first_start::{FirstStart, FirstStartError};
 pub use identity::Identity;
 pub(crate) use locate::no_committed_offset;
 pub use locate::{Locator, LocatorParams, Plan};
+pub use rebuild::{Rebuilt, rebuild};
+pub use search::{Search, SearchError, Sought};
 pub use spool::Spool;

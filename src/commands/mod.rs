@@ -3,7 +3,10 @@
 pub mod audit;
 pub mod demo;
 mod error;
+pub mod find;
+pub mod index;
 mod json;
+mod moment;
 pub mod plan;
 mod print;
 pub mod read;

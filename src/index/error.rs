@@ -131,6 +131,9 @@ mod tests {
         ] {
             assert_eq!(told(code).kind(), kind, "{code}");
         }
-        assert_eq!(told(1836).to_string(), "No (error 1836): the server is read-only; --mysql-metadata-url must name the primary");
+        assert_eq!(
+            told(1836).to_string(),
+            "No (error 1836): the server is read-only; --mysql-metadata-url must name the primary"
+        );
     }
 }

@@ -40,7 +40,8 @@ pub(super) fn chains(
             connection.exec(query, (topic.as_str(),))?
         }
         Some(partition) => {
-            let query = format!("SELECT `partition`, lineage FROM {TABLE} WHERE topic = ? AND `partition` = ? {groups}");
+            let query =
+                format!("SELECT `partition`, lineage FROM {TABLE} WHERE topic = ? AND `partition` = ? {groups}");
             connection.exec(query, (topic.as_str(), partition.get()))?
         }
     };
@@ -75,7 +76,8 @@ pub(super) fn moment(connection: &mut Conn, chain: &ChainName, timestamp: i64) -
     let known = connection.exec_first(query, chain_params(chain, &[timestamp.into()]))?;
     let known = known.map(RowValues::from_row).transpose()?;
     // Rows without times come first in a chain. They are found from their end, through the same index.
-    let query = format!("{} {OF_CHAIN} AND maxTimestampSoFar IS NULL ORDER BY startOffset DESC LIMIT 1", RowValues::select());
+    let query =
+        format!("{} {OF_CHAIN} AND maxTimestampSoFar IS NULL ORDER BY startOffset DESC LIMIT 1", RowValues::select());
     let without = connection.exec_first(query, chain_params(chain, &[]))?;
     let without = without.map(RowValues::from_row).transpose()?;
     Ok(match (known, without) {

@@ -12,6 +12,7 @@ mod config;
 mod connections;
 mod error;
 mod find;
+mod replace;
 mod row;
 mod schema;
 mod shape;
@@ -27,7 +28,7 @@ pub use write::{LastRow, RowOutcome};
 pub use writer::IndexWriter;
 
 use connections::Connections;
-use kafka_store_statecharts::name::ChainName;
+use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::{PartitionId, TopicName};
 use mysql::prelude::Queryable;
@@ -171,6 +172,15 @@ impl MysqlIndex {
     /// Never while the server is away; only if it has no room for one of the rows.
     pub fn write(&self, rows: &[RowValues]) -> IndexResult<Vec<RowOutcome>> {
         self.connections.insist(|connection| write::write_rows(connection, rows))
+    }
+
+    /// Makes rows say what they should, makes those that are missing, and removes others, in one transaction. The store
+    /// is right: no row is checked. Waits until the index answers.
+    ///
+    /// # Errors
+    /// Never while the server is away; only if it has no room for one of the rows.
+    pub fn replace(&self, rows: &[RowValues], without_object: &[SegmentName]) -> IndexResult<()> {
+        self.connections.insist(|connection| replace::replace_rows(connection, rows, without_object))
     }
 
     /// The chains of a topic that have rows, or those of one of its partitions, in order.

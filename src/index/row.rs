@@ -10,10 +10,10 @@ use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
 use mysql::{Params, Row, Value};
 use serde_json::{Value as Json, json};
 
-/// The columns in the order of [`RowValues::from_row`], but for `time`, which is the server's.
+/// The columns in the order of [`RowValues::params`], but for `time`, which is the server's.
 const COLUMNS: &str = "topic, `partition`, lineage, startOffset, finalOffset, byteSize, md5Hash, recordCount, \
                        firstTimestamp, minTimestamp, maxTimestamp, invisibleCount, gaps, contentHash, crc32c, objectUrl, \
-                       generation, sealReason, topicId, writer";
+                       generation, sealReason, topicId, writer, maxTimestampSoFar";
 
 /// The values of a row, as the table has them. What the original tool did not know is `None` in its rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub struct RowValues {
     pub final_offset: Offset,
     /// The size of the whole file.
     pub file_bytes: u64,
-    /// MD5 of the whole file, in hexadecimal digits.
-    pub md5: String,
+    /// MD5 of the whole file, in hexadecimal digits. Every row of the table has it.
+    pub md5: Option<String>,
     /// The records in it.
     pub record_count: Option<u64>,
     /// The records' timestamps.
@@ -48,24 +48,21 @@ pub struct RowValues {
     pub topic_id: Option<String>,
     /// Who wrote it.
     pub writer: Option<String>,
+    /// The greatest timestamp of the chain up to and with this row. Only rows of the table know it.
+    pub max_timestamp_so_far: Option<i64>,
 }
 
 impl RowValues {
     /// The values of a stored segment's row.
-    ///
-    /// # Errors
-    /// If the store did not say the file's MD5.
-    pub fn of(row: &IndexRow) -> IndexResult<RowValues> {
-        let IndexRow { name, stored: StoredSegment { content, timestamps, invisible_count, gaps, topic_id, object } } = row;
+    pub fn of(row: &IndexRow) -> RowValues {
+        let IndexRow { name, stored: StoredSegment { content, timestamps, invisible_count, gaps, topic_id, object } } =
+            row;
         let StoredObject { location, generation, md5, seal_reason, writer } = object;
-        let md5 = md5.ok_or_else(|| {
-            IndexError::new(IndexErrorKind::Row, format!("the MD5 of {location} is not known, and its row needs it"))
-        })?;
-        Ok(RowValues {
+        RowValues {
             name: name.clone(),
             final_offset: content.range.final_offset(),
             file_bytes: content.file_bytes,
-            md5: hex(&md5),
+            md5: md5.map(|md5| hex(&md5)),
             record_count: Some(content.record_count),
             timestamps: Some(*timestamps),
             invisible_count: Some(*invisible_count),
@@ -77,7 +74,8 @@ impl RowValues {
             seal_reason: seal_reason.map(|reason| reason.as_str().to_owned()),
             topic_id: topic_id.map(|id| id.to_string()),
             writer: writer.clone(),
-        })
+            max_timestamp_so_far: None,
+        }
     }
 
     /// The offset after the last one covered.
@@ -105,7 +103,7 @@ impl RowValues {
         [
             ("finalOffset", both(&number(self.final_offset.get() as u64), &number(other.final_offset.get() as u64))),
             ("byteSize", both(&number(self.file_bytes), &number(other.file_bytes))),
-            ("md5Hash", both(&Some(self.md5.clone()), &Some(other.md5.to_ascii_lowercase()))),
+            ("md5Hash", both(&self.md5, &other.md5.as_ref().map(|md5| md5.to_ascii_lowercase()))),
             ("recordCount", both(&text(self.record_count), &text(other.record_count))),
             ("timestamps", both(&times(self.timestamps), &times(other.timestamps))),
             ("invisibleCount", both(&text(self.invisible_count), &text(other.invisible_count))),
@@ -115,19 +113,9 @@ impl RowValues {
             ("topicId", both(&self.topic_id, &other.topic_id)),
         ]
         .into_iter()
-        .find_map(|(column, differs)| differs.map(|(ours, theirs)| format!("{column} is {theirs}, and should be {ours}")))
-    }
-
-    /// Whether the other row knows something that this one does not, or the other way round.
-    pub fn is_as_complete_as(&self, other: &RowValues) -> bool {
-        let known = |row: &RowValues| {
-            (
-                [row.record_count.is_some(), row.timestamps.is_some(), row.invisible_count.is_some()],
-                [row.content_hash.is_some(), row.crc32c.is_some(), row.object_url.is_some(), row.generation.is_some()],
-                [row.topic_id.is_some(), row.seal_reason.is_some(), row.writer.is_some()],
-            )
-        };
-        known(self) == known(other)
+        .find_map(|(column, differs)| {
+            differs.map(|(ours, theirs)| format!("{column} is {theirs}, and should be {ours}"))
+        })
     }
 
     /// `SELECT` with these columns, up to the condition.
@@ -138,21 +126,28 @@ impl RowValues {
     /// The statement that makes a row of [`RowValues::params`].
     pub(super) fn insert() -> String {
         let marks = vec!["?"; COLUMNS.split(',').count()].join(", ");
-        format!("INSERT INTO {TABLE} ({COLUMNS}, maxTimestampSoFar, `time`) VALUES ({marks}, ?, NOW())")
+        format!("INSERT INTO {TABLE} ({COLUMNS}, `time`) VALUES ({marks}, NOW())")
+    }
+
+    /// The statement that makes what is there this row: the values of [`RowValues::params`], and the key once more. When
+    /// the segment was first indexed stays as it is.
+    pub(super) fn update() -> String {
+        let columns: Vec<String> = COLUMNS.split(", ").map(|column| format!("{column} = ?")).collect();
+        format!("UPDATE {TABLE} SET {} {OF_CHAIN} AND startOffset = ?", columns.join(", "))
     }
 
     /// The values for [`RowValues::insert`]; `so_far` is the greatest timestamp of the chain up to and with this row.
-    pub(super) fn params(&self, so_far: Option<i64>) -> Params {
+    pub(super) fn params(&self, so_far: Option<i64>) -> Vec<Value> {
         let ChainName { topic_partition: TopicPartition { topic, partition }, lineage } = &self.name.chain;
         let times = self.timestamps;
-        Params::Positional(vec![
+        vec![
             topic.as_str().into(),
             partition.get().into(),
             (*lineage).into(),
             self.name.start.get().into(),
             self.final_offset.get().into(),
             self.file_bytes.into(),
-            self.md5.as_str().into(),
+            self.md5.as_deref().into(),
             self.record_count.into(),
             times.map(|times| times.first).into(),
             times.map(|times| times.least).into(),
@@ -167,7 +162,7 @@ impl RowValues {
             self.topic_id.as_deref().into(),
             self.writer.as_deref().into(),
             so_far.into(),
-        ])
+        ]
     }
 
     /// Reads what [`RowValues::select`] asked for.
@@ -215,6 +210,7 @@ impl RowValues {
             seal_reason: taken.next()?,
             topic_id: taken.next()?,
             writer: taken.next()?,
+            max_timestamp_so_far: taken.next()?,
         })
     }
 
@@ -246,10 +242,15 @@ pub(super) const OF_CHAIN: &str = "WHERE topic = ? AND `partition` = ? AND linea
 
 /// What [`OF_CHAIN`] asks for, and more values after it.
 pub(super) fn chain_params(chain: &ChainName, more: &[Value]) -> Params {
-    let TopicPartition { topic, partition } = &chain.topic_partition;
-    let mut values: Vec<Value> = vec![topic.as_str().into(), partition.get().into(), chain.lineage.into()];
+    let mut values = chain_values(chain);
     values.extend_from_slice(more);
     Params::Positional(values)
+}
+
+/// What [`OF_CHAIN`] asks for.
+pub(super) fn chain_values(chain: &ChainName) -> Vec<Value> {
+    let TopicPartition { topic, partition } = &chain.topic_partition;
+    vec![topic.as_str().into(), partition.get().into(), chain.lineage.into()]
 }
 
 /// `[{"from":3,"to":9,"reason":"deleted"}]`; both ends belong to a gap, as in the file's header.

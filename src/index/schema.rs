@@ -151,18 +151,21 @@ pub(super) fn migrate(
     };
     SchemaState::look(&mut connection, config.database())?.require(config)?;
     let (rows, cut_topics) = connection
-        .query_first(format!("SELECT COUNT(*), COALESCE(SUM(CHAR_LENGTH(topic) = 191 AND recordCount IS NULL), 0) FROM {TABLE}"))?
+        .query_first(format!(
+            "SELECT COUNT(*), COALESCE(SUM(CHAR_LENGTH(topic) = 191 AND recordCount IS NULL), 0) FROM {TABLE}"
+        ))?
         .unwrap_or_default();
     // The lock ends with the connection.
     Ok(Migrated { before, applied, rows, cut_topics })
 }
 
 fn lock(connection: &mut Conn) -> IndexResult<()> {
-    let taken: Option<Option<u8>> =
-        connection.exec_first("SELECT GET_LOCK(?, ?)", (LOCK, OTHERS_MIGRATION_SECONDS))?;
+    let taken: Option<Option<u8>> = connection.exec_first("SELECT GET_LOCK(?, ?)", (LOCK, OTHERS_MIGRATION_SECONDS))?;
     match taken.flatten() {
         Some(1) => Ok(()),
-        _ => Err(IndexError::new(IndexErrorKind::Busy, "another process has been migrating the schema for ten minutes")),
+        _ => {
+            Err(IndexError::new(IndexErrorKind::Busy, "another process has been migrating the schema for ten minutes"))
+        }
     }
 }
 

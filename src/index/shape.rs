@@ -61,7 +61,8 @@ pub(super) fn shape(connection: &mut Conn, database: &str) -> IndexResult<Shape>
     }
     let keys = primary_key(connection, database)?;
     let is_wide = columns.contains_key("lineage");
-    let expected: Vec<(&str, &str)> = if is_wide { ORIGINAL.into_iter().chain(ADDED).collect() } else { ORIGINAL.into() };
+    let expected: Vec<(&str, &str)> =
+        if is_wide { ORIGINAL.into_iter().chain(ADDED).collect() } else { ORIGINAL.into() };
     for (name, kind) in &expected {
         match columns.get(*name) {
             None => return Ok(Shape::Unknown(format!("{TABLE} has no column {name}"))),
@@ -72,9 +73,9 @@ pub(super) fn shape(connection: &mut Conn, database: &str) -> IndexResult<Shape>
         }
     }
     // A column of somebody else's is none of our business, if rows can be written without it.
-    let foreign = columns.iter().find(|(name, column)| {
-        column.must_be_given && !expected.iter().any(|(expected, _)| expected == name)
-    });
+    let foreign = columns
+        .iter()
+        .find(|(name, column)| column.must_be_given && !expected.iter().any(|(expected, _)| expected == name));
     if let Some((name, _)) = foreign {
         return Ok(Shape::Unknown(format!("{TABLE} has a column {name} that every row must fill")));
     }

@@ -6,13 +6,13 @@
 //! has waited for the lock, what it then holds may be the last row no more; its own row has the very key of the first
 //! one's, and the primary key says so.
 
-use super::error::{IndexError, IndexResult};
+use super::error::{IndexError, IndexErrorKind, IndexResult};
 use super::row::{OF_CHAIN, RowValues, chain_params};
 use super::shape::TABLE;
 use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::offset::Offset;
 use mysql::prelude::Queryable;
-use mysql::{Conn, Error, MySqlError, Transaction, TxOpts};
+use mysql::{Conn, Error, MySqlError, Params, Transaction, TxOpts};
 
 /// What became of one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,9 +58,13 @@ fn write_row(transaction: &mut Transaction<'_>, row: &RowValues) -> IndexResult<
         }
         _ => {}
     }
+    if row.md5.is_none() {
+        let reason = format!("{}: the file's MD5 is not known, and its row needs it", row.name);
+        return Err(IndexError::new(IndexErrorKind::Row, reason));
+    }
     let before = last.and_then(|last| last.so_far);
     let own = row.timestamps.map(|times| times.greatest);
-    match transaction.exec_drop(RowValues::insert(), row.params(before.max(own))) {
+    match transaction.exec_drop(RowValues::insert(), Params::Positional(row.params(before.max(own)))) {
         Ok(()) => Ok(RowOutcome::Written),
         Err(error) if is_duplicate(&error) => compare_with_stored(transaction, row),
         Err(error) => Err(error.into()),
@@ -81,7 +85,7 @@ fn compare_with_stored(transaction: &mut Transaction<'_>, row: &RowValues) -> In
     )))
 }
 
-fn is_duplicate(error: &Error) -> bool {
+pub(super) fn is_duplicate(error: &Error) -> bool {
     matches!(error, Error::MySqlError(MySqlError { code: 1062, .. }))
 }
 
@@ -111,7 +115,7 @@ pub(super) fn last_row(
 }
 
 fn no_offset(chain: &ChainName, offset: i64) -> IndexError {
-    IndexError::new(super::error::IndexErrorKind::Schema, format!("{TABLE} has {offset} as an offset of {chain}"))
+    IndexError::new(IndexErrorKind::Schema, format!("{TABLE} has {offset} as an offset of {chain}"))
 }
 
 /// The row of a segment, if there is one.
