@@ -4,6 +4,7 @@
 pub(crate) mod archive;
 pub(crate) mod broker;
 pub(crate) mod daemon;
+pub(crate) mod mysql;
 pub(crate) mod raw_produce;
 pub(crate) mod records;
 pub(crate) mod seed;
