@@ -91,7 +91,7 @@ pub enum CompareError {
     #[error("the archive cannot be read")]
     Store(#[from] StoreError),
     /// The index does not answer.
-    #[error("{index}: {source}")]
+    #[error("the index {index} cannot be asked")]
     Index {
         /// Its URL without the password.
         index: String,

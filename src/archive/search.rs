@@ -113,7 +113,7 @@ fn find_in_store(
             Err(Unfit::Blocked(blocked)) => return Err(SearchError::Unfit(blocked.reason)),
         };
         let is_it = match sought {
-            Sought::Offset(offset) => row.range().contains(offset),
+            Sought::Offset(offset) => row.covers(offset),
             Sought::Time(time) => row.timestamps.is_some_and(|timestamps| timestamps.greatest >= time),
         };
         if is_it {

@@ -5,7 +5,7 @@ use super::shape::TABLE;
 use kafka_store_actors::ports::{IndexRow, StoredObject, StoredSegment, Timestamps};
 use kafka_store_statecharts::gap::Gap;
 use kafka_store_statecharts::name::{ChainName, SegmentName};
-use kafka_store_statecharts::offset::{Offset, OffsetRange};
+use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
 use mysql::{Params, Row, Value};
 use serde_json::{Value as Json, json};
@@ -190,7 +190,6 @@ impl RowValues {
         };
         let start = Offset::new(start).ok_or_else(wrong)?;
         let final_offset = Offset::new(final_offset).ok_or_else(wrong)?;
-        OffsetRange::new(start, final_offset).ok_or_else(wrong)?;
         Ok(RowValues {
             name: chain.segment(start),
             final_offset,
@@ -214,9 +213,9 @@ impl RowValues {
         })
     }
 
-    /// The offsets covered.
-    pub fn range(&self) -> OffsetRange {
-        OffsetRange::new(self.name.start, self.final_offset).expect("checked when it was made")
+    /// Whether the segment covers an offset.
+    pub fn covers(&self, offset: Offset) -> bool {
+        self.name.start <= offset && offset <= self.final_offset
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod daemon;
 pub(crate) mod mysql;
 pub(crate) mod raw_produce;
 pub(crate) mod records;
+pub(crate) mod rows;
 pub(crate) mod seed;
 pub(crate) mod seen;
 pub(crate) mod traffic;

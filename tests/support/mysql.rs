@@ -73,6 +73,11 @@ impl Database {
         connect(&self.server, Some(&self.name))
     }
 
+    /// `None` while the server is away.
+    pub(crate) fn try_connect(&self) -> Option<Conn> {
+        Conn::new(opts(&self.server, Some(&self.name))).ok()
+    }
+
     /// All rows of a query.
     #[track_caller]
     pub(crate) fn query<T: FromRow>(&self, query: &str) -> Vec<T> {
