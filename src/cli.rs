@@ -17,7 +17,9 @@ use crate::commands::audit::AuditArgs;
 use crate::commands::demo::DemoArgs;
 use crate::commands::find::FindArgs;
 use crate::commands::index::IndexCommandArgs;
+use crate::commands::ls::LsArgs;
 use crate::commands::read::ReadArgs;
+use crate::commands::verify::VerifyArgs;
 use crate::exit::ExitCode;
 
 /// Archives every record of Kafka topics, exactly once, in large compressed Avro files
@@ -65,10 +67,14 @@ pub enum Command {
     Find(FindArgs),
     /// Make, migrate and look at the index (--mysql-metadata-url)
     Index(IndexCommandArgs),
+    /// List what an archive holds: topics, partitions, segments, and what is missing
+    Ls(LsArgs),
     /// Say what the daemon would do with the same flags, and change nothing
     Plan(Box<PlanArgs>),
     /// Print the records of a file, a partition, a topic or an archive
     Read(ReadArgs),
+    /// Verify an archive: every segment, every chain, and nothing missing
+    Verify(Box<VerifyArgs>),
 }
 
 impl Cli {

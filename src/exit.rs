@@ -25,13 +25,13 @@ pub enum ExitCode {
     TimedOut,
     /// Kafka fenced this member of the group, or its client reported an error it cannot recover from.
     Fenced,
-    /// `audit verify` found problems (65 is `EX_DATAERR` of `sysexits.h`).
+    /// `verify` or `audit verify` found problems (65 is `EX_DATAERR` of `sysexits.h`).
     Problems,
     /// An internal error, a bug: the process panicked (70 is `EX_SOFTWARE` of `sysexits.h`).
     Internal,
     /// The audit log cannot be written (74 is `EX_IOERR` of `sysexits.h`).
     Unaudited,
-    /// `demo` or `read` was interrupted (128 + SIGINT, as shells have it).
+    /// `demo`, `read` or `verify` was interrupted (128 + SIGINT, as shells have it).
     Interrupted,
 }
 
@@ -75,10 +75,10 @@ impl ExitCode {
             ExitCode::Frozen => "--until-end ended, but at least one partition is frozen",
             ExitCode::TimedOut => "--timeout ended --until-end before its targets",
             ExitCode::Fenced => "Kafka fenced this member, or its client failed for good",
-            ExitCode::Problems => "audit verify found problems",
+            ExitCode::Problems => "verify found problems in an archive, or audit verify in audit logs",
             ExitCode::Internal => "internal error: a bug; a restart is safe",
             ExitCode::Unaudited => "the audit log cannot be written; a restart is safe",
-            ExitCode::Interrupted => "interrupted (demo, read)",
+            ExitCode::Interrupted => "interrupted (demo, read, verify)",
         }
     }
 }

@@ -285,6 +285,23 @@ fn rebuild_makes_the_rows_from_the_files_and_tells_what_differed() {
     ] {
         indexed.database.execute(&statement);
     }
+    let verify = |depth: &str| {
+        let archive = indexed.archive.path().to_str().expect("UTF-8").to_owned();
+        command(&["verify", &archive, depth, "--index", "--mysql-metadata-url", &indexed.database.url()])
+    };
+    for depth in ["--quick", "--deep"] {
+        let (code, told) = verify(depth);
+        assert_eq!(code, Some(65), "{depth}: {told}");
+        for words in [
+            "not in the index",
+            "another row: finalOffset is 5, and should be 29",
+            "maxTimestampSoFar is 1, and should be",
+            "row without a file",
+            "5 problems",
+        ] {
+            assert!(told.contains(words), "{depth}: {words} in {told}");
+        }
+    }
     let (code, told) = rebuild();
     assert_eq!(code, Some(0), "{told}");
     for words in [
@@ -299,6 +316,10 @@ fn rebuild_makes_the_rows_from_the_files_and_tells_what_differed() {
         assert!(told.contains(words), "{words} in {told}");
     }
     assert_eq!(indexed.check(), 8);
+    for depth in ["--quick", "--deep"] {
+        let (code, told) = verify(depth);
+        assert_eq!(code, Some(0), "{depth}: {told}");
+    }
     let after: Vec<Told> = indexed.database.query(query);
     for (after, before) in after.iter().zip(&before) {
         assert_eq!((after.2, after.3, &after.4, after.5), (before.2, before.3, &before.4, before.5), "{before:?}");

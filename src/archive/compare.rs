@@ -3,7 +3,7 @@
 use super::identity::{Unfit, describe};
 use crate::avro::{HEADER_BYTES, SegmentHeader};
 use crate::index::{IndexError, MysqlIndex, RowValues};
-use crate::store::{ArchiveStore, StoreError};
+use crate::store::{ArchiveStore, Scope, StoreError};
 use kafka_store_actors::ports::{IndexRow, Timestamps};
 use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::offset::Offset;
@@ -100,7 +100,7 @@ pub enum CompareError {
     },
 }
 
-/// Compares all chains of store and index. `progress` is told after each object.
+/// Compares the chains of store and index in a part of the archive. `progress` is told after each object.
 ///
 /// Daemons may go on meanwhile: what is stored and indexed between two questions is no divergence.
 ///
@@ -109,14 +109,15 @@ pub enum CompareError {
 pub fn compare(
     store: &dyn ArchiveStore,
     index: &MysqlIndex,
+    scope: &Scope,
     depth: CompareDepth,
     progress: &mut dyn FnMut(),
 ) -> Result<IndexReport, CompareError> {
     let mut report = IndexReport::default();
-    for chain in all_chains(store, index)? {
+    for chain in all_chains(store, index, scope)? {
         report.chains += 1;
         let mut pairs = Pairs::new(store, index, &chain)?;
-        let mut next_offset = None;
+        let (mut next_offset, mut greatest, incomplete_before) = (None, None, report.incomplete_rows);
         while let Some(pair) = pairs.next_pair()? {
             let Some(name) = &pair.object else {
                 report.diverge(pair.row, DivergenceKind::NoObject);
@@ -124,7 +125,7 @@ pub fn compare(
             };
             report.objects += 1;
             progress();
-            let expected = match expected_row(store, name, depth) {
+            let mut expected = match expected_row(store, name, depth) {
                 Ok((row, _)) => row,
                 Err(Unfit::Store(error)) => return Err(error.into()),
                 Err(Unfit::Blocked(blocked)) => {
@@ -139,6 +140,9 @@ pub fn compare(
                 report.divergences.push(Divergence { name: name.clone(), kind });
             }
             next_offset = Some(expected.next_offset());
+            greatest = so_far(greatest, expected.timestamps);
+            // Rows of the original tool say nothing of times, and those after them know nothing of theirs.
+            expected.max_timestamp_so_far = greatest.filter(|_| report.incomplete_rows == incomplete_before);
             // A daemon stores first and writes the row a moment later.
             let row = match pair.row {
                 None => pairs.look_again(name)?,
@@ -160,10 +164,14 @@ impl IndexReport {
             None => DivergenceKind::NoRow,
             Some(row) => match expected.difference(&row) {
                 Some(what) => DivergenceKind::OtherRow(what),
-                None => {
-                    self.incomplete_rows += u64::from(row.record_count.is_none());
+                None if row.record_count.is_none() => {
+                    self.incomplete_rows += 1;
                     return;
                 }
+                None => match wrong_so_far(expected, &row) {
+                    Some(what) => DivergenceKind::OtherRow(what),
+                    None => return,
+                },
             },
         };
         self.divergences.push(Divergence { name: name.clone(), kind });
@@ -199,11 +207,20 @@ pub(super) fn expected_row(
     Ok((RowValues::of(&IndexRow { name: name.clone(), stored }), header))
 }
 
-/// The chains of store and index.
-pub(super) fn all_chains(store: &dyn ArchiveStore, index: &MysqlIndex) -> Result<BTreeSet<ChainName>, CompareError> {
+/// The chains of store and index, as far as they are of this part.
+pub(super) fn all_chains(
+    store: &dyn ArchiveStore,
+    index: &MysqlIndex,
+    scope: &Scope,
+) -> Result<BTreeSet<ChainName>, CompareError> {
     let asked = |source| CompareError::Index { index: index.describe(), source };
-    let mut chains: BTreeSet<ChainName> = store.chains()?.into_iter().collect();
-    for topic in index.topics().map_err(asked)? {
+    let (stored, topics) = match scope {
+        Scope::Archive => (store.chains()?, index.topics().map_err(asked)?),
+        Scope::Topic(topic) => (store.chains_of(topic)?, vec![topic.clone()]),
+        Scope::Chain(chain) => (vec![chain.clone()], Vec::new()),
+    };
+    let mut chains: BTreeSet<ChainName> = stored.into_iter().collect();
+    for topic in topics {
         chains.extend(index.chains(&topic, None).map_err(asked)?);
     }
     Ok(chains)
@@ -298,6 +315,14 @@ impl<'a> Pairs<'a> {
     fn asked(&self, source: IndexError) -> CompareError {
         CompareError::Index { index: self.index.describe(), source }
     }
+}
+
+/// What is wrong with the time by which moments are found, if something is.
+fn wrong_so_far(expected: &RowValues, row: &RowValues) -> Option<String> {
+    let right = expected.max_timestamp_so_far?;
+    let is_right = row.max_timestamp_so_far == Some(right);
+    let stored = row.max_timestamp_so_far.map_or_else(|| "null".to_owned(), |stored| stored.to_string());
+    (!is_right).then(|| format!("maxTimestampSoFar is {stored}, and should be {right}"))
 }
 
 /// The greatest timestamp up to here, when this row is added.

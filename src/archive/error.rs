@@ -20,6 +20,14 @@ pub enum ArchiveError {
         #[source]
         source: ReadError,
     },
+    /// What is kept as a chain's origin is none.
+    #[error("{name} in {store} is not an origin that this version can read")]
+    UnreadableOrigin {
+        /// The object.
+        name: String,
+        /// Where it is.
+        store: String,
+    },
     /// A segment that was listed is gone.
     #[error("{location} was there a moment ago and is gone: segments are never deleted by kafka-store")]
     Gone {

@@ -10,9 +10,12 @@ mod index_tail;
 mod locate;
 mod md5;
 mod origin_object;
+mod parallel;
 mod rebuild;
 mod search;
 mod spool;
+mod survey;
+mod verify;
 mod walk;
 
 pub use arbiter::Arbiter;
@@ -23,6 +26,12 @@ pub use first_start::{FirstStart, FirstStartError};
 pub use identity::Identity;
 pub(crate) use locate::no_committed_offset;
 pub use locate::{Locator, LocatorParams, Plan};
+pub use parallel::parallel_map;
 pub use rebuild::{Rebuilt, rebuild};
 pub use search::{Search, SearchError, Sought};
 pub use spool::Spool;
+pub use survey::{ChainSurvey, Joint, SegmentFacts, SurveyedSegment, facts_of, header_of, read_facts, survey};
+pub use verify::{
+    AgainstIndex, AgainstKafka, ChainReport, Depth, KafkaTail, Problem, ProblemKind, StateError, VerifyError,
+    VerifyJob, VerifyReport, VerifyState, Watch, Work,
+};

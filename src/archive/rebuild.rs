@@ -6,7 +6,7 @@ use super::compare::{
 };
 use super::identity::Unfit;
 use crate::index::{IndexError, MysqlIndex, RowValues};
-use crate::store::ArchiveStore;
+use crate::store::{ArchiveStore, Scope};
 use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::offset::Offset;
 
@@ -26,17 +26,18 @@ pub struct Rebuilt {
     pub removed: u64,
 }
 
-/// Makes the index say what the store holds. `progress` is told after each object. Daemons may go on meanwhile.
+/// Makes the index say what the store holds in this part of it. `progress` is told after each object. Daemons may go on meanwhile.
 ///
 /// # Errors
 /// If the store or the index does not answer, or the index belongs to another cluster.
 pub fn rebuild(
     store: &dyn ArchiveStore,
     index: &MysqlIndex,
+    scope: &Scope,
     progress: &mut dyn FnMut(),
 ) -> Result<Rebuilt, CompareError> {
     let mut rebuilt = Rebuilt::default();
-    for chain in all_chains(store, index)? {
+    for chain in all_chains(store, index, scope)? {
         rebuilt.found.chains += 1;
         rebuild_chain(store, index, &chain, &mut rebuilt, progress)?;
     }

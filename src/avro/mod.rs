@@ -28,7 +28,7 @@ pub use header::{FORMAT_VERSION, HEADER_BYTES, SealError, SegmentHeader, sync_ma
 pub use reader::{Block, FileHeader, FileKind, Record, Records, SegmentReader};
 pub use schema::{ORIGINAL_SCHEMA, SCHEMA};
 pub use summary::{Isolation, SegmentSummary, TimestampRange};
-pub use verify::{Verified, verify};
+pub use verify::{Verified, verify, verify_with};
 pub use writer::{SealedFile, SegmentWriter};
 
 /// The record bytes that close a block: the record that brings a block to this many is its last.

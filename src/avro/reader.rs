@@ -22,6 +22,8 @@ pub struct FileHeader {
     pub start: Offset,
     /// How its blocks are compressed.
     pub codec: BlockCodec,
+    /// What follows each of its blocks, and ends it.
+    pub sync: [u8; 16],
     /// Who wrote it.
     pub kind: FileKind,
 }
@@ -41,7 +43,6 @@ pub enum FileKind {
 pub struct SegmentReader<R> {
     source: ByteSource<R>,
     header: FileHeader,
-    sync: [u8; 16],
     decompressor: Decompressor,
     stored: Vec<u8>,
     record_count: u64,
@@ -77,6 +78,8 @@ pub struct Record<'a> {
     pub fields: RecordFields<'a>,
     /// The headers, in the log's order.
     pub headers: &'a [DecodedHeader<'a>],
+    /// How many bytes it takes in its block. In files of ours these are its canonical bytes.
+    pub encoded_bytes: usize,
 }
 
 impl<R: Read> SegmentReader<R> {
@@ -91,7 +94,6 @@ impl<R: Read> SegmentReader<R> {
         Ok(SegmentReader {
             source,
             header,
-            sync: metadata.sync,
             decompressor: Decompressor::new(),
             stored: Vec::new(),
             record_count: 0,
@@ -135,7 +137,7 @@ impl<R: Read> SegmentReader<R> {
         let stored_bytes = self.source.length(BLOCK_BYTES_MAX, "a block's size", INSIDE)?;
         self.source.bytes(stored_bytes, &mut self.stored, INSIDE)?;
         let sync_position = self.source.position();
-        if self.source.array::<16>(INSIDE)? != self.sync {
+        if self.source.array::<16>(INSIDE)? != self.header.sync {
             return Err(ReadError::corrupt(sync_position, "the block does not end with the file's sync marker"));
         }
         self.decompressor.decompress(self.header.codec, &mut self.stored, position)?;
@@ -181,14 +183,16 @@ impl FileHeader {
     fn from_metadata(metadata: &Metadata, start: Offset) -> Result<FileHeader, ReadError> {
         let codec = block_codec(metadata)?;
         match schema(metadata) {
-            Some(schema) if is_original(schema) => Ok(FileHeader { start, codec, kind: FileKind::Original }),
+            Some(schema) if is_original(schema) => {
+                Ok(FileHeader { start, codec, sync: metadata.sync, kind: FileKind::Original })
+            }
             _ => {
                 let header = SegmentHeader::from_metadata(metadata)?;
                 if header.name.start != start {
                     let problem = format!("its name says that it starts at {start}, its header {}", header.name.start);
                     return Err(ReadError::corrupt(0, problem));
                 }
-                Ok(FileHeader { start, codec, kind: FileKind::Ours(Box::new(header)) })
+                Ok(FileHeader { start, codec, sync: metadata.sync, kind: FileKind::Ours(Box::new(header)) })
             }
         }
     }
@@ -240,6 +244,7 @@ impl<'a> Records<'a> {
                 rest => Err(self.corrupt(&format!("{rest} bytes follow it, the last"))),
             };
         }
+        let rest_before = self.decoder.rest().len();
         let decoded = match self.block.derived_offset {
             None => self.decoder.record(&mut self.headers),
             Some(first) => match first.advanced_by(self.index) {
@@ -250,7 +255,8 @@ impl<'a> Records<'a> {
         self.index += 1;
         let fields = decoded.map_err(|error| self.corrupt(&error.to_string()))?;
         self.check_offset(fields.offset)?;
-        Ok(Some(Record { fields, headers: &self.headers }))
+        let encoded_bytes = rest_before - self.decoder.rest().len();
+        Ok(Some(Record { fields, headers: &self.headers, encoded_bytes }))
     }
 
     fn check_offset(&mut self, offset: Offset) -> Result<(), ReadError> {

@@ -2,7 +2,7 @@
 
 use super::content_hash::ContentHash;
 use super::error::ReadError;
-use super::reader::{FileHeader, FileKind, SegmentReader};
+use super::reader::{FileHeader, FileKind, Record, SegmentReader};
 use super::summary::TimestampRange;
 use kafka_store_statecharts::offset::{Offset, OffsetRange};
 use std::io::Read;
@@ -31,6 +31,18 @@ pub struct Verified {
 /// # Errors
 /// The first thing that is wrong. [`ReadError::is_truncated`] tells a file that merely ends too early.
 pub fn verify<R: Read>(reader: R, start: Offset) -> Result<Verified, ReadError> {
+    verify_with(reader, start, |_, _| {})
+}
+
+/// As [`verify`], and shows each record on the way.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_with<R: Read>(
+    reader: R,
+    start: Offset,
+    mut each: impl FnMut(&FileHeader, &Record<'_>),
+) -> Result<Verified, ReadError> {
     let mut bytes = Checksummed { reader, crc32c: 0 };
     let mut reader = SegmentReader::new(&mut bytes, start)?;
     let header = reader.header().clone();
@@ -42,6 +54,7 @@ pub fn verify<R: Read>(reader: R, start: Offset) -> Result<Verified, ReadError> 
             timestamps.get_or_insert(TimestampRange::new(record.fields.timestamp)).include(record.fields.timestamp);
             last_offset = record.fields.offset;
             check_gaps(&header, last_offset)?;
+            each(&header, &record);
         }
     }
     let file_bytes = reader.position();

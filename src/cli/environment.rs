@@ -20,6 +20,10 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, cla
         None => Cli::command().mut_args(with_variable),
         Some("plan") => Cli::command().mut_subcommand("plan", |plan| plan.mut_args(with_variable)),
         Some("find") => Cli::command().mut_subcommand("find", with_variables_of_the_index),
+        // Only who asks for the index gets it.
+        Some("verify") if alone.subcommand_matches("verify").is_some_and(|verify| verify.get_flag("index")) => {
+            Cli::command().mut_subcommand("verify", with_variables_of_the_index)
+        }
         Some("index") => {
             Cli::command().mut_subcommand("index", |index| index.mut_subcommands(with_variables_of_the_index))
         }
@@ -48,6 +52,7 @@ fn index_of(cli: &mut Cli) -> Option<&mut IndexArgs> {
         Some(Command::Plan(plan)) => Some(&mut plan.daemon.index),
         Some(Command::Find(find)) => Some(&mut find.index),
         Some(Command::Index(index)) => Some(index.command.index()),
+        Some(Command::Verify(verify)) => Some(&mut verify.index_flags),
         Some(_) => None,
     }
 }

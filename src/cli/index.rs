@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// Where the index is. What the texts mean is [`crate::config::index_config`]'s affair.
 #[derive(Args, Clone, Debug)]
 pub struct IndexArgs {
-    /// MySQL database to keep a row of each file in: mysql://[user[:password]@]host[:port]/database
+    /// MySQL database to keep a row of each file in: mysql://user:password@host:port/database
     ///
     /// A row is written after its file is stored, and before its offset is committed. The user is root and the port
     /// 3306 where none is named. `kafka-store index init` makes the table; one of the Python tool is taken over by

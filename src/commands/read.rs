@@ -2,14 +2,14 @@
 
 use super::error::CommandError;
 use super::json::{JsonLine, hex_digit};
+use super::location::{Location, Place};
 use super::print::{Output, Stop, finish};
 use crate::archive::{ArchiveError, ChainReader, OffsetWindow};
 use crate::avro::{Record, SegmentReader};
-use crate::store::{ArchiveStore, LocalStore};
 use clap::{Args, ValueEnum};
-use kafka_store_statecharts::name::{ChainName, SegmentName};
+use kafka_store_statecharts::name::ChainName;
 use kafka_store_statecharts::offset::Offset;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,123 +65,23 @@ pub fn print(args: &ReadArgs, target: impl Write) -> Result<(), CommandError> {
     {
         return Err(CommandError::new(format!("--to-offset {to} is before --from-offset {from}")));
     }
-    let selection = Selection::at(&args.path)?;
+    let location = Location::find(&args.path)?;
     let mut output = Output::new(target);
-    let result = match selection {
-        Selection::File { path, start, chain } => print_file(&path, start, chain, window, args.format, &mut output),
-        Selection::Chains { store, chains } => print_chains(&store, chains, window, args.format, &mut output),
+    let result = match location {
+        Location::File { path, start, chain } => print_file(&path, start, chain, window, args.format, &mut output),
+        Location::Place(place) => print_chains(&place, window, args.format, &mut output),
     };
     finish(output, result)
 }
 
-/// What a path stands for.
-enum Selection {
-    File { path: PathBuf, start: Offset, chain: Option<ChainName> },
-    Chains { store: Arc<dyn ArchiveStore>, chains: Vec<ChainName> },
-}
-
-/// How many directories below a path its first segment lies: that is what tells a partition from a topic from an
-/// archive, since a topic may have the name of a partition.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Level {
-    Partition,
-    Topic,
-    Archive,
-}
-
-impl Selection {
-    fn at(given: &Path) -> Result<Selection, CommandError> {
-        let path = fs::canonicalize(given)
-            .map_err(|error| CommandError::new(format!("cannot find {}: {error}", given.display())))?;
-        if !path.is_dir() {
-            return Selection::file(given, path);
-        }
-        let no_segments = || {
-            CommandError::new(format!(
-                "{} holds no segments: give a file, or the directory of a partition, a topic or an archive \
-                 (ARCHIVE/TOPIC/PARTITION/OFFSET)",
-                given.display()
-            ))
-        };
-        let level = level_of(&path).ok_or_else(no_segments)?;
-        let misnamed = || {
-            CommandError::new(format!(
-                "the segments in {} are not in a directory TOPIC/PARTITION (six digits): \
-                 rename it, or give one of the files",
-                given.display()
-            ))
-        };
-        let chain = chain_at(&path);
-        let topic = name_of(&path).and_then(|name| kafka_store_statecharts::topic::TopicName::new(name).ok());
-        let (root, chain, topic) = match level {
-            Level::Archive => (Some(&*path), None, None),
-            Level::Topic => (path.parent(), None, Some(topic.ok_or_else(misnamed)?)),
-            Level::Partition => (path.parent().and_then(Path::parent), Some(chain.ok_or_else(misnamed)?), None),
-        };
-        let failed = |error| CommandError::from_error(&error);
-        let store = LocalStore::open_read_only(root.ok_or_else(misnamed)?).map_err(failed)?;
-        let chains = match (chain, topic) {
-            (Some(chain), _) => vec![chain],
-            (None, Some(topic)) => store.chains_of(&topic).map_err(failed)?,
-            (None, None) => store.chains().map_err(failed)?,
-        };
-        Ok(Selection::Chains { store: Arc::new(store), chains })
-    }
-
-    fn file(given: &Path, path: PathBuf) -> Result<Selection, CommandError> {
-        let start = name_of(&path).and_then(SegmentName::parse_file_name).ok_or_else(|| {
-            CommandError::new(format!(
-                "{} is not the name of a segment, which is its first offset in 20 digits: \
-                 give a file as the archive names it",
-                given.display()
-            ))
-        })?;
-        let chain = path.parent().and_then(chain_at);
-        Ok(Selection::File { path, start, chain })
-    }
-}
-
-fn name_of(path: &Path) -> Option<&str> {
-    path.file_name()?.to_str()
-}
-
-/// The chain whose directory this is, by its name.
-fn chain_at(directory: &Path) -> Option<ChainName> {
-    ChainName::parse(name_of(directory.parent()?)?, name_of(directory)?)
-}
-
-fn level_of(directory: &Path) -> Option<Level> {
-    let subdirectories = |directory: &Path| -> Vec<PathBuf> {
-        let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
-    };
-    let has_segments = |directory: &Path| {
-        let is_segment =
-            |entry: fs::DirEntry| entry.file_name().to_str().and_then(SegmentName::parse_file_name).is_some();
-        fs::read_dir(directory).is_ok_and(|entries| {
-            entries.flatten().any(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()) && is_segment(entry))
-        })
-    };
-    let has_chains =
-        |topic: &Path| subdirectories(topic).iter().any(|child| chain_at(child).is_some() && has_segments(child));
-    if has_segments(directory) {
-        Some(Level::Partition)
-    } else if has_chains(directory) {
-        Some(Level::Topic)
-    } else {
-        subdirectories(directory).iter().any(|topic| has_chains(topic)).then_some(Level::Archive)
-    }
-}
-
 fn print_chains<W: Write>(
-    store: &Arc<dyn ArchiveStore>,
-    chains: Vec<ChainName>,
+    place: &Place,
     window: OffsetWindow,
     format: Format,
     output: &mut Output<W>,
 ) -> Result<(), Stop> {
-    for chain in chains {
-        let mut reader = ChainReader::new(Arc::clone(store), chain.clone(), window)?;
+    for chain in place.chains().map_err(ArchiveError::from)? {
+        let mut reader = ChainReader::new(Arc::clone(&place.store), chain.clone(), window)?;
         reader.for_each_record(|segment, record| {
             print_record(Some(&chain), segment.name.start, record, format, output.line());
             output.line_done()

@@ -8,5 +8,5 @@ mod properties;
 mod source;
 
 pub use poll_thread::{PollThreadStart, start};
-pub use properties::{ClientSettings, properties};
+pub use properties::{ClientSettings, asking_properties, properties};
 pub use source::KafkaSource;

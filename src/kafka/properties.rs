@@ -22,6 +22,22 @@ pub struct ClientSettings<'a> {
     pub given: &'a KafkaProperties,
 }
 
+/// The properties of a client that only asks where a log and a group stand.
+pub fn asking_properties(brokers: &str, group: &str, given: &KafkaProperties) -> Vec<(String, String)> {
+    let ours = [
+        ("client.id", "kafka-store"),
+        ("bootstrap.servers", brokers),
+        ("group.id", group),
+        ("isolation.level", Isolation::ReadCommitted.as_str()),
+        ("enable.auto.commit", "false"),
+        ("allow.auto.create.topics", "false"),
+        ("log.connection.close", "false"),
+    ];
+    let ours = ours.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let given = given.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+    ours.into_iter().chain(given).collect()
+}
+
 /// The properties, ours first and the user's after them: those that must be ours, `-X` has refused already.
 pub fn properties(settings: &ClientSettings<'_>) -> Vec<(String, String)> {
     let mut properties: Vec<(String, String)> = [

@@ -4,12 +4,13 @@ use super::directories::{Directories, sync_directory};
 use super::error::{StoreError, StoreErrorKind};
 use super::instance_dir::InstanceDir;
 use super::publish::{Method, Published, publish};
-use super::{ArchiveStore, CreateOutcome, ObjectStat, SegmentFile, SmallOutcome};
+use super::{ArchiveStore, CreateOutcome, ObjectStat, Scope, SegmentFile, SmallOutcome};
 use kafka_store_statecharts::name::{ChainName, RESERVED, SegmentName};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::TopicName;
 use std::fs::{self, DirEntry, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -131,6 +132,36 @@ impl LocalStore {
             Err(error) => Err(error),
         };
         entries.map_err(|error| StoreError::io("list", &directory, error))
+    }
+
+    fn strangers_in_topic(&self, topic: &TopicName, strangers: &mut Vec<String>) -> Result<(), StoreError> {
+        let entries = self.entries(Some(Path::new(topic.as_str())))?;
+        let chain_of = |entry: &DirEntry| {
+            name_of(entry)
+                .and_then(|folder| ChainName::parse(topic.as_str(), &folder))
+                .filter(|_| entry.path().is_dir())
+        };
+        if !entries.is_empty() && entries.iter().all(|entry| chain_of(entry).is_none()) {
+            strangers.push(topic.to_string());
+            return Ok(());
+        }
+        for entry in entries {
+            match chain_of(&entry) {
+                Some(chain) => self.strangers_in_chain(&chain, strangers)?,
+                None => strangers.push(format!("{topic}/{}", entry.file_name().display())),
+            }
+        }
+        Ok(())
+    }
+
+    fn strangers_in_chain(&self, chain: &ChainName, strangers: &mut Vec<String>) -> Result<(), StoreError> {
+        for entry in self.entries(Some(Path::new(&chain.to_string())))? {
+            let is_segment = name_of(&entry).is_some_and(|name| SegmentName::parse_file_name(&name).is_some());
+            if !is_segment || entry.path().is_dir() {
+                strangers.push(format!("{chain}/{}", entry.file_name().display()));
+            }
+        }
+        Ok(())
     }
 
     /// Names that this process has seen must not vanish in a power loss after it has acted on them.
@@ -264,6 +295,41 @@ impl ArchiveStore for LocalStore {
         Ok(Some(front))
     }
 
+    fn read_end(&self, name: &SegmentName, length: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.path_of(name);
+        let read = |mut file: File| {
+            let whole = file.metadata()?.len();
+            file.seek(SeekFrom::Start(whole.saturating_sub(length)))?;
+            let mut end = Vec::new();
+            file.read_to_end(&mut end)?;
+            Ok(end)
+        };
+        match File::open(&path).and_then(read) {
+            Ok(end) => Ok(Some(end)),
+            Err(error) if error.kind() == ErrorKind::NotFound && self.root().is_dir() => Ok(None),
+            Err(error) => Err(StoreError::io("read", &path, error)),
+        }
+    }
+
+    fn strangers(&self, scope: &Scope) -> Result<Vec<String>, StoreError> {
+        let mut strangers = Vec::new();
+        match scope {
+            Scope::Archive => {
+                for entry in self.entries(None)? {
+                    match name_of(&entry).and_then(|name| TopicName::new(&name).ok()) {
+                        Some(topic) if entry.path().is_dir() => self.strangers_in_topic(&topic, &mut strangers)?,
+                        _ if entry.file_name() == RESERVED => {}
+                        _ => strangers.push(entry.file_name().display().to_string()),
+                    }
+                }
+            }
+            Scope::Topic(topic) => self.strangers_in_topic(topic, &mut strangers)?,
+            Scope::Chain(chain) => self.strangers_in_chain(chain, &mut strangers)?,
+        }
+        strangers.sort();
+        Ok(strangers)
+    }
+
     fn location(&self, name: &SegmentName) -> String {
         self.path_of(name).display().to_string()
     }
@@ -277,10 +343,16 @@ impl ArchiveStore for LocalStore {
 fn require_file(path: &Path) -> Result<ObjectStat, StoreError> {
     let metadata = fs::metadata(path).map_err(|error| StoreError::io("look at", path, error))?;
     if metadata.is_file() {
-        Ok(ObjectStat { bytes: metadata.len(), ..ObjectStat::default() })
+        let seconds_ns = metadata.mtime().checked_mul(1_000_000_000);
+        let modified_ns = seconds_ns.and_then(|ns| ns.checked_add(metadata.mtime_nsec()));
+        Ok(ObjectStat { bytes: metadata.len(), modified_ns, ..ObjectStat::default() })
     } else {
         Err(StoreError::new(StoreErrorKind::Invalid, "use as a file", path, None))
     }
+}
+
+fn name_of(entry: &DirEntry) -> Option<String> {
+    entry.file_name().into_string().ok()
 }
 
 fn missing_spool_file(file: &Path, error: io::Error) -> StoreError {

@@ -57,7 +57,7 @@ pub enum SmallOutcome {
     AlreadyExists(Vec<u8>),
 }
 
-/// What a store says of an object without reading it. A directory knows the length alone.
+/// What a store says of an object without reading it. A directory knows little.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectStat {
     /// Its length.
@@ -68,6 +68,8 @@ pub struct ObjectStat {
     pub md5: Option<[u8; 16]>,
     /// Which object of this name it is.
     pub generation: Option<i64>,
+    /// When its bytes were last written, in nanoseconds since the epoch. A directory alone says it.
+    pub modified_ns: Option<i64>,
     /// What its writer said beside the bytes ([`attribute`] has the keys).
     pub attributes: BTreeMap<String, String>,
 }
@@ -93,6 +95,17 @@ pub mod attribute {
     pub const SEAL_REASON: &str = "seal-reason";
     /// Program and version that wrote it.
     pub const WRITER: &str = "writer";
+}
+
+/// A part of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All of it.
+    Archive,
+    /// A topic.
+    Topic(TopicName),
+    /// A chain.
+    Chain(ChainName),
 }
 
 /// A store of segments. Nothing in it is ever overwritten or deleted.
@@ -161,6 +174,23 @@ pub trait ArchiveStore: Send + Sync + Debug {
     /// # Errors
     /// As [`ArchiveStore::open`], and if they cannot be read.
     fn read_front(&self, name: &SegmentName, length: u64) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// The last bytes of an object, at most `length`. `None` if it does not exist, and from a store in which nothing
+    /// can be cut off, because it checks length and checksum before an object is there.
+    ///
+    /// # Errors
+    /// As [`ArchiveStore::open`], and if they cannot be read.
+    fn read_end(&self, name: &SegmentName, length: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let _ = (name, length);
+        Ok(None)
+    }
+
+    /// What lies in the store, in a topic or in a chain of it, and is neither a segment nor kept by kafka-store: names
+    /// relative to the store, in order. A folder that has nothing to do with an archive is named alone.
+    ///
+    /// # Errors
+    /// If the store cannot say.
+    fn strangers(&self, scope: &Scope) -> Result<Vec<String>, StoreError>;
 
     /// Where an object is or would be, for messages: a path or a URL.
     fn location(&self, name: &SegmentName) -> String;

@@ -2,7 +2,7 @@
 
 use super::super::CommandError;
 use super::sample::{SampleRecord, TOPICS, topic_names};
-use super::stage::Interrupt;
+use crate::commands::interrupt::Interrupt;
 use crate::kafka::ffi::MockBrokers;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;

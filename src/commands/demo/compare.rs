@@ -2,9 +2,9 @@
 
 use super::super::CommandError;
 use super::sample::{SampleRecord, TOPICS, Topic};
-use super::stage::Interrupt;
 use crate::archive::{ArchiveError, ChainReader, OffsetWindow};
 use crate::avro::{HEADER_BYTES, Record, SegmentHeader};
+use crate::commands::interrupt::Interrupt;
 use crate::store::{ArchiveStore, LocalStore};
 use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::record::TimestampType;

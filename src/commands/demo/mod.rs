@@ -7,6 +7,8 @@ mod sample;
 mod stage;
 
 use super::CommandError;
+use super::interrupt::Interrupt;
+use super::table::grouped;
 use crate::avro::Codec;
 use crate::config::{
     DaemonConfig, KafkaProperties, MemoryPlan, OffsetReset, OnDataLoss, SpoolConfig, Subscription, UntilEnd,
@@ -19,7 +21,7 @@ use compare::{Archived, Comparison};
 use kafka_store_statecharts::boundary::BoundarySettings;
 use sample::TOPICS;
 use slog::Logger;
-use stage::{Interrupt, Stage, grouped};
+use stage::Stage;
 use std::io::{self, Write};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};

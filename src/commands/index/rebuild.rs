@@ -4,9 +4,9 @@ use super::{failed, open};
 use crate::archive::{DivergenceKind, Rebuilt, rebuild};
 use crate::cli::IndexArgs;
 use crate::commands::error::CommandError;
+use crate::commands::location::{Location, Place};
 use crate::commands::print::{Output, Stop, finish};
 use crate::exit::ExitCode;
-use crate::store::LocalStore;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -18,8 +18,8 @@ use std::time::Duration;
 /// An index, and the archive that it is made from.
 #[derive(Args, Clone, Debug)]
 pub struct RebuildArgs {
-    /// The archive's directory
-    #[arg(value_name = "ARCHIVE")]
+    /// The directory of an archive, a topic or a partition
+    #[arg(value_name = "LOCATION")]
     pub archive: PathBuf,
     /// Where it is.
     #[command(flatten)]
@@ -32,12 +32,12 @@ pub struct RebuildArgs {
 pub(super) fn run(args: &RebuildArgs) -> Result<ExitCode, CommandError> {
     let index = open(&args.index)?;
     index.check_schema().map_err(|error| failed(&error))?;
-    let store = LocalStore::open_read_only(&args.archive).map_err(|error| failed(&error))?;
+    let Place { store, scope } = Location::find_place(&args.archive)?;
     // It draws itself only where stderr is a terminal.
     let bar = ProgressBar::no_length();
     bar.set_style(ProgressStyle::with_template("{pos} files read, {per_sec}").expect("a valid template"));
     bar.enable_steady_tick(Duration::from_millis(200));
-    let rebuilt = rebuild(&store, &index, &mut || bar.inc(1)).map_err(|error| failed(&error))?;
+    let rebuilt = rebuild(store.as_ref(), &index, &scope, &mut || bar.inc(1)).map_err(|error| failed(&error))?;
     bar.finish_and_clear();
     let mut output = Output::new(io::stdout().lock());
     let printed = if args.json {
