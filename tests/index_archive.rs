@@ -253,6 +253,26 @@ fn find_answers_from_the_index_and_from_the_archive() {
     assert!(told.contains("knows nothing of nothing"), "{told}");
 }
 
+/// What lies before is not even opened: a damaged file there is no hindrance, and without the index it is one.
+#[test]
+fn read_begins_where_the_index_says() {
+    let indexed = Indexed::new("from-time", 1);
+    let records = numbered(0..40);
+    indexed.broker.produce(&indexed.topic, 0, &records, &[]);
+    indexed.daemon().until_end();
+    std::fs::write(indexed.archive.segment(&indexed.topic, 0, 10), "no segment").expect("written");
+    let archive = indexed.archive.path().to_str().expect("UTF-8").to_owned();
+    let from = records[27].timestamp.to_string();
+    let read = |more: &[&str]| command(&[&["read", &archive, "--from-time", &from], more].concat());
+    let (code, told) = read(&["--mysql-metadata-url", &indexed.database.url()]);
+    assert_eq!((code, told.lines().count()), (Some(0), 13), "{told}");
+    assert!(told.starts_with("{\"filename\": \"00000000000000000020\""), "{told}");
+    let (code, told) = read(&[]);
+    assert_eq!(code, Some(1), "{told}");
+    let (code, told) = command(&["read", &archive, "--mysql-metadata-url", &indexed.database.url()]);
+    assert_eq!(code, Some(2), "{told}");
+}
+
 #[test]
 fn rebuild_makes_the_rows_from_the_files_and_tells_what_differed() {
     let indexed = Indexed::new("rebuild", 2);

@@ -11,15 +11,17 @@ mod locate;
 mod md5;
 mod origin_object;
 mod parallel;
+mod reading;
 mod rebuild;
 mod search;
 mod spool;
 mod survey;
 mod verify;
 mod walk;
+mod window;
 
 pub use arbiter::Arbiter;
-pub use chain_reader::{ChainReader, OffsetWindow, SegmentContext};
+pub use chain_reader::{ChainReader, SegmentContext};
 pub use compare::{CompareDepth, CompareError, Divergence, DivergenceKind, IndexReport, compare};
 pub use error::ArchiveError;
 pub use first_start::{FirstStart, FirstStartError};
@@ -27,6 +29,7 @@ pub use identity::Identity;
 pub(crate) use locate::no_committed_offset;
 pub use locate::{Locator, LocatorParams, Plan};
 pub use parallel::parallel_map;
+pub use reading::{ChainStart, Reached, ReadJob};
 pub use rebuild::{Rebuilt, rebuild};
 pub use search::{Search, SearchError, Sought};
 pub use spool::Spool;
@@ -35,3 +38,4 @@ pub use verify::{
     AgainstIndex, AgainstKafka, ChainReport, Depth, KafkaTail, Problem, ProblemKind, StateError, VerifyError,
     VerifyJob, VerifyReport, VerifyState, Watch, Work,
 };
+pub use window::{OffsetWindow, TimeWindow, Window};

@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
 /// Where the index is. What the texts mean is [`crate::config::index_config`]'s affair.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct IndexArgs {
     /// MySQL database to keep a row of each file in: mysql://user:password@host:port/database
     ///

@@ -2,8 +2,8 @@
 
 use super::error::CommandError;
 use super::index::{failed, open_if_named};
-use super::moment::{parse_moment, shown};
 use super::print::{Output, Stop, finish};
+use super::window::{parse_offset, parse_time};
 use crate::archive::{Search, Sought};
 use crate::cli::IndexArgs;
 use crate::exit::ExitCode;
@@ -17,6 +17,8 @@ use kafka_store_statecharts::topic::{PartitionId, TopicName};
 use serde_json::json;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// What to find.
 ///
@@ -35,7 +37,7 @@ pub struct FindArgs {
     #[arg(long, value_name = "OFFSET", value_parser = parse_offset)]
     pub offset: Option<Offset>,
     /// The first file with a record of this time or later: 2026-11-22T10:57:45Z, or milliseconds since 1970
-    #[arg(long, value_name = "TIME", allow_negative_numbers = true, value_parser = parse_moment)]
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true, value_parser = parse_time)]
     pub time: Option<i64>,
     /// Print one object of JSON a line
     #[arg(long)]
@@ -55,11 +57,6 @@ fn parse_topic(text: &str) -> Result<TopicName, String> {
 fn parse_partition(text: &str) -> Result<PartitionId, String> {
     let partition = text.parse().ok().and_then(PartitionId::new);
     partition.ok_or_else(|| "a partition is a whole number from 0 on".into())
-}
-
-fn parse_offset(text: &str) -> Result<Offset, String> {
-    let offset = text.parse().ok().and_then(Offset::new);
-    offset.ok_or_else(|| "an offset is a whole number from 0 on".into())
 }
 
 /// Prints what `args` ask for.
@@ -92,6 +89,14 @@ pub fn run(args: &FindArgs) -> Result<ExitCode, CommandError> {
         return Ok(ExitCode::Done);
     }
     Err(CommandError::new(nothing(args, sought, found.is_empty(), index.as_ref())))
+}
+
+/// A moment as people read it, where it has a date.
+fn shown(milliseconds: i64) -> String {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000)
+        .ok()
+        .and_then(|moment| moment.format(&Rfc3339).ok())
+        .unwrap_or_else(|| milliseconds.to_string())
 }
 
 type Found = (ChainName, Option<RowValues>);
