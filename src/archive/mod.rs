@@ -5,12 +5,15 @@ mod chain_reader;
 mod error;
 mod first_start;
 mod identity;
+mod lineage;
 mod locate;
 mod origin_object;
 mod parallel;
 mod reading;
+mod resolve;
 mod spool;
 mod survey;
+mod topic_facts;
 mod verify;
 mod walk;
 mod window;
@@ -24,8 +27,10 @@ pub(crate) use locate::no_committed_offset;
 pub use locate::{Locator, LocatorParams, Plan};
 pub use parallel::parallel_map;
 pub use reading::{ChainStart, Reached, ReadJob};
+pub use resolve::{Begin, NewLineage, Stuck};
 pub use spool::Spool;
 pub use survey::{ChainSurvey, Joint, SegmentFacts, SurveyedSegment, facts_of, header_of, read_facts, survey};
+pub use topic_facts::TopicFacts;
 pub use verify::{
     AgainstKafka, ChainReport, Depth, KafkaTail, Problem, ProblemKind, StateError, VerifyError, VerifyJob,
     VerifyReport, VerifyState, Watch, Work,

@@ -17,12 +17,15 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, cla
     let alone = Cli::command().try_get_matches_from(&args)?;
     let command = match alone.subcommand_name() {
         None => Cli::command().mut_args(with_variable),
-        Some("plan") => Cli::command().mut_subcommand("plan", |plan| plan.mut_args(with_variable)),
+        Some(name @ ("plan" | "resolve")) => Cli::command().mut_subcommand(name, |command| {
+            command.mut_args(|arg| if is_the_daemons(&arg) { with_variable(arg) } else { arg })
+        }),
         Some(_) => return Cli::from_arg_matches(&alone),
     };
     let mut cli = Cli::from_arg_matches(&command.try_get_matches_from(&args)?)?;
     let daemon = match &mut cli.command {
         Some(Command::Plan(plan)) => &mut plan.daemon,
+        Some(Command::Resolve(resolve)) => &mut resolve.daemon,
         _ => &mut cli.daemon,
     };
     if daemon.kafka_properties.is_empty()
@@ -31,6 +34,11 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, cla
         daemon.kafka_properties = lines.lines().filter(|line| !line.trim().is_empty()).map(Redacted::new).collect();
     }
     Ok(cli)
+}
+
+/// What a command takes beside the daemon's flags is written out each time.
+fn is_the_daemons(arg: &Arg) -> bool {
+    Cli::command().get_arguments().any(|daemons| daemons.get_id() == arg.get_id())
 }
 
 fn with_variable(arg: Arg) -> Arg {
