@@ -5,6 +5,7 @@ mod environment;
 mod help;
 mod index;
 mod redacted;
+mod resolve;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
@@ -12,6 +13,7 @@ use clap::{Parser, Subcommand};
 pub use daemon::DaemonArgs;
 pub use index::{IndexArgs, TlsMode};
 pub use redacted::Redacted;
+pub use resolve::ResolveArgs;
 
 use crate::commands::audit::AuditArgs;
 use crate::commands::demo::DemoArgs;
@@ -73,6 +75,8 @@ pub enum Command {
     Plan(Box<PlanArgs>),
     /// Print the records of a file, a partition, a topic or an archive
     Read(ReadArgs),
+    /// Show the ways out for frozen partitions, and take one
+    Resolve(Box<ResolveArgs>),
     /// Verify an archive: every segment, every chain, and nothing missing
     Verify(Box<VerifyArgs>),
 }

@@ -1,6 +1,6 @@
 //! The daemon: builds the adapters, wires the actors, and ends in good order.
 
-use crate::archive::{Arbiter, FirstStart, Identity, Locator, LocatorParams, Spool};
+use crate::archive::{Arbiter, FirstStart, Identity, Locator, LocatorParams, Spool, TopicFacts};
 use crate::audit::{AuditLog, InstanceStart};
 use crate::blocking::BlockingPool;
 use crate::clock::SystemClock;
@@ -45,8 +45,9 @@ use stop_signals::StopSignals;
 
 /// How many sealed segments of one partition may be on their way.
 const SEALED_MAX: usize = 2;
-/// How many blocking calls are made at a time, besides uploads.
-const WALKS_AT_A_TIME: usize = 4;
+/// How many chains are walked at a time. A walk waits, for brokers and for the disk, and hardly computes: many at a
+/// time share the disk's syncs.
+const WALKS_AT_A_TIME: usize = 16;
 /// How long brokers may take to answer at the start.
 const START_TIME: Duration = Duration::from_secs(15);
 
@@ -67,6 +68,7 @@ struct Prepared {
     client: Arc<Client>,
     /// The one that is asked: no fetch keeps its answers waiting.
     asked: Arc<Client>,
+    facts: Arc<TopicFacts>,
     store: Arc<LocalStore>,
     spool: Arc<InstanceDir>,
     identity: Identity,
@@ -108,6 +110,7 @@ impl Reached {
         let (first_start, is_first_start) = first_start(store.as_ref(), &config.group, &partitions)?;
         let params = LocatorParams {
             client,
+            facts: Arc::default(),
             store: Arc::clone(&store) as Arc<dyn ArchiveStore>,
             identity,
             group: config.group.clone(),
@@ -143,13 +146,13 @@ impl Prepared {
             Some(_) => Some(targets(&params.client, &partitions, log)?),
             None => None,
         };
-        let asked = Arc::clone(&params.client);
+        let (asked, facts) = (Arc::clone(&params.client), Arc::clone(&params.facts));
         forget_events_of(&asked);
         let spool = spool_directory(config, &store, log)?;
         let locator = Locator::new(params, BlockingPool::new("walk", WALKS_AT_A_TIME));
         let audit = audit.map(Arc::new);
         let client = client(config)?;
-        Ok(Prepared { client, asked, store, spool, identity, index, locator, targets, audit })
+        Ok(Prepared { client, asked, facts, store, spool, identity, index, locator, targets, audit })
     }
 
     fn run(self, config: &DaemonConfig, log: &Logger) -> ExitCode {
@@ -217,8 +220,13 @@ impl Prepared {
         let store = Arc::clone(&self.store) as Arc<dyn ArchiveStore>;
         let directory = Arc::clone(&self.spool);
         let index = self.index.clone().map(IndexWriter::start);
-        let arbiter =
-            Arbiter::new(Arc::clone(&self.asked), store, self.identity.clone(), BlockingPool::new("store", UPLOADERS));
+        let arbiter = Arbiter::new(
+            Arc::clone(&self.asked),
+            Arc::clone(&self.facts),
+            store,
+            self.identity.clone(),
+            BlockingPool::new("store", UPLOADERS),
+        );
         Ports {
             clock: Arc::new(SystemClock::start()),
             source: Arc::new(poll_thread.source()),

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use kafka_store::cli::{Cli, Command, DaemonArgs};
-use kafka_store::commands::{CommandError, audit, demo, find, index, ls, plan, read, verify};
+use kafka_store::commands::{CommandError, audit, demo, find, index, ls, plan, read, resolve, verify};
 use kafka_store::config::DaemonConfig;
 use kafka_store::daemon;
 use kafka_store::exit::{self, ExitCode};
@@ -31,6 +31,9 @@ fn dispatch(cli: Cli) -> ExitCode {
             with_config(&args.daemon, |config, log| told(plan::run(config, log).map(|()| ExitCode::Done)))
         }
         Some(Command::Read(args)) => told(read::run(&args).map(|()| ExitCode::Done)),
+        Some(Command::Resolve(args)) => {
+            with_config(&args.daemon, |config, log| told(resolve::run(&args, config, log).map(|()| ExitCode::Done)))
+        }
         Some(Command::Verify(args)) => told(verify::run(&args)),
     }
 }

@@ -17,6 +17,7 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 pub use crate::transition::{TransitionLog, TransitionRecord};
 
@@ -207,6 +208,11 @@ pub struct CompletedSegment {
 pub trait SpoolFile: Debug + Send + Sync {
     /// Where it lies.
     fn path(&self) -> &Path;
+
+    /// When its records had all been fetched, if that is known: what is asked later is news of them.
+    fn completed_at(&self) -> Option<Instant> {
+        None
+    }
 }
 
 /// The spool cannot be written.

@@ -2,16 +2,14 @@
 
 use super::identity::{Identity, Unfit};
 use super::md5;
+use super::topic_facts::TopicFacts;
 use crate::blocking::BlockingPool;
 use crate::kafka::ffi::Client;
 use crate::store::{ArchiveStore, CreateOutcome, ObjectStat, SegmentFile, attribute};
 use kafka_store_actors::ports::{CompletedSegment, ObjectStore, PortFuture, StoreAnswer, StoreFailure, StoredSegment};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long a broker may take to say whether a topic is still the one that it was.
-const TOPIC_ID_TIME: Duration = Duration::from_secs(5);
+use std::time::Instant;
 
 /// Who writes, for stores that keep it.
 const WRITER: &str = concat!("kafka-store/", env!("CARGO_PKG_VERSION"));
@@ -20,6 +18,7 @@ const WRITER: &str = concat!("kafka-store/", env!("CARGO_PKG_VERSION"));
 #[derive(Debug)]
 pub struct Arbiter {
     client: Arc<Client>,
+    facts: Arc<TopicFacts>,
     store: Arc<dyn ArchiveStore>,
     identity: Identity,
     /// Whether a row of the index needs the MD5 of each file.
@@ -29,8 +28,14 @@ pub struct Arbiter {
 
 impl Arbiter {
     /// The arbiter over a store. The client is asked whose records a segment holds.
-    pub fn new(client: Arc<Client>, store: Arc<dyn ArchiveStore>, identity: Identity, pool: BlockingPool) -> Arbiter {
-        Arbiter { client, store, identity, needs_md5: false, pool }
+    pub fn new(
+        client: Arc<Client>,
+        facts: Arc<TopicFacts>,
+        store: Arc<dyn ArchiveStore>,
+        identity: Identity,
+        pool: BlockingPool,
+    ) -> Arbiter {
+        Arbiter { client, facts, store, identity, needs_md5: false, pool }
     }
 
     /// Says the MD5 of each stored file, and reads it for that where the store does not know it.
@@ -42,9 +47,9 @@ impl Arbiter {
 
 impl ObjectStore for Arbiter {
     fn store(&self, segment: &CompletedSegment) -> PortFuture<Result<StoreAnswer, StoreFailure>> {
-        let (client, store) = (Arc::clone(&self.client), Arc::clone(&self.store));
+        let (client, facts, store) = (Arc::clone(&self.client), Arc::clone(&self.facts), Arc::clone(&self.store));
         let (identity, segment, needs_md5) = (self.identity.clone(), segment.clone(), self.needs_md5);
-        self.pool.run(move || match created_anew(&client, &segment)? {
+        self.pool.run(move || match created_anew(&client, &facts, &segment)? {
             Some(reason) => Ok(StoreAnswer::Conflicts { reason }),
             None => match store_or_look(store.as_ref(), &identity, &segment)? {
                 StoreAnswer::Stored(stored) if needs_md5 => with_md5(store.as_ref(), &segment, stored),
@@ -58,10 +63,15 @@ impl ObjectStore for Arbiter {
 ///
 /// librdkafka goes on at the same offset when a topic is deleted and created anew, and says nothing. An id never comes
 /// back: if the topic still has the one that the chain was located with, all that was fetched before is of that topic.
-fn created_anew(client: &Client, segment: &CompletedSegment) -> Result<Option<String>, StoreFailure> {
+fn created_anew(
+    client: &Client,
+    facts: &TopicFacts,
+    segment: &CompletedSegment,
+) -> Result<Option<String>, StoreFailure> {
     let Some(ours) = segment.topic_id else { return Ok(None) };
     let topic = &segment.name.chain.topic_partition.topic;
-    match client.topic_id(topic, TOPIC_ID_TIME) {
+    let fetched = segment.file.completed_at().unwrap_or_else(Instant::now);
+    match facts.id(client, topic, fetched) {
         Ok(Some(now)) if now != ours => Ok(Some(format!(
             "{}: its topic had the id {ours} when it was assigned, and has {now} now: it was re-created; archive it under \
              another name or into another store",

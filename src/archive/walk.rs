@@ -176,12 +176,7 @@ impl Walk<'_> {
     }
 
     fn or_start_over(&self) -> String {
-        let partition = &self.chain.topic_partition;
-        format!(
-            ", or begin anew under another --group, or delete what this one committed: kafka-consumer-groups.sh \
-             --bootstrap-server BROKER --delete-offsets --group {} --topic {}",
-            self.group, partition.topic
-        )
+        format!(", or choose a way out: kafka-store resolve --partition {}", self.chain.topic_partition)
     }
 
     fn blocked(&self, what: &str) -> Unfit {

@@ -18,7 +18,9 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, cla
     let alone = Cli::command().try_get_matches_from(&args)?;
     let command = match alone.subcommand_name() {
         None => Cli::command().mut_args(with_variable),
-        Some("plan") => Cli::command().mut_subcommand("plan", |plan| plan.mut_args(with_variable)),
+        Some(name @ ("plan" | "resolve")) => Cli::command().mut_subcommand(name, |command| {
+            command.mut_args(|arg| if is_the_daemons(&arg) { with_variable(arg) } else { arg })
+        }),
         Some("find") => Cli::command().mut_subcommand("find", with_variables_of_the_index),
         // Only who asks for the index gets it.
         Some("verify") if alone.subcommand_matches("verify").is_some_and(|verify| verify.get_flag("index")) => {
@@ -35,6 +37,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, cla
     }
     let daemon = match &mut cli.command {
         Some(Command::Plan(plan)) => &mut plan.daemon,
+        Some(Command::Resolve(resolve)) => &mut resolve.daemon,
         _ => &mut cli.daemon,
     };
     if daemon.kafka_properties.is_empty()
@@ -50,6 +53,7 @@ fn index_of(cli: &mut Cli) -> Option<&mut IndexArgs> {
     match &mut cli.command {
         None => Some(&mut cli.daemon.index),
         Some(Command::Plan(plan)) => Some(&mut plan.daemon.index),
+        Some(Command::Resolve(resolve)) => Some(&mut resolve.daemon.index),
         Some(Command::Find(find)) => Some(&mut find.index),
         Some(Command::Index(index)) => Some(index.command.index()),
         Some(Command::Verify(verify)) => Some(&mut verify.index_flags),
@@ -62,6 +66,11 @@ fn with_variables_of_the_index(command: clap::Command) -> clap::Command {
         let is_of_the_index = arg.get_id().as_str().starts_with("mysql_");
         if is_of_the_index { with_variable(arg) } else { arg }
     })
+}
+
+/// What a command takes beside the daemon's flags is written out each time.
+fn is_the_daemons(arg: &Arg) -> bool {
+    Cli::command().get_arguments().any(|daemons| daemons.get_id() == arg.get_id())
 }
 
 fn with_variable(arg: Arg) -> Arg {

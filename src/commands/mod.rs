@@ -16,6 +16,7 @@ pub mod plan;
 mod print;
 pub mod read;
 pub mod reader;
+pub mod resolve;
 mod table;
 pub mod verify;
 mod window;

@@ -47,7 +47,8 @@ impl PartitionWriter {
             }
             PartitionEffect::Locate { from } => self.locate(Some(from), ctx),
             PartitionEffect::ReportFrozen { reason } => {
-                error!(self.log, "partition frozen"; "reason" => &reason);
+                error!(self.log, "partition frozen"; "reason" => &reason,
+                    "ways_out" => format!("kafka-store resolve --partition {}", self.partition));
                 self.report(Report::Frozen { reason }, ctx);
             }
             PartitionEffect::ReportGone => {
@@ -188,7 +189,8 @@ impl PartitionWriter {
 
     fn commit(&mut self, start: Offset, stored: SegmentContent, ctx: &mut Context<Self>) {
         let next_offset = stored.range.next_offset();
-        let metadata = CommitMetadata { segment_start: Some(start), seen_to: self.seen_beyond(next_offset) };
+        let lineage = self.chain.lineage;
+        let metadata = CommitMetadata { lineage, segment_start: Some(start), seen_to: self.seen_beyond(next_offset) };
         let leader_epoch = self.segments.get(&start).and_then(|segment| segment.leader_epoch);
         let commit = OffsetCommit { leader_epoch, ..self.offset_commit(next_offset, metadata) };
         ctx.spawn(self.context.ports.source.commit(commit).into_actor(self).map(move |answer, writer, ctx| {
@@ -210,6 +212,11 @@ impl PartitionWriter {
     pub(super) fn locate(&mut self, from: Option<Offset>, ctx: &mut Context<Self>) {
         let walk = self.context.ports.locator.locate(&self.partition, from).into_actor(self);
         ctx.spawn(walk.map(|located, writer, ctx| match located {
+            // What it has on its way belongs to the chain that it knows.
+            Ok(located) if writer.located.is_some() && located.chain != writer.chain => {
+                let reason = format!("{} was begun meanwhile; restart to archive to it", located.chain);
+                writer.partition_event(PartitionEvent::Blocked { reason }, ctx);
+            }
             Ok(located) => {
                 info!(writer.log, "chain located"; "position" => located.position.get());
                 if let Some(gap) = located.gap {

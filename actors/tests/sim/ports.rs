@@ -327,7 +327,7 @@ impl World {
         let last = world.segments().last().map(|(start, content)| (*start, content.range.next_offset()));
         let commit = last
             .filter(|(_, next)| world.committed != Some(*next))
-            .map(|(start, _)| CommitMetadata { segment_start: Some(start), seen_to: None });
+            .map(|(start, _)| CommitMetadata { segment_start: Some(start), ..CommitMetadata::default() });
         let chain = ChainName::first_lineage(partition.clone());
         Ok(Located {
             chain,
