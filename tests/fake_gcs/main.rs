@@ -7,6 +7,7 @@ mod client;
 mod fake_gcs;
 mod faults;
 mod resumable;
+mod violations;
 
 use client::{Reply, request};
 use fake_gcs::FakeGcs;
