@@ -76,6 +76,17 @@ impl Connection {
         self.stream.set_read_timeout(Some(patience)).expect("a socket of ours");
     }
 
+    /// Waits until so much of the next answer's body has come; [`Connection::reply`] has it then.
+    pub(crate) fn wait_for(&mut self, body_bytes: usize) -> io::Result<()> {
+        loop {
+            let head = self.read.windows(4).position(|window| window == b"\r\n\r\n");
+            if head.is_some_and(|end| self.read.len() >= end + 4 + body_bytes) {
+                return Ok(());
+            }
+            self.read_more()?;
+        }
+    }
+
     /// The next answer. Its body's length must be known.
     pub(crate) fn reply(&mut self) -> io::Result<Reply> {
         let head = loop {
