@@ -5,6 +5,7 @@ mod segments;
 
 use kafka_store::archive::{ArchiveError, ChainReader, OffsetWindow};
 use kafka_store::avro::Codec;
+use kafka_store::commands::WindowArgs;
 use kafka_store::commands::read::{Format, ReadArgs, print};
 use kafka_store::store::LocalStore;
 use segments::{OwnedRecord, chain, offset, record, write_into_archive};
@@ -17,7 +18,13 @@ fn golden() -> PathBuf {
 }
 
 fn args(path: impl Into<PathBuf>) -> ReadArgs {
-    ReadArgs { path: path.into(), from_offset: None, to_offset: None, format: Format::Json }
+    ReadArgs { location: path.into(), window: WindowArgs::default(), format: Format::Json, follow: false }
+}
+
+/// With both ends of a window of offsets.
+fn within(from: Option<i64>, to: Option<i64>, args: ReadArgs) -> ReadArgs {
+    let window = WindowArgs { from_offset: from.map(offset), to_offset: to.map(offset), ..args.window };
+    ReadArgs { window, ..args }
 }
 
 /// What is printed, and the error's line.
@@ -141,8 +148,7 @@ fn a_window_takes_both_its_ends() {
     let directory = archive();
     let partition = directory.path().join("sample/000000");
     let offsets = |from: Option<i64>, to: Option<i64>| {
-        let args = ReadArgs { from_offset: from.map(offset), to_offset: to.map(offset), ..args(&partition) };
-        let (lines, error) = printed(&args);
+        let (lines, error) = printed(&within(from, to, args(&partition)));
         assert_eq!(error, None);
         places(&lines).into_iter().map(|(_, _, offset)| offset).collect::<Vec<_>>()
     };
@@ -152,13 +158,9 @@ fn a_window_takes_both_its_ends() {
     assert_eq!(offsets(None, Some(0)), [0]);
     assert!(offsets(Some(8), None).is_empty());
     assert!(offsets(Some(3), Some(3)).is_empty());
-    let one_file = ReadArgs {
-        from_offset: Some(offset(5)),
-        to_offset: Some(offset(5)),
-        ..args(partition.join("00000000000000000003"))
-    };
+    let one_file = within(Some(5), Some(5), args(partition.join("00000000000000000003")));
     assert_eq!(places(&printed(&one_file).0), [("sample".to_owned(), 0, 5)]);
-    let backwards = ReadArgs { from_offset: Some(offset(5)), to_offset: Some(offset(4)), ..args(&partition) };
+    let backwards = within(Some(5), Some(4), args(&partition));
     assert_eq!(printed(&backwards).1.as_deref(), Some("--to-offset 4 is before --from-offset 5"));
 }
 
@@ -171,12 +173,12 @@ fn a_hole_is_named_after_what_came_before_it() {
     let error = error.expect("a hole");
     assert!(error.contains("sample/000000/00000000000000000003 is missing"), "{error}");
     // What lies before or behind the hole can still be read.
-    let before = ReadArgs { to_offset: Some(offset(2)), ..args(directory.path().join("sample/000000")) };
+    let before = within(None, Some(2), args(directory.path().join("sample/000000")));
     assert_eq!(printed(&before).1, None);
-    let behind = ReadArgs { from_offset: Some(offset(6)), ..args(directory.path().join("sample/000000")) };
+    let behind = within(Some(6), None, args(directory.path().join("sample/000000")));
     assert_eq!(printed(&behind).1, None);
     // A window that begins in the hole is not silently empty.
-    let within = ReadArgs { from_offset: Some(offset(4)), ..args(directory.path().join("sample/000000")) };
+    let within = within(Some(4), None, args(directory.path().join("sample/000000")));
     assert!(printed(&within).1.is_some());
 }
 
@@ -232,4 +234,67 @@ fn the_golden_archive_reads_as_a_whole() {
         .sum();
     assert_eq!(lines.lines().count(), records);
     assert!(places(&lines).is_sorted());
+}
+
+/// With both ends of a window of times.
+fn between(from: Option<i64>, to: Option<i64>, args: ReadArgs) -> ReadArgs {
+    let window = WindowArgs { from_time: from, to_time: to, ..args.window };
+    ReadArgs { window, ..args }
+}
+
+#[test]
+fn a_window_of_times_begins_with_its_first_moment_and_ends_before_its_last() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    // Times need not grow with the offsets, and may be wrong.
+    let write = |start: i64, times: &[i64]| {
+        let records: Vec<OwnedRecord> = (start..)
+            .zip(times)
+            .map(|(offset, time)| OwnedRecord { timestamp: *time, ..record(offset, "v") })
+            .collect();
+        write_into_archive(directory.path(), &chain("t", "000000").segment(offset(start)), Codec::default(), &records);
+    };
+    write(0, &[1_000, 3_000, 2_000]);
+    write(3, &[-1, 9_000]);
+    write(5, &[4_000, 5_000]);
+    let offsets = |from, to| {
+        let (lines, error) = printed(&between(from, to, args(directory.path())));
+        assert_eq!(error, None);
+        places(&lines).into_iter().map(|(_, _, offset)| offset).collect::<Vec<_>>()
+    };
+    assert_eq!(offsets(Some(2_000), None), [1, 2, 4, 5, 6]);
+    assert_eq!(offsets(Some(2_000), Some(4_000)), [1, 2]);
+    assert_eq!(offsets(None, Some(2_000)), [0, 3]);
+    assert_eq!(offsets(Some(9_001), None), [0_i64; 0]);
+    assert_eq!(offsets(Some(-1), Some(0)), [3]);
+    let (_, error) = printed(&between(Some(5), Some(5), args(directory.path())));
+    assert!(error.expect("an empty window").contains("--to-time is not after --from-time"));
+    // A file alone has the same window.
+    let file = directory.path().join("t/000000/00000000000000000000");
+    assert_eq!(places(&printed(&between(Some(2_000), Some(3_000), args(file))).0), [("t".to_owned(), 0, 2)]);
+}
+
+/// A segment whose times all lie outside is passed over: not even damage behind its header is seen.
+#[test]
+fn segments_outside_of_the_window_are_not_read() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for start in [0, 10, 20] {
+        let records: Vec<OwnedRecord> = (start..start + 10).map(|offset| record(offset, "v")).collect();
+        let name = chain("t", "000000").segment(offset(start));
+        write_into_archive(directory.path(), &name, Codec::default(), &records);
+    }
+    let middle = directory.path().join("t/000000/00000000000000000010");
+    let mut bytes = fs::read(&middle).expect("read");
+    bytes[4_150] ^= 1;
+    fs::write(&middle, bytes).expect("written");
+    let read = |from, to| {
+        let (lines, error) = printed(&between(Some(from), Some(to), args(directory.path())));
+        (lines.lines().count(), error.is_some())
+    };
+    const FIRST: i64 = 1_700_000_000_000;
+    assert_eq!(read(FIRST, FIRST + 10), (10, false));
+    assert_eq!(read(FIRST + 20, FIRST + 30), (10, false));
+    assert!(read(FIRST, FIRST + 11).1, "the damaged segment has a record of that time");
+    // A hole is still a hole where nothing is read.
+    fs::remove_file(middle).expect("removed");
+    assert!(read(FIRST + 20, FIRST + 30).1);
 }

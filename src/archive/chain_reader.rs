@@ -1,7 +1,9 @@
-//! The records of one chain, across its segments.
+//! The records of one chain, across its segments, on the caller's own thread.
 
 use super::error::ArchiveError;
-use crate::avro::{FileHeader, Record, SegmentReader};
+use super::survey::SegmentFacts;
+use super::window::{OffsetWindow, Window, check_chain, check_joint};
+use crate::avro::{FileHeader, ReadError, Record, SegmentReader};
 use crate::store::ArchiveStore;
 use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::offset::{Offset, OffsetRange};
@@ -9,23 +11,15 @@ use std::collections::VecDeque;
 use std::io::Read;
 use std::sync::Arc;
 
-/// Which records of a chain are wanted. Both ends belong to it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OffsetWindow {
-    /// From this offset on; `None` for the chain's first record.
-    pub from: Option<Offset>,
-    /// Up to this offset; `None` for the chain's last record.
-    pub to: Option<Offset>,
-}
-
 /// Reads a chain as one stream of records, ours and the original tool's segments alike.
 ///
 /// Each segment must start where the one before it ended. What is wrong is reported after the records before it.
+/// [`super::read`] gives the same, in the same order, on several threads.
 #[derive(Debug)]
 pub struct ChainReader {
     store: Arc<dyn ArchiveStore>,
     chain: ChainName,
-    window: OffsetWindow,
+    window: Window,
     /// Start offsets of the segments to come.
     starts: VecDeque<Offset>,
     /// What the segment before covers.
@@ -49,14 +43,11 @@ impl ChainReader {
     pub fn new(
         store: Arc<dyn ArchiveStore>,
         chain: ChainName,
-        window: OffsetWindow,
+        offsets: OffsetWindow,
     ) -> Result<ChainReader, ArchiveError> {
+        let window = Window { offsets, ..Window::default() };
         let mut starts = store.segments_from(&chain, None)?;
-        if let Some(from) = window.from {
-            // The segment that starts at or before `from` may cover it.
-            let later = starts.partition_point(|start| *start <= from);
-            starts.drain(..later.saturating_sub(1));
-        }
+        window.keep_segments(&mut starts, |start| *start);
         Ok(ChainReader { store, chain, window, starts: starts.into(), before: None })
     }
 
@@ -74,33 +65,12 @@ impl ChainReader {
         mut visit: impl FnMut(SegmentContext<'_>, &Record<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         while let Some(start) = self.starts.pop_front() {
-            if self.window.to.is_some_and(|to| to < start) {
-                return Ok(());
-            }
             let name = self.chain.segment(start);
-            self.check_joint(&name)?;
+            check_joint(self.before, &name)?;
             match self.read_segment(&name, &mut visit)? {
                 Some(covered) => self.before = Some(covered),
                 None => return Ok(()),
             }
-        }
-        Ok(())
-    }
-
-    /// The segment must start where the one before it ended.
-    fn check_joint(&self, name: &SegmentName) -> Result<(), ArchiveError> {
-        let Some(before) = self.before else {
-            return Ok(());
-        };
-        if name.start < before.next_offset() {
-            return Err(ArchiveError::Overlap { first: before, second: name.clone() });
-        }
-        if name.start > before.next_offset() {
-            return Err(ArchiveError::Missing {
-                missing: self.chain.segment(before.next_offset()),
-                before: before.final_offset(),
-                next: name.start,
-            });
         }
         Ok(())
     }
@@ -119,14 +89,10 @@ impl ChainReader {
         };
         let mut reader: SegmentReader<Box<dyn Read + Send>> = SegmentReader::new(file, name.start).map_err(wrong)?;
         let header = reader.header().clone();
-        if let Some(ours) = header.ours() {
-            if ours.name.chain != self.chain {
-                let chain = ours.name.chain.clone();
-                return Err(ArchiveError::WrongChain { location: location(), chain }.into());
-            }
-            if self.window.from.is_some_and(|from| ours.summary.final_offset < from) {
-                return Ok(Some(ours.range()));
-            }
+        let facts = SegmentFacts::of_file(&header);
+        check_chain(location, name, &facts)?;
+        if let Some(covered) = self.window.passes_over(&facts) {
+            return Ok(Some(covered));
         }
         let context = SegmentContext { name, header: &header };
         let mut last_offset = None;
@@ -134,20 +100,24 @@ impl ChainReader {
             let mut records = block.records();
             while let Some(record) = records.next_record().map_err(wrong)? {
                 let offset = record.fields.offset;
-                if self.window.to.is_some_and(|to| to < offset) {
+                if self.window.ends_before(offset) {
                     return Ok(None);
                 }
-                if self.window.from.is_none_or(|from| from <= offset) {
+                if self.window.has(offset, record.fields.timestamp) {
                     visit(context, &record)?;
                 }
                 last_offset = Some(offset);
             }
         }
-        let covered = match header.ours() {
-            Some(ours) => Some(ours.range()),
-            None => last_offset.and_then(|last| OffsetRange::new(name.start, last)),
-        };
-        let empty = || wrong(crate::avro::ReadError::Truncated { position: 0, inside: "without any record".into() });
-        Ok(Some(covered.ok_or_else(empty)?))
+        let covered = covered(&header, last_offset);
+        Ok(Some(covered.ok_or_else(|| wrong(ReadError::without_records()))?))
+    }
+}
+
+/// What a segment that was read to its end covers; `None` if it is the original tool's and without records.
+pub(super) fn covered(header: &FileHeader, last_offset: Option<Offset>) -> Option<OffsetRange> {
+    match header.ours() {
+        Some(ours) => Some(ours.range()),
+        None => last_offset.and_then(|last| OffsetRange::new(header.start, last)),
     }
 }

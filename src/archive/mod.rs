@@ -8,22 +8,26 @@ mod identity;
 mod locate;
 mod origin_object;
 mod parallel;
+mod reading;
 mod spool;
 mod survey;
 mod verify;
 mod walk;
+mod window;
 
 pub use arbiter::Arbiter;
-pub use chain_reader::{ChainReader, OffsetWindow, SegmentContext};
+pub use chain_reader::{ChainReader, SegmentContext};
 pub use error::ArchiveError;
 pub use first_start::{FirstStart, FirstStartError};
 pub use identity::Identity;
 pub(crate) use locate::no_committed_offset;
 pub use locate::{Locator, LocatorParams, Plan};
 pub use parallel::parallel_map;
+pub use reading::{ChainStart, Reached, ReadJob};
 pub use spool::Spool;
 pub use survey::{ChainSurvey, Joint, SegmentFacts, SurveyedSegment, facts_of, header_of, read_facts, survey};
 pub use verify::{
     AgainstKafka, ChainReport, Depth, KafkaTail, Problem, ProblemKind, StateError, VerifyError, VerifyJob,
     VerifyReport, VerifyState, Watch, Work,
 };
+pub use window::{OffsetWindow, TimeWindow, Window};

@@ -45,6 +45,12 @@ impl Decompressor {
         &self.out[..self.length]
     }
 
+    /// Gives the block away, in exchange for a buffer; says how long it is. Behind that the buffer means nothing.
+    pub(super) fn take_block(&mut self, buffer: &mut Vec<u8>) -> usize {
+        std::mem::swap(&mut self.out, buffer);
+        std::mem::take(&mut self.length)
+    }
+
     /// Decompresses the block `stored`, which lies at `position` in its file. What is left in `stored` means nothing.
     pub(super) fn decompress(
         &mut self,

@@ -1,5 +1,6 @@
 //! Why a file cannot be read.
 
+use kafka_store_statecharts::offset::Offset;
 use std::io;
 
 /// Why bytes are not a whole segment file. Positions are byte offsets in the file.
@@ -48,6 +49,16 @@ impl ReadError {
     /// Whether the file merely ends too early.
     pub fn is_truncated(&self) -> bool {
         matches!(self, ReadError::Truncated { .. })
+    }
+
+    /// A file of the original tool without any record: it was never more than begun.
+    pub(crate) fn without_records() -> ReadError {
+        ReadError::Truncated { position: 0, inside: "without any record".into() }
+    }
+
+    /// The first record of the block at `position` does not follow on `last`.
+    pub(crate) fn out_of_order(position: u64, offset: Offset, last: Offset) -> ReadError {
+        ReadError::corrupt(position, format!("record 1 of the block here: its offset {offset} follows {last}"))
     }
 
     pub(super) fn corrupt(position: u64, problem: impl Into<String>) -> ReadError {

@@ -1,6 +1,5 @@
 //! Reading a segment, ours or the original tool's, block by block.
 
-use super::BLOCK_BYTES_MAX;
 use super::codec::BlockCodec;
 use super::content_hash::ContentHash;
 use super::decompressor::Decompressor;
@@ -9,7 +8,9 @@ use super::header::SegmentHeader;
 use super::header_entries::{block_codec, schema};
 use super::metadata::Metadata;
 use super::schema::is_original;
+use super::segment_check::SegmentCheck;
 use super::source::ByteSource;
+use super::stored::{StoredBlock, StoredBlocks};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::record::{DecodedHeader, Decoder, RecordFields};
 use std::fmt;
@@ -41,13 +42,11 @@ pub enum FileKind {
 ///
 /// At the end of one of our files the record count and the content hash must be what the header says.
 pub struct SegmentReader<R> {
-    source: ByteSource<R>,
-    header: FileHeader,
+    blocks: StoredBlocks<R>,
     decompressor: Decompressor,
     stored: Vec<u8>,
-    record_count: u64,
     last_offset: Option<Offset>,
-    hasher: blake3::Hasher,
+    check: SegmentCheck,
 }
 
 /// One block of records.
@@ -88,38 +87,34 @@ impl<R: Read> SegmentReader<R> {
     /// # Errors
     /// If there is no whole header of either kind, or ours says that it starts elsewhere.
     pub fn new(reader: R, start: Offset) -> Result<SegmentReader<R>, ReadError> {
-        let mut source = ByteSource::new(reader);
-        let metadata = Metadata::read(&mut source)?;
-        let header = FileHeader::from_metadata(&metadata, start)?;
+        let blocks = StoredBlocks::new(reader, start)?;
         Ok(SegmentReader {
-            source,
-            header,
+            blocks,
             decompressor: Decompressor::new(),
             stored: Vec::new(),
-            record_count: 0,
             last_offset: None,
-            hasher: blake3::Hasher::new(),
+            check: SegmentCheck::default(),
         })
     }
 
     /// What the file says before its first block.
     pub fn header(&self) -> &FileHeader {
-        &self.header
+        self.blocks.header()
     }
 
     /// Records in the blocks read so far.
     pub fn record_count(&self) -> u64 {
-        self.record_count
+        self.check.record_count()
     }
 
     /// Bytes of the file read so far.
     pub fn position(&self) -> u64 {
-        self.source.position()
+        self.blocks.position()
     }
 
     /// The hash of the records in the blocks read so far, as they are encoded in this file.
     pub fn content_hash(&self) -> ContentHash {
-        self.hasher.finalize().into()
+        self.check.content_hash()
     }
 
     /// The next block, or `None` at the clean end of the file.
@@ -127,60 +122,20 @@ impl<R: Read> SegmentReader<R> {
     /// # Errors
     /// Whatever keeps the file from being a whole segment; nothing can be read after that.
     pub fn next_block(&mut self) -> Result<Option<Block<'_>>, ReadError> {
-        const INSIDE: &str = "inside a block";
-        let position = self.source.position();
-        if self.source.at_end()? {
-            self.check_end(position)?;
+        let Some(place) = self.blocks.next_block(&mut self.stored)? else {
+            self.check.end(self.blocks.header(), self.blocks.position())?;
             return Ok(None);
-        }
-        let record_count = self.source.length(BLOCK_BYTES_MAX, "a block's number of records", INSIDE)?;
-        let stored_bytes = self.source.length(BLOCK_BYTES_MAX, "a block's size", INSIDE)?;
-        self.source.bytes(stored_bytes, &mut self.stored, INSIDE)?;
-        let sync_position = self.source.position();
-        if self.source.array::<16>(INSIDE)? != self.header.sync {
-            return Err(ReadError::corrupt(sync_position, "the block does not end with the file's sync marker"));
-        }
-        self.decompressor.decompress(self.header.codec, &mut self.stored, position)?;
-        self.hasher.update(self.decompressor.block());
-        let derived_offset = match self.header.kind {
-            FileKind::Ours(_) => None,
-            FileKind::Original => Some(
-                self.header
-                    .start
-                    .advanced_by(self.record_count)
-                    .ok_or_else(|| ReadError::corrupt(position, "its records go beyond the last offset"))?,
-            ),
         };
-        self.record_count += record_count;
-        Ok(Some(Block {
-            bytes: self.decompressor.block(),
-            record_count,
-            derived_offset,
-            header: &self.header,
-            last_offset: &mut self.last_offset,
-            position,
-        }))
-    }
-
-    fn check_end(&self, position: u64) -> Result<(), ReadError> {
-        let FileKind::Ours(header) = &self.header.kind else {
-            return Ok(());
-        };
-        let (found, said) = (self.record_count, header.record_count);
-        if found < said {
-            Err(ReadError::truncated(position, format!("after {found} of its {said} records")))
-        } else if found > said {
-            Err(ReadError::corrupt(position, format!("it has {found} records, and its header says {said}")))
-        } else if self.content_hash() != header.content_hash {
-            Err(ReadError::corrupt(position, "its records are not those that its header's content hash is of"))
-        } else {
-            Ok(())
-        }
+        let header = self.blocks.header();
+        self.decompressor.decompress(header.codec, &mut self.stored, place.position)?;
+        let bytes = self.decompressor.block();
+        self.check.block(bytes, place.record_count);
+        Ok(Some(Block::new(bytes, place, header, &mut self.last_offset)))
     }
 }
 
 impl FileHeader {
-    fn from_metadata(metadata: &Metadata, start: Offset) -> Result<FileHeader, ReadError> {
+    pub(super) fn from_metadata(metadata: &Metadata, start: Offset) -> Result<FileHeader, ReadError> {
         let codec = block_codec(metadata)?;
         match schema(metadata) {
             Some(schema) if is_original(schema) => {
@@ -216,6 +171,18 @@ impl FileHeader {
 }
 
 impl<'a> Block<'a> {
+    /// A decompressed block of the file with this header. `last_offset` is that of the record before it, and becomes
+    /// that of the last record that is read.
+    pub(super) fn new(
+        bytes: &'a [u8],
+        place: StoredBlock,
+        header: &'a FileHeader,
+        last_offset: &'a mut Option<Offset>,
+    ) -> Block<'a> {
+        let StoredBlock { record_count, position, derived_offset, .. } = place;
+        Block { bytes, record_count, derived_offset, header, last_offset, position }
+    }
+
     /// The encoded records, as they are hashed.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
@@ -279,9 +246,6 @@ impl<'a> Records<'a> {
 
 impl<R> fmt::Debug for SegmentReader<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SegmentReader")
-            .field("header", &self.header)
-            .field("record_count", &self.record_count)
-            .finish_non_exhaustive()
+        f.debug_struct("SegmentReader").field("record_count", &self.check.record_count()).finish_non_exhaustive()
     }
 }

@@ -18,6 +18,11 @@ impl Bar {
         let target = if is_terminal { ProgressDrawTarget::stderr_with_hz(5) } else { ProgressDrawTarget::hidden() };
         Bar { bar: ProgressBar::with_draw_target(Some(0), target), label }
     }
+
+    /// No bar.
+    pub(super) fn hidden() -> Bar {
+        Bar { bar: ProgressBar::hidden(), label: "" }
+    }
 }
 
 impl Watch for Bar {

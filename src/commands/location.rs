@@ -8,6 +8,7 @@ use kafka_store_statecharts::topic::TopicName;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a location stands for.
 pub(super) enum Location {
@@ -31,6 +32,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// How long whoever follows it waits at most before looking again.
+    pub(super) fn poll_interval(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
     /// The chains that there are now, in order.
     pub(super) fn chains(&self) -> Result<Vec<ChainName>, StoreError> {
         match &self.scope {

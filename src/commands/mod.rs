@@ -6,16 +6,20 @@ pub mod demo;
 mod error;
 mod interrupt;
 mod json;
+mod lines;
 mod location;
 pub mod ls;
+mod patience;
 pub mod plan;
 mod print;
 pub mod read;
 pub mod reader;
 mod table;
 pub mod verify;
+mod window;
 
 pub use error::CommandError;
+pub use window::WindowArgs;
 
 /// How many threads a command uses where nothing is said.
 fn cores() -> usize {

@@ -36,6 +36,17 @@ impl<W: Write> Output<W> {
         if self.buffer.len() < PIECE_BYTES { Ok(()) } else { self.write_buffer() }
     }
 
+    /// Takes whole lines, and leaves the buffer empty.
+    pub(super) fn take_lines(&mut self, lines: &mut Vec<u8>) -> Result<(), Stop> {
+        if self.buffer.is_empty() && lines.len() >= PIECE_BYTES / 4 {
+            let written = self.target.write_all(lines);
+            lines.clear();
+            return written.map_err(|error| stop(&error));
+        }
+        self.buffer.append(lines);
+        self.line_done()
+    }
+
     /// Writes all there is.
     pub(super) fn flush(&mut self) -> Result<(), Stop> {
         self.write_buffer()?;

@@ -1,49 +1,54 @@
 //! `kafka-store read`: prints the records of a file, a partition, a topic or an archive.
 
+use super::bar::Bar;
 use super::error::CommandError;
-use super::json::{JsonLine, hex_digit};
+use super::interrupt::Interrupt;
+use super::lines::print_record;
 use super::location::{Location, Place};
+use super::patience::Patience;
 use super::print::{Output, Stop, finish};
-use crate::archive::{ArchiveError, ChainReader, OffsetWindow};
-use crate::avro::{Record, SegmentReader};
+use super::window::WindowArgs;
+use crate::archive::{ArchiveError, ChainStart, Reached, ReadJob, SegmentContext, Watch, Work};
+use crate::avro::Record;
+use crate::store::{LooseFiles, SegmentSource, StoreError};
 use clap::{Args, ValueEnum};
 use kafka_store_statecharts::name::ChainName;
-use kafka_store_statecharts::offset::Offset;
-use std::fs::File;
-use std::io::{self, Write};
+use kafka_store_statecharts::offset::{Offset, OffsetRange};
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// What to print.
 #[derive(Args, Clone, Debug)]
 pub struct ReadArgs {
     /// A file, or the directory of a partition, a topic or an archive
-    pub path: PathBuf,
-    /// Leave out the records before this offset (of each partition)
-    #[arg(long, value_name = "OFFSET", value_parser = parse_offset)]
-    pub from_offset: Option<Offset>,
-    /// Leave out the records after this offset (of each partition)
-    #[arg(long, value_name = "OFFSET", value_parser = parse_offset)]
-    pub to_offset: Option<Offset>,
+    #[arg(value_name = "LOCATION")]
+    pub location: PathBuf,
+    /// Which records.
+    #[command(flatten)]
+    pub window: WindowArgs,
     /// What a record is printed as
     #[arg(long, value_enum, default_value_t = Format::Json)]
     pub format: Format,
+    /// Go on with each next file when it is there, also of new partitions, until Ctrl-C or --to-offset
+    ///
+    /// What is there at the start comes in the order of topic, partition and offset; then partitions come as their
+    /// files do, each in its order.
+    #[arg(long)]
+    pub follow: bool,
 }
 
 /// What a record is printed as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// A line of JSON with everything; bytes that are not UTF-8 in base64
+    #[default]
     Json,
     /// The value's bytes as they are, and a newline; nothing for a null but the newline
     Value,
     /// Topic, partition and offset, then key and value in hexadecimal, 32 bytes a line
     Hex,
-}
-
-fn parse_offset(text: &str) -> Result<Offset, String> {
-    let offset = text.parse().ok().and_then(Offset::new);
-    offset.ok_or_else(|| "an offset is a whole number from 0 on".into())
 }
 
 /// Prints what `args` ask for, in the order of topic, partition and offset.
@@ -59,139 +64,144 @@ pub fn run(args: &ReadArgs) -> Result<(), CommandError> {
 /// # Errors
 /// As [`run`].
 pub fn print(args: &ReadArgs, target: impl Write) -> Result<(), CommandError> {
-    let window = OffsetWindow { from: args.from_offset, to: args.to_offset };
-    if let (Some(from), Some(to)) = (window.from, window.to)
-        && to < from
-    {
-        return Err(CommandError::new(format!("--to-offset {to} is before --from-offset {from}")));
-    }
-    let location = Location::find(&args.path)?;
+    let window = args.window.window()?;
+    let location = Location::find(&args.location)?;
     let mut output = Output::new(target);
-    let result = match location {
-        Location::File { path, start, chain } => print_file(&path, start, chain, window, args.format, &mut output),
-        Location::Place(place) => print_chains(&place, window, args.format, &mut output),
+    let printed = match location {
+        Location::File { .. } if args.follow => {
+            return Err(CommandError::new("--follow goes on with files: give the directory of a partition"));
+        }
+        Location::File { path, start, chain } => print_file(args, &path, start, chain.as_ref(), &mut output),
+        Location::Place(place) => print_place(args, &place, window.offsets.to, &mut output),
     };
-    finish(output, result)
+    finish(output, printed)
 }
 
-fn print_chains<W: Write>(
+/// Everything that is there, and with `--follow` what comes.
+fn print_place<W: Write>(
+    args: &ReadArgs,
     place: &Place,
-    window: OffsetWindow,
-    format: Format,
+    to: Option<Offset>,
     output: &mut Output<W>,
 ) -> Result<(), Stop> {
-    for chain in place.chains().map_err(ArchiveError::from)? {
-        let mut reader = ChainReader::new(Arc::clone(&place.store), chain.clone(), window)?;
-        reader.for_each_record(|segment, record| {
-            print_record(Some(&chain), segment.name.start, record, format, output.line());
-            output.line_done()
-        })?;
+    let interrupt = if args.follow { Some(Interrupt::watch()?) } else { None };
+    let never = AtomicBool::new(false);
+    let stop = interrupt.as_ref().map_or(&never, Interrupt::flag);
+    let mut chains = Chains::default();
+    let mut patience = Patience::new(place.poll_interval());
+    loop {
+        let bar = bar(args, place)?;
+        let starts = chains.still_open(place)?;
+        let source: &dyn SegmentSource = &place.store;
+        let reached = print_chains(args, source, starts, stop, &bar, output, &Belongs::WhereItLies)?;
+        drop(bar);
+        output.flush()?;
+        let Some(interrupt) = &interrupt else { return Ok(()) };
+        if reached.is_stopped {
+            return Ok(());
+        }
+        let is_news = chains.reached(reached);
+        if (to.is_some() && chains.are_all_ended()) || !patience.wait(is_news, interrupt) {
+            return Ok(());
+        }
     }
-    Ok(())
+}
+
+/// Where each chain has been read to.
+#[derive(Default)]
+struct Chains(BTreeMap<ChainName, (Option<OffsetRange>, bool)>);
+
+impl Chains {
+    /// The chains that there are now and that are not ended.
+    fn still_open(&mut self, place: &Place) -> Result<Vec<ChainStart>, ArchiveError> {
+        for chain in place.chains()? {
+            self.0.entry(chain).or_default();
+        }
+        let open = self.0.iter().filter(|(_, (_, is_ended))| !is_ended);
+        Ok(open.map(|(chain, (before, _))| ChainStart { chain: chain.clone(), before: *before }).collect())
+    }
+
+    /// Whether there was something.
+    fn reached(&mut self, reached: Reached) -> bool {
+        let is_news = !reached.segments.is_empty();
+        for (chain, covered) in reached.segments {
+            self.0.entry(chain).or_default().0 = Some(covered);
+        }
+        for chain in reached.ended {
+            self.0.entry(chain).or_default().1 = true;
+        }
+        is_news
+    }
+
+    fn are_all_ended(&self) -> bool {
+        self.0.values().all(|(_, is_ended)| *is_ended)
+    }
 }
 
 /// One file alone: it need not lie in an archive.
 fn print_file<W: Write>(
+    args: &ReadArgs,
     path: &Path,
     start: Offset,
-    chain: Option<ChainName>,
-    window: OffsetWindow,
-    format: Format,
+    chain: Option<&ChainName>,
     output: &mut Output<W>,
 ) -> Result<(), Stop> {
-    let wrong = |error| Stop::Failed(CommandError::new(format!("{}: {error}", path.display())));
-    let file =
-        File::open(path).map_err(|error| CommandError::new(format!("cannot open {}: {error}", path.display())))?;
-    let mut reader = SegmentReader::new(file, start).map_err(wrong)?;
-    let chain = reader.header().ours().map(|header| header.name.chain.clone()).or(chain);
-    while let Some(block) = reader.next_block().map_err(wrong)? {
-        let mut records = block.records();
-        while let Some(record) = records.next_record().map_err(wrong)? {
-            let offset = record.fields.offset;
-            if window.to.is_some_and(|to| to < offset) {
-                return Ok(());
-            }
-            if window.from.is_none_or(|from| from <= offset) {
-                print_record(chain.as_ref(), start, &record, format, output.line());
-                output.line_done()?;
+    let source = LooseFiles::only(path.parent().unwrap_or(Path::new("")), start);
+    let starts = vec![ChainStart { chain: LooseFiles::chain(), before: None }];
+    let never = AtomicBool::new(false);
+    print_chains(args, &source, starts, &never, &Bar::hidden(), output, &Belongs::AsItSays(chain)).map(drop)
+}
+
+/// Which chain a segment belongs to.
+enum Belongs<'a> {
+    /// The one that it was found in.
+    WhereItLies,
+    /// The one that it names, or else the one whose directory it is in.
+    AsItSays(Option<&'a ChainName>),
+}
+
+impl Belongs<'_> {
+    fn to<'s>(&'s self, segment: SegmentContext<'s>) -> Option<&'s ChainName> {
+        match self {
+            Belongs::WhereItLies => Some(&segment.name.chain),
+            Belongs::AsItSays(directory) => {
+                segment.header.ours().map(|header| &header.name.chain).or(directory.as_ref().copied())
             }
         }
     }
-    Ok(())
 }
 
-fn print_record(
-    chain: Option<&ChainName>,
-    segment_start: Offset,
-    record: &Record<'_>,
-    format: Format,
-    out: &mut Vec<u8>,
-) {
-    match format {
-        Format::Json => print_json(chain, segment_start, record, out),
-        Format::Value => {
-            out.extend_from_slice(record.fields.value.unwrap_or_default());
-            out.push(b'\n');
-        }
-        Format::Hex => print_hex(chain, record, out),
-    }
-}
-
-fn print_json(chain: Option<&ChainName>, segment_start: Offset, record: &Record<'_>, out: &mut Vec<u8>) {
-    let fields = &record.fields;
-    let mut line = JsonLine::begin(out);
-    line.segment("filename", segment_start);
-    line.headers(record.headers);
-    line.bytes("key", "key_base64", fields.key);
-    line.number("offset", fields.offset.get());
-    match chain {
-        Some(chain) => line.number("partition", chain.topic_partition.partition.get().into()),
-        None => line.null("partition"),
-    }
-    line.number("timestamp", fields.timestamp);
-    line.text("timestamp_type", fields.timestamp_type.as_str());
-    match chain {
-        Some(chain) => line.text("topic", chain.topic_partition.topic.as_str()),
-        None => line.null("topic"),
-    }
-    line.bytes("value", "value_base64", fields.value);
-    line.end();
-}
-
-fn print_hex(chain: Option<&ChainName>, record: &Record<'_>, out: &mut Vec<u8>) {
-    let place = chain.map_or_else(|| "?".into(), ChainName::to_string);
-    out.extend_from_slice(format!("{place} {}\n", record.fields.offset).as_bytes());
-    print_hex_bytes("key", record.fields.key, out);
-    for header in record.headers {
-        print_hex_bytes("header", Some(&header.name), out);
-        print_hex_bytes("  value", header.value, out);
-    }
-    print_hex_bytes("value", record.fields.value, out);
-}
-
-/// `value (5 bytes)`, then lines of hexadecimal and printable characters.
-fn print_hex_bytes(label: &str, bytes: Option<&[u8]>, out: &mut Vec<u8>) {
-    const LINE_BYTES: usize = 32;
-    let Some(bytes) = bytes else {
-        out.extend_from_slice(format!("  {label} null\n").as_bytes());
-        return;
+fn print_chains<W: Write>(
+    args: &ReadArgs,
+    source: &dyn SegmentSource,
+    chains: Vec<ChainStart>,
+    stop: &AtomicBool,
+    bar: &Bar,
+    output: &mut Output<W>,
+    belongs: &Belongs<'_>,
+) -> Result<Reached, Stop> {
+    let window = args.window.window()?;
+    let job = ReadJob { source, chains, window, threads: args.window.threads(), stop, watch: bar };
+    let format = args.format;
+    let each = |context: SegmentContext<'_>, record: &Record<'_>, lines: &mut Vec<u8>| {
+        print_record(belongs.to(context), context.name.start, record, format, lines);
     };
-    out.extend_from_slice(format!("  {label} {} bytes\n", bytes.len()).as_bytes());
-    for line in bytes.chunks(LINE_BYTES) {
-        out.extend_from_slice(b"    ");
-        for index in 0..LINE_BYTES {
-            match line.get(index) {
-                Some(byte) => out.extend_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 0xf)]),
-                None => out.extend_from_slice(b"  "),
-            }
-            if index % 4 == 3 {
-                out.push(b' ');
-            }
-        }
-        out.push(b' ');
-        out.extend(line.iter().map(|byte| if matches!(byte, b' '..=b'~') { *byte } else { b'.' }));
-        out.push(b'\n');
+    job.run(each, |lines: &mut Vec<u8>| output.take_lines(lines))
+}
+
+/// A bar beside output that is not on the same terminal.
+fn bar(args: &ReadArgs, place: &Place) -> Result<Bar, Stop> {
+    if args.follow || !io::stderr().is_terminal() || io::stdout().is_terminal() {
+        return Ok(Bar::hidden());
     }
+    let bar = Bar::new("read");
+    let mut bytes = 0;
+    for chain in place.chains().map_err(ArchiveError::from)? {
+        let objects: Result<_, StoreError> = place.store.objects_from(&chain, None);
+        bytes += objects.map_err(ArchiveError::from)?.iter().map(|(_, stat)| stat.bytes).sum::<u64>();
+    }
+    bar.begin(Work::Bytes(bytes));
+    Ok(bar)
 }
 
 impl From<ArchiveError> for Stop {

@@ -1,17 +1,21 @@
 //! `kafka-store-reader`: the original tool's reader, line by line.
 
+use super::bar::Bar;
 use super::error::CommandError;
 use super::json::JsonLine;
 use super::print::{Output, Stop, finish};
+use super::window::WindowArgs;
+use crate::archive::{ArchiveError, ChainStart, ReadJob, SegmentContext, Window};
 use crate::avro::{Record, SegmentReader};
+use crate::store::{LooseFiles, SegmentSource};
 use clap::{Parser, Subcommand};
-use kafka_store_statecharts::name::SegmentName;
-use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::name::{ChainName, SegmentName};
+use kafka_store_statecharts::offset::{Offset, OffsetRange};
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// Prints saved kafka-store records as JSON, one line each
@@ -21,6 +25,12 @@ pub struct ReaderCli {
     /// Wait for files if they are not written yet
     #[arg(long, global = true)]
     wait: bool,
+    /// As --wait, without a word on stderr
+    #[arg(long, global = true)]
+    follow: bool,
+    /// Which records.
+    #[command(flatten)]
+    window: WindowArgs,
     /// Accepted for the sake of old scripts; there is nothing more to say
     #[arg(short, long, global = true)]
     verbose: bool,
@@ -44,7 +54,7 @@ filename, key, offset, timestamp (ms) and value; `headers` where there are some,
 [[name, value], ...]; bytes that are not UTF-8 come as key_base64 and value_base64
 instead, in headers as {\"base64\": ...}.
 
-`kafka-store read` prints whole partitions, topics and archives, and ranges of offsets.
+`kafka-store read` prints whole partitions, topics and archives.
 
 Exit codes: 0 printed all there is; 1 could not; 2 wrong usage.";
 
@@ -58,8 +68,10 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 pub fn run(cli: &ReaderCli) -> Result<(), CommandError> {
     let Store::Local { path } = &cli.store;
     let (directory, start) = split(path)?;
+    let source = LooseFiles::in_directory(&directory);
+    let files = Files { cli, source: &source, chain: LooseFiles::chain(), window: cli.window.window()? };
     let mut output = Output::new(io::stdout().lock());
-    let result = print_files(&directory, start, cli.wait, &mut output);
+    let result = files.print(start, &mut output);
     finish(output, result)
 }
 
@@ -77,48 +89,142 @@ fn split(path: &Path) -> Result<(PathBuf, Offset), CommandError> {
     Ok((PathBuf::from(OsStr::from_bytes(directory)), start))
 }
 
-fn print_files<W: Write>(directory: &Path, mut start: Offset, wait: bool, output: &mut Output<W>) -> Result<(), Stop> {
-    let mut is_first = true;
-    loop {
-        let path = directory.join(file_name(start));
-        let file = match open(&path)? {
-            Some(file) => file,
-            None if wait => {
+/// Files that follow each other by their names.
+struct Files<'a> {
+    cli: &'a ReaderCli,
+    source: &'a dyn SegmentSource,
+    chain: ChainName,
+    window: Window,
+}
+
+/// How a run over the files that were there has ended.
+enum RunEnd {
+    /// The next file in line is not there.
+    Next(Offset),
+    /// The last wanted record is printed.
+    Last,
+}
+
+impl Files<'_> {
+    fn print<W: Write>(&self, first: Offset, output: &mut Output<W>) -> Result<(), Stop> {
+        let mut next = first;
+        loop {
+            if !self.is_there(next)? {
                 output.flush()?;
-                let _ = writeln!(io::stderr(), "Next file not ready yet. Waiting for: {}", path.display());
-                wait_for(&path)?
-            }
-            None => {
-                output.flush()?;
-                if is_first {
-                    check_is_next(directory, start)?;
+                if !self.waits() {
+                    if next == first {
+                        self.check_is_next(first)?;
+                    }
+                    let _ = write!(io::stderr(), "Next file not ready.");
+                    return Ok(());
                 }
-                let _ = write!(io::stderr(), "Next file not ready.");
-                return Ok(());
+                self.wait_for(next)?;
+            }
+            match self.print_from(next, output)? {
+                RunEnd::Next(after) => next = after,
+                RunEnd::Last => return Ok(()),
+            }
+        }
+    }
+
+    fn waits(&self) -> bool {
+        self.cli.wait || self.cli.follow
+    }
+
+    /// Prints the file that starts at `start`, which is there, and those that follow on it.
+    fn print_from<W: Write>(&self, start: Offset, output: &mut Output<W>) -> Result<RunEnd, Stop> {
+        // What would be before it: the file that follows must be this one.
+        let before = start.previous().and_then(|last| OffsetRange::new(last, last));
+        let chains = vec![ChainStart { chain: self.chain.clone(), before }];
+        let (stop, bar) = (AtomicBool::new(false), Bar::hidden());
+        let threads = self.cli.window.threads();
+        let job = ReadJob { source: self.source, chains, window: self.window, threads, stop: &stop, watch: &bar };
+        let each = |context: SegmentContext<'_>, record: &Record<'_>, lines: &mut Vec<u8>| {
+            print_record(context.name.start, record, lines);
+        };
+        let reached = job.run(each, |lines: &mut Vec<u8>| output.take_lines(lines).map_err(RunError::Stop));
+        match reached {
+            Ok(reached) if reached.ended.is_empty() => {
+                let covered = reached.segments.get(&self.chain).copied();
+                Ok(covered.map_or(RunEnd::Last, |covered| RunEnd::Next(covered.next_offset())))
+            }
+            Ok(_) => Ok(RunEnd::Last),
+            // The original follows the names: what else there is has no part in it.
+            Err(RunError::Archive(ArchiveError::Missing { before, .. })) => Ok(RunEnd::Next(before.next())),
+            Err(RunError::Archive(ArchiveError::Overlap { first, .. })) => Ok(RunEnd::Next(first.next_offset())),
+            Err(RunError::Archive(error)) => Err(error.into()),
+            Err(RunError::Stop(stop)) => Err(stop),
+        }
+    }
+
+    fn location(&self, start: Offset) -> String {
+        self.source.location(&self.chain.segment(start))
+    }
+
+    fn is_there(&self, start: Offset) -> Result<bool, Stop> {
+        let opened = self.source.open(&self.chain.segment(start));
+        Ok(opened.map_err(|error| CommandError::from_error(&error))?.is_some())
+    }
+
+    fn wait_for(&self, start: Offset) -> Result<(), Stop> {
+        if !self.cli.follow {
+            let _ = writeln!(io::stderr(), "Next file not ready yet. Waiting for: {}", self.location(start));
+        }
+        while !self.is_there(start)? {
+            std::thread::sleep(POLL_INTERVAL);
+        }
+        Ok(())
+    }
+
+    /// Tells a file that comes next and is not written yet, which is no error, from a wrong path.
+    ///
+    /// A script may ask for the next file again and again; the original also answered a wrong name that way.
+    fn check_is_next(&self, start: Offset) -> Result<(), CommandError> {
+        let wrong = |problem: String| {
+            let location = self.location(start);
+            Err(CommandError::new(format!("cannot start at {location}: {problem}; give the path of a file")))
+        };
+        let listed = match self.source.segments(&self.chain, None) {
+            Ok(listed) => listed,
+            Err(error) => {
+                let error = CommandError::from_error(&error);
+                return wrong(format!("its directory cannot be read ({error})"));
             }
         };
-        start = print_file(file, &path, start, output)?;
-        is_first = false;
+        let earlier = listed.into_iter().map(|(other, _)| other).filter(|other| *other < start).max();
+        let Some(earlier) = earlier else {
+            return wrong("there is no such file, and none before it".into());
+        };
+        let name = self.chain.segment(earlier).file_name();
+        match self.covered_until(earlier) {
+            Some(next) if next == start => Ok(()),
+            Some(next) if next > start => wrong(format!("there is no such file; its offset is in {name}")),
+            _ => wrong(format!("there is no such file; the last one before it is {name}")),
+        }
+    }
+
+    /// Where the file after a file starts, if the file is whole.
+    fn covered_until(&self, start: Offset) -> Option<Offset> {
+        let file = self.source.open(&self.chain.segment(start)).ok()??;
+        let mut reader = SegmentReader::new(file, start).ok()?;
+        if let Some(header) = reader.header().ours() {
+            return Some(header.next_offset());
+        }
+        while reader.next_block().ok()?.is_some() {}
+        start.advanced_by(reader.record_count())
     }
 }
 
-/// Prints one file and returns the start of the next.
-fn print_file<W: Write>(file: File, path: &Path, start: Offset, output: &mut Output<W>) -> Result<Offset, Stop> {
-    let wrong = |error| Stop::Failed(CommandError::new(format!("{}: {error}", path.display())));
-    let mut reader = SegmentReader::new(file, start).map_err(wrong)?;
-    let mut next = reader.header().ours().map(|header| header.next_offset());
-    while let Some(block) = reader.next_block().map_err(wrong)? {
-        let mut records = block.records();
-        while let Some(record) = records.next_record().map_err(wrong)? {
-            print_record(start, &record, output.line());
-            output.line_done()?;
-        }
+/// Why a run has ended early.
+enum RunError {
+    Archive(ArchiveError),
+    Stop(Stop),
+}
+
+impl From<ArchiveError> for RunError {
+    fn from(error: ArchiveError) -> RunError {
+        RunError::Archive(error)
     }
-    // The original's files do not say where they end.
-    if next.is_none() {
-        next = start.advanced_by(reader.record_count()).filter(|next| *next > start);
-    }
-    next.ok_or_else(|| CommandError::new(format!("{}: the file has no records", path.display())).into())
 }
 
 fn print_record(start: Offset, record: &Record<'_>, out: &mut Vec<u8>) {
@@ -130,63 +236,4 @@ fn print_record(start: Offset, record: &Record<'_>, out: &mut Vec<u8>) {
     line.number("timestamp", record.fields.timestamp);
     line.bytes("value", "value_base64", record.fields.value);
     line.end();
-}
-
-fn file_name(start: Offset) -> String {
-    format!("{:020}", start.get())
-}
-
-fn open(path: &Path) -> Result<Option<File>, CommandError> {
-    match File::open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(CommandError::new(format!("cannot open {}: {error}", path.display()))),
-    }
-}
-
-fn wait_for(path: &Path) -> Result<File, CommandError> {
-    loop {
-        std::thread::sleep(POLL_INTERVAL);
-        if let Some(file) = open(path)? {
-            return Ok(file);
-        }
-    }
-}
-
-/// Tells a file that comes next and is not written yet, which is no error, from a wrong path.
-///
-/// A script may ask for the next file again and again; the original also answered a wrong name that way.
-fn check_is_next(directory: &Path, start: Offset) -> Result<(), CommandError> {
-    let path = directory.join(file_name(start));
-    let wrong = |problem: String| {
-        Err(CommandError::new(format!("cannot start at {}: {problem}; give the path of a file", path.display())))
-    };
-    let listed = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    let entries = match fs::read_dir(listed) {
-        Ok(entries) => entries,
-        Err(error) => return wrong(format!("its directory cannot be read ({error})")),
-    };
-    let earlier = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str().and_then(SegmentName::parse_file_name))
-        .filter(|other| *other < start)
-        .max();
-    let Some(earlier) = earlier else {
-        return wrong("there is no such file, and none before it".into());
-    };
-    match covered_until(&directory.join(file_name(earlier)), earlier) {
-        Some(next) if next == start => Ok(()),
-        Some(next) if next > start => wrong(format!("there is no such file; its offset is in {}", file_name(earlier))),
-        _ => wrong(format!("there is no such file; the last one before it is {}", file_name(earlier))),
-    }
-}
-
-/// Where the file after a file starts, if the file is whole.
-fn covered_until(path: &Path, start: Offset) -> Option<Offset> {
-    let mut reader = SegmentReader::new(File::open(path).ok()?, start).ok()?;
-    if let Some(header) = reader.header().ours() {
-        return Some(header.next_offset());
-    }
-    while reader.next_block().ok()?.is_some() {}
-    start.advanced_by(reader.record_count())
 }

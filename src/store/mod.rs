@@ -9,10 +9,12 @@ mod error;
 mod instance_dir;
 mod local;
 mod publish;
+mod source;
 
 pub use error::{StoreError, StoreErrorKind};
 pub use instance_dir::InstanceDir;
 pub use local::LocalStore;
+pub use source::{LooseFiles, SegmentSource};
 
 use kafka_store_actors::ports::StoredObject;
 use kafka_store_statecharts::boundary::SealReason;

@@ -69,7 +69,7 @@ pub struct VerifyJob<'a> {
 }
 
 /// How a verification goes on; called from several threads.
-pub trait Watch: Sync {
+pub trait Watch: Sync + std::fmt::Debug {
     /// There are so many bytes to read, or so many segments to look at.
     fn begin(&self, work: Work);
     /// So many more are done.

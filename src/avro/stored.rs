@@ -1,0 +1,154 @@
+//! Blocks as they are stored, before they are decompressed: reading and decompressing can be two threads.
+
+use super::BLOCK_BYTES_MAX;
+use super::decompressor::Decompressor;
+use super::error::ReadError;
+use super::metadata::Metadata;
+use super::reader::{Block, FileHeader, FileKind};
+use super::source::ByteSource;
+use kafka_store_statecharts::offset::Offset;
+use std::fmt;
+use std::io::Read;
+
+/// The blocks of a segment file, front to back, as they are stored.
+#[derive(Debug)]
+pub struct StoredBlocks<R> {
+    source: ByteSource<R>,
+    header: FileHeader,
+    record_count: u64,
+}
+
+/// What stands around a stored block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoredBlock {
+    /// How many records it says it has.
+    pub record_count: u64,
+    /// Where it begins in its file.
+    pub position: u64,
+    /// How many bytes it has as it is stored.
+    pub stored_bytes: u64,
+    /// Only for the original tool's files: the offset of its first record.
+    pub(super) derived_offset: Option<Offset>,
+}
+
+impl<R: Read> StoredBlocks<R> {
+    /// Reads the header of a file whose name says that it starts at `start`.
+    ///
+    /// # Errors
+    /// If there is no whole header of either kind, or ours says that it starts elsewhere.
+    pub fn new(reader: R, start: Offset) -> Result<StoredBlocks<R>, ReadError> {
+        let mut source = ByteSource::new(reader);
+        let metadata = Metadata::read(&mut source)?;
+        let header = FileHeader::from_metadata(&metadata, start)?;
+        Ok(StoredBlocks { source, header, record_count: 0 })
+    }
+
+    /// What the file says before its first block.
+    pub fn header(&self) -> &FileHeader {
+        &self.header
+    }
+
+    /// Bytes of the file read so far.
+    pub fn position(&self) -> u64 {
+        self.source.position()
+    }
+
+    /// Replaces what is in `stored` by the next block, or says `None` at the clean end of the file.
+    ///
+    /// # Errors
+    /// If the file ends within a block, or something else than a block is there.
+    pub fn next_block(&mut self, stored: &mut Vec<u8>) -> Result<Option<StoredBlock>, ReadError> {
+        const INSIDE: &str = "inside a block";
+        let position = self.source.position();
+        if self.source.at_end()? {
+            return Ok(None);
+        }
+        let record_count = self.source.length(BLOCK_BYTES_MAX, "a block's number of records", INSIDE)?;
+        let stored_bytes = self.source.length(BLOCK_BYTES_MAX, "a block's size", INSIDE)?;
+        self.source.bytes(stored_bytes, stored, INSIDE)?;
+        let sync_position = self.source.position();
+        if self.source.array::<16>(INSIDE)? != self.header.sync {
+            return Err(ReadError::corrupt(sync_position, "the block does not end with the file's sync marker"));
+        }
+        let derived_offset = match self.header.kind {
+            FileKind::Ours(_) => None,
+            FileKind::Original => Some(
+                self.header
+                    .start
+                    .advanced_by(self.record_count)
+                    .ok_or_else(|| ReadError::corrupt(position, "its records go beyond the last offset"))?,
+            ),
+        };
+        self.record_count += record_count;
+        Ok(Some(StoredBlock { record_count, position, stored_bytes, derived_offset }))
+    }
+}
+
+/// The contexts that decompressing needs. They belong to a thread.
+pub struct BlockDecoder(Decompressor);
+
+/// A block with room for both its forms, which is kept for the next one.
+#[derive(Debug, Default)]
+pub struct BlockBuffer {
+    /// As it is stored. After it was decompressed it means nothing.
+    pub stored: Vec<u8>,
+    /// Longer than the block, so that it is not zeroed for each.
+    decompressed: Vec<u8>,
+    length: usize,
+}
+
+/// Buffers that one huge record has blown up are given back.
+const KEPT_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+impl Default for BlockDecoder {
+    fn default() -> BlockDecoder {
+        BlockDecoder(Decompressor::new())
+    }
+}
+
+impl BlockDecoder {
+    /// Decompresses what is stored in `buffer`, a block of a file with this header.
+    ///
+    /// # Errors
+    /// If that is not what the file's codec writes.
+    pub fn decompress(
+        &mut self,
+        header: &FileHeader,
+        place: StoredBlock,
+        buffer: &mut BlockBuffer,
+    ) -> Result<(), ReadError> {
+        buffer.length = 0;
+        self.0.decompress(header.codec, &mut buffer.stored, place.position)?;
+        buffer.length = self.0.take_block(&mut buffer.decompressed);
+        Ok(())
+    }
+}
+
+impl BlockBuffer {
+    /// The decompressed records.
+    pub fn bytes(&self) -> &[u8] {
+        &self.decompressed[..self.length]
+    }
+
+    /// The decompressed block. `last_offset` is that of the record before it, and becomes that of the last record that
+    /// is read.
+    pub fn block<'a>(
+        &'a self,
+        header: &'a FileHeader,
+        place: StoredBlock,
+        last_offset: &'a mut Option<Offset>,
+    ) -> Block<'a> {
+        Block::new(self.bytes(), place, header, last_offset)
+    }
+
+    /// Whether it is worth keeping for the next block.
+    pub fn is_small(&self) -> bool {
+        self.stored.capacity().max(self.decompressed.capacity()) <= KEPT_BUFFER_BYTES
+    }
+}
+
+impl fmt::Debug for BlockDecoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockDecoder").finish_non_exhaustive()
+    }
+}
