@@ -7,8 +7,11 @@ mod client;
 #[path = "../support/fake_gcs/mod.rs"]
 mod fake_gcs;
 mod faults;
+#[path = "../support/gcs_emulator.rs"]
+mod gcs_emulator;
 mod reading;
 mod resumable;
+mod second_opinion;
 mod violations;
 mod writing;
 
