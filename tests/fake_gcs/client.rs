@@ -45,6 +45,7 @@ impl Reply {
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
+    address: String,
     stream: TcpStream,
     /// What was read and belongs to nothing yet.
     read: Vec<u8>,
@@ -56,12 +57,12 @@ impl Connection {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Connection { stream, read: Vec::new() })
+        Ok(Connection { address: address.to_owned(), stream, read: Vec::new() })
     }
 
     /// Sends the head of a request.
     pub(crate) fn head(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) -> io::Result<()> {
-        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: storage.tests\r\n");
+        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.address);
         headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
         head.push_str("\r\n");
         self.send(head.as_bytes())

@@ -38,8 +38,7 @@ impl Script<'_> {
     }
 
     fn object_fields(&mut self, what: &'static str, resource: &Value) {
-        let fields =
-            ["kind", "bucket", "name", "size", "crc32c", "md5Hash", "metadata", "metageneration", "storageClass"];
+        let fields = ["kind", "bucket", "name", "size", "crc32c", "md5Hash", "metadata", "storageClass"];
         let told: Vec<&Value> = fields.iter().map(|field| &resource[*field]).collect();
         assert!(resource["generation"].as_str().is_some_and(|text| text.parse::<i64>().is_ok()), "a decimal string");
         self.told.push((what, json!(told)));
