@@ -140,6 +140,7 @@ const SOMETIMES: [&str; 24] = [
     "adopted",
     "an end amid faults",
     "another row",
+    "other bytes in a mirror",
     "another writer",
     "an open segment was discarded",
     "calm",

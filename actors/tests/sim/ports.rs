@@ -273,13 +273,20 @@ impl MirrorStores for Sim {
             if let Fate::Failed | Fate::Late = fate {
                 return failure();
             }
-            {
+            let answer = {
                 let mut world = sim.lock();
-                let has_file = world.spool.contains_key(segment.file.path());
-                world.mirror(&segment.name.chain.topic_partition, stored, has_file);
-            }
+                if world.disk_fails() {
+                    // As rare, and put right as soon: somebody takes the other bytes away.
+                    world.saw("other bytes in a mirror");
+                    MirrorAnswer::Conflicts { reason: "other bytes are there".to_owned() }
+                } else {
+                    let has_file = world.spool.contains_key(segment.file.path());
+                    world.mirror(&segment.name.chain.topic_partition, stored, has_file);
+                    MirrorAnswer::Stored
+                }
+            };
             tokio::time::sleep(after).await;
-            if let Fate::AnswerLost = fate { failure() } else { Ok(MirrorAnswer::Stored) }
+            if let Fate::AnswerLost = fate { failure() } else { Ok(answer) }
         })
     }
 }
