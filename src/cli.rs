@@ -2,6 +2,7 @@
 
 mod daemon;
 mod environment;
+mod gcs;
 mod help;
 mod redacted;
 
@@ -9,6 +10,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 pub use daemon::DaemonArgs;
+pub use gcs::GcsArgs;
 pub use redacted::Redacted;
 
 use crate::commands::audit::AuditArgs;

@@ -28,7 +28,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(config.idle_seal, Duration::from_secs(4200));
     assert_eq!(config.seal_after, Duration::from_secs(14_400));
     assert_eq!(config.codec, Codec::default());
-    assert_eq!(config.local_store, std::env::temp_dir());
+    assert_eq!(config.local_store, Some(std::env::temp_dir()));
     assert_eq!(config.kafka_properties, KafkaProperties::default());
     assert_eq!(config.until_end, None);
     assert_eq!(config.audit_log, None);
