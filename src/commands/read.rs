@@ -10,7 +10,8 @@ use super::print::{Output, Stop, finish};
 use super::window::WindowArgs;
 use crate::archive::{ArchiveError, ChainStart, Reached, ReadJob, SegmentContext, Watch, Work};
 use crate::avro::Record;
-use crate::store::{LooseFiles, SegmentSource, StoreError};
+use crate::cli::GcsArgs;
+use crate::store::{LooseFiles, OnlySegment, SegmentSource, StoreError};
 use clap::{Args, ValueEnum};
 use kafka_store_statecharts::name::ChainName;
 use kafka_store_statecharts::offset::{Offset, OffsetRange};
@@ -22,7 +23,7 @@ use std::sync::atomic::AtomicBool;
 /// What to print.
 #[derive(Args, Clone, Debug)]
 pub struct ReadArgs {
-    /// A file, or the directory of a partition, a topic or an archive
+    /// A file, or the place of a partition, a topic or an archive: a path, or gs://BUCKET/PREFIX
     #[arg(value_name = "LOCATION")]
     pub location: PathBuf,
     /// Which records.
@@ -37,6 +38,9 @@ pub struct ReadArgs {
     /// files do, each in its order.
     #[arg(long)]
     pub follow: bool,
+    /// How Google Cloud Storage is reached.
+    #[command(flatten)]
+    pub gcs: GcsArgs,
 }
 
 /// What a record is printed as.
@@ -65,13 +69,14 @@ pub fn run(args: &ReadArgs) -> Result<(), CommandError> {
 /// As [`run`].
 pub fn print(args: &ReadArgs, target: impl Write) -> Result<(), CommandError> {
     let window = args.window.window()?;
-    let location = Location::find(&args.location)?;
+    let location = Location::find(&args.location, &args.gcs)?;
     let mut output = Output::new(target);
     let printed = match location {
-        Location::File { .. } if args.follow => {
-            return Err(CommandError::new("--follow goes on with files: give the directory of a partition"));
+        Location::File { .. } | Location::Object { .. } if args.follow => {
+            return Err(CommandError::new("--follow goes on with files: give the place of a partition"));
         }
         Location::File { path, start, chain } => print_file(args, &path, start, chain.as_ref(), &mut output),
+        Location::Object { store, name } => print_object(args, OnlySegment { store, name }, &mut output),
         Location::Place(place) => print_place(args, &place, window.offsets.to, &mut output),
     };
     finish(output, printed)
@@ -150,6 +155,13 @@ fn print_file<W: Write>(
     let starts = vec![ChainStart { chain: LooseFiles::chain(), before: None }];
     let never = AtomicBool::new(false);
     print_chains(args, &source, starts, &never, &Bar::hidden(), output, &Belongs::AsItSays(chain)).map(drop)
+}
+
+/// One segment in a bucket.
+fn print_object<W: Write>(args: &ReadArgs, source: OnlySegment, output: &mut Output<W>) -> Result<(), Stop> {
+    let starts = vec![ChainStart { chain: source.name.chain.clone(), before: None }];
+    let never = AtomicBool::new(false);
+    print_chains(args, &source, starts, &never, &Bar::hidden(), output, &Belongs::WhereItLies).map(drop)
 }
 
 /// Which chain a segment belongs to.
