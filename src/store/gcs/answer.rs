@@ -119,7 +119,7 @@ impl Answer {
     }
 
     fn is_rate_limit(&self) -> bool {
-        let limits = ["rateLimitExceeded", "userRateLimitExceeded", "backendError", "internalError"];
+        let limits = ["rateLimitExceeded", "userRateLimitExceeded"];
         self.error_reasons().iter().any(|reason| limits.contains(&reason.as_str()))
     }
 
