@@ -1,4 +1,5 @@
 //! Daemons that archive to Google Cloud Storage: real Kafka, real processes that are killed, and the strict fake.
+#![allow(clippy::duplicate_mod, reason = "the fake has its own chance, and so do the tests")]
 
 mod broken;
 #[path = "../support/fake_gcs/mod.rs"]

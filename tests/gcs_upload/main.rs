@@ -2,6 +2,7 @@
 //! bytes under its name, in one generation, or with an error that says what to do.
 //!
 //! Against the strict fake: it tells what a client does that it must not.
+#![allow(clippy::duplicate_mod, reason = "the fake has its own chance, and so do the tests")]
 
 #[path = "../support/fake_gcs/mod.rs"]
 mod fake_gcs;

@@ -165,7 +165,7 @@ impl Client {
         if call.method != Method::GET {
             request = request.body(call.body.clone());
         }
-        self.timed(request.send()).await?.map_err(|error| unreached(error))
+        self.timed(request.send()).await?.map_err(unreached)
     }
 
     /// Sends to an address that is its own key: nobody needs to say who asks.

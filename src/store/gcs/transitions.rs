@@ -9,10 +9,13 @@ use kafka_store_statecharts::upload::Upload;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+/// A log, and what time it is.
+type Told = (Arc<dyn TransitionLog>, Arc<dyn Clock>);
+
 /// Where changes of uploads' states are told; nowhere by default.
 #[derive(Clone, Debug, Default)]
 pub struct UploadTransitions {
-    to: Arc<OnceLock<(Arc<dyn TransitionLog>, Arc<dyn Clock>)>>,
+    to: Arc<OnceLock<Told>>,
     last: Arc<AtomicU64>,
 }
 
