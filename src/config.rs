@@ -3,6 +3,7 @@
 mod audited;
 mod duration;
 mod gcs;
+mod index;
 mod memory;
 mod properties;
 mod size;
@@ -19,6 +20,7 @@ use kafka_store_statecharts::boundary::BoundarySettings;
 
 pub use duration::{DurationError, parse_duration, parse_seconds};
 pub use gcs::{GcsAccess, GcsConfig};
+pub use index::index_config;
 pub use memory::{MemoryLimitError, MemoryPlan};
 pub use properties::{KafkaProperties, PropertyError};
 pub use size::{SizeError, parse_size};
@@ -30,6 +32,7 @@ use crate::audit::AuditFileSettings;
 use crate::avro::Codec;
 use crate::cli::{DaemonArgs, Redacted};
 use crate::exit::ExitCode;
+use crate::index::IndexConfig;
 use crate::logging::Verbosity;
 
 /// Everything that the daemon runs on. `Debug` shows no secret.
@@ -59,6 +62,8 @@ pub struct DaemonConfig {
     pub local_store: Option<PathBuf>,
     /// `--upload-pool-size`
     pub upload_pool_size: NonZeroU64,
+    /// `--mysql-metadata-url` and what goes with it; `None`: no index.
+    pub index: Option<IndexConfig>,
     /// `--spool-dir` and `--spool-limit`.
     pub spool: SpoolConfig,
     /// `--memory-limit`, in its parts.
@@ -148,7 +153,7 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 impl DaemonConfig {
-    /// Reads the command line. Nothing but the local store's directory is looked at outside of it.
+    /// Reads the command line. Outside of it, the directories and the small files that flags name are looked at.
     pub fn parse(args: &DaemonArgs) -> Result<DaemonConfig, ConfigErrors> {
         let mut check = Checks::default();
         let brokers =
@@ -169,6 +174,7 @@ impl DaemonConfig {
         let audit_log = check.audit_log(args);
         let kafka_properties = check.properties(&args.kafka_properties);
         let stores = check.stores(args);
+        let index = check.index(&args.index);
 
         // Each is `None` only where a problem was noted.
         let config = (|| {
@@ -191,6 +197,7 @@ impl DaemonConfig {
                 gcs,
                 local_store,
                 upload_pool_size: upload_pool_size?,
+                index: index?,
                 spool: spool?,
                 memory: memory?,
                 kafka_properties: kafka_properties?,
@@ -331,9 +338,6 @@ impl Checks {
 
     /// At least one of them, where no problem was noted.
     fn stores(&mut self, args: &DaemonArgs) -> Option<(Option<GcsConfig>, Option<PathBuf>)> {
-        if args.mysql_metadata_url.is_some() {
-            self.usage("--mysql-metadata-url: this version cannot write an index to MySQL yet; leave it out");
-        }
         if args.local_store.is_none() && args.gcloud_store_url.is_none() {
             self.problems.push(Problem::NoStore);
         }

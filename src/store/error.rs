@@ -83,6 +83,11 @@ impl StoreError {
         StoreError::at(StoreErrorKind::Transient, "read", location, Some(source)).with_advice(advice)
     }
 
+    /// An object that was opened cannot be read on.
+    pub fn reading(location: String, source: io::Error) -> StoreError {
+        StoreError::at(classify(&source), "read", location, Some(source))
+    }
+
     /// What it means.
     pub fn kind(&self) -> StoreErrorKind {
         self.kind

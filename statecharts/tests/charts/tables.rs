@@ -61,6 +61,7 @@ const SEGMENT: Examples = Examples {
         "CommitGranted",
         "IndexRowWritten",
         "IndexFailed",
+        "IndexConflicts",
         "OffsetCommitted",
         "CommitFailed",
         "RetryDue",
