@@ -3,16 +3,22 @@
 mod daemon;
 mod environment;
 mod help;
+mod index;
 mod redacted;
+mod resolve;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 pub use daemon::DaemonArgs;
+pub use index::{IndexArgs, TlsMode};
 pub use redacted::Redacted;
+pub use resolve::ResolveArgs;
 
 use crate::commands::audit::AuditArgs;
 use crate::commands::demo::DemoArgs;
+use crate::commands::find::FindArgs;
+use crate::commands::index::IndexCommandArgs;
 use crate::commands::ls::LsArgs;
 use crate::commands::read::ReadArgs;
 use crate::commands::verify::VerifyArgs;
@@ -59,12 +65,18 @@ pub enum Command {
     Audit(AuditArgs),
     /// Show it at work, without Kafka: produce, archive, read back and compare
     Demo(DemoArgs),
+    /// Say which file holds an offset or a moment
+    Find(FindArgs),
+    /// Make, migrate and look at the index (--mysql-metadata-url)
+    Index(IndexCommandArgs),
     /// List what an archive holds: topics, partitions, segments, and what is missing
     Ls(LsArgs),
     /// Say what the daemon would do with the same flags, and change nothing
     Plan(Box<PlanArgs>),
     /// Print the records of a file, a partition, a topic or an archive
     Read(ReadArgs),
+    /// Show the ways out for frozen partitions, and take one
+    Resolve(Box<ResolveArgs>),
     /// Verify an archive: every segment, every chain, and nothing missing
     Verify(Box<VerifyArgs>),
 }

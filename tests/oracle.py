@@ -52,7 +52,8 @@ def dump(root):
             for offset, record in records(path, start):
                 line = {
                     "topic": topic,
-                    "partition": partition,
+                    "partition": int(partition.partition("~")[0]),
+                    "lineage": int(partition.partition("~")[2] or 1),
                     "file": os.path.basename(path),
                     "offset": offset,
                     "timestamp": record["timestamp"],
@@ -102,8 +103,8 @@ def partitions(root):
             raise Violation(f"{topic_directory}: not a topic's name")
         for partition in listing(topic_directory):
             partition_directory = os.path.join(topic_directory, partition)
-            if not re.fullmatch(r"[0-9]{6}", partition):
-                raise Violation(f"{partition_directory}: not a partition's name (six digits)")
+            if not re.fullmatch(r"[0-9]{6}(~[1-9][0-9]*)?", partition):
+                raise Violation(f"{partition_directory}: not a partition's name (six digits, and ~2 for a later lineage)")
             files = []
             for name in listing(partition_directory):
                 path = os.path.join(partition_directory, name)
@@ -111,7 +112,7 @@ def partitions(root):
                     raise Violation(f"{path}: not a file named by an offset (twenty digits)")
                 files.append((int(name), path))
             if files:
-                yield topic, int(partition), files
+                yield topic, partition, files
 
 
 def listing(directory):

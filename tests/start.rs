@@ -134,7 +134,7 @@ fn a_commit_beyond_the_archive_freezes() {
     start.produce_more(0);
     start.produce_more(1);
     start.broker.commit(&start.topic, &start.topic, 0, 12);
-    let words = ["has committed 12", "the archive ends before 10", "Bring them back", "--delete-offsets"];
+    let words = ["has committed 12", "the archive ends before 10", "Bring them back", "kafka-store resolve"];
     start.freezes(0, start.daemon(), &words, &[(1, &[0, 5, 10, 15])]);
 }
 

@@ -17,6 +17,7 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 pub use crate::transition::{TransitionLog, TransitionRecord};
 
@@ -207,6 +208,11 @@ pub struct CompletedSegment {
 pub trait SpoolFile: Debug + Send + Sync {
     /// Where it lies.
     fn path(&self) -> &Path;
+
+    /// When its records had all been fetched, if that is known: what is asked later is news of them.
+    fn completed_at(&self) -> Option<Instant> {
+        None
+    }
 }
 
 /// The spool cannot be written.
@@ -279,8 +285,20 @@ pub struct StoreFailure {
 
 /// The index of segments.
 pub trait SegmentIndex: Debug + Send + Sync {
-    /// Writes the row of a stored segment; an identical row that is there already is success.
-    fn write_row(&self, row: IndexRow) -> PortFuture<Result<(), IndexFailure>>;
+    /// Writes the row of a stored segment. It is in the index for good when the answer says so.
+    fn write_row(&self, row: IndexRow) -> PortFuture<Result<IndexAnswer, IndexFailure>>;
+}
+
+/// What the index holds under a segment's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IndexAnswer {
+    /// The row; it may have been there before.
+    Written,
+    /// Another row, or the row does not follow the one before it.
+    Conflicts {
+        /// What, and what to do about it.
+        reason: String,
+    },
 }
 
 /// One row of the index.

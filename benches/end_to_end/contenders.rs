@@ -11,6 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::fmt;
 use std::hint::black_box;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -32,11 +33,34 @@ impl fmt::Display for Contender {
     }
 }
 
+/// Where the runs archive to, all removed at the end. In between the files are emptied and stay: where inodes were freed
+/// in the last minutes, ext4 searches long for others, which no archive makes it do, since nothing in one is deleted.
+#[derive(Default)]
+pub(crate) struct Archives(Vec<tempfile::TempDir>);
+
+impl Archives {
+    fn add(&mut self) -> &Path {
+        self.0.push(tempfile::tempdir().expect("a directory"));
+        self.0.last().expect("just added").path()
+    }
+}
+
+fn empty_files(directory: &Path) {
+    for entry in std::fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            empty_files(&path);
+        } else {
+            std::fs::File::create(path).expect("a file that is ours");
+        }
+    }
+}
+
 const BARE: &str = "--run-bare-consumer";
 const ALONE: &str = "--run-codec-alone";
 
 impl Contender {
-    pub(crate) fn run(&self, broker: &str, filled: &Filled, run: usize) -> Measured {
+    pub(crate) fn run(&self, broker: &str, filled: &Filled, run: usize, archives: &mut Archives) -> Measured {
         let records = filled.records.to_string();
         let partitions = filled.partitions.to_string();
         match self {
@@ -45,12 +69,14 @@ impl Contender {
                 measure(child(&[ALONE, codec, &filled.value_size.to_string(), &filled.bytes.to_string()]))
             }
             Contender::KafkaStore(codec) => {
-                let archive = tempfile::tempdir().expect("a directory");
+                let archive = archives.add();
                 let mut command = Command::new(env!("CARGO_BIN_EXE_kafka-store"));
                 command.args(["--broker-list", broker, "--topic", &filled.topic, "--until-end", "--codec", codec]);
                 command.args(["--group", &format!("{}-{codec}-{run}", filled.topic), "--offset-reset", "earliest"]);
-                command.arg("--local-store").arg(archive.path());
-                measure(command)
+                command.arg("--local-store").arg(archive);
+                let measured = measure(command);
+                empty_files(archive);
+                measured
             }
         }
     }

@@ -1,11 +1,13 @@
 //! kafka-store against a bare consumer and against the codec alone, on a real broker.
 //!
-//! `cargo bench --bench end_to_end -- [--megabytes N] [--runs N] [--sizes 100,1024,10240] [--partitions 4]
+//! `cargo bench --bench end_to_end -- [--megabytes N] [--runs N] [--sizes 100,1024,10240] [--partitions 1,4,100,1000]
 //! [--codecs null,deflate,snappy,zstandard]`, with `KAFKA_STORE_TEST_BROKER` set (`eval "$(tests/services start)"`).
+//! Where no number of partitions is given, records of 1 KiB are in topics of 1, 4, 100 and 1,000, all others of 4.
 //!
 //! For each size of record and each number of partitions a topic is filled once, by a generator that makes the same
-//! records each time. Then all contenders run in turn, A B C A B C …, each as a process of its own, whose CPU time and
-//! peak memory are the operating system's own figures. The table has medians. As a test (`--test`) it is run small.
+//! records each time. Then all contenders run on all topics of a size in turn, A B C A B C …, each as a process of its
+//! own, whose CPU time and peak memory are the operating system's own figures. The table has medians. As a test
+//! (`--test`) it is run small.
 #![allow(missing_docs, reason = "a program, not a library")]
 
 #[path = "../sample/mod.rs"]
@@ -15,7 +17,8 @@ mod contenders;
 mod fill;
 mod measure;
 
-use contenders::Contender;
+use contenders::{Archives, Contender};
+use fill::Filled;
 use measure::{Measured, median};
 use std::process::Command;
 
@@ -23,7 +26,8 @@ struct Options {
     megabytes: u64,
     runs: usize,
     sizes: Vec<usize>,
-    partitions: Vec<i32>,
+    /// For each size, if given.
+    partitions: Option<Vec<i32>>,
     codecs: Vec<String>,
 }
 
@@ -48,9 +52,15 @@ impl Options {
                 .iter()
                 .map(|n| *n as usize)
                 .collect(),
-            partitions: numbers("--partitions", "4").iter().map(|n| *n as i32).collect(),
+            partitions: (is_test || value("--partitions").is_some())
+                .then(|| numbers("--partitions", "4").iter().map(|n| *n as i32).collect()),
             codecs: list("--codecs", codecs),
         }
+    }
+
+    fn partitions_at(&self, size: usize) -> Vec<i32> {
+        let usual = || if size == 1024 { vec![1, 4, 100, 1_000] } else { vec![4] };
+        self.partitions.clone().unwrap_or_else(usual)
     }
 }
 
@@ -65,26 +75,35 @@ fn main() {
     println!("| value | partitions | contender | records/s | MB/s | CPU s/GB | CPU | peak MiB | ratio |");
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     for size in &options.sizes {
-        for partitions in &options.partitions {
-            compare(&broker, &options, *size, *partitions);
-        }
+        compare(&broker, &options, *size);
     }
 }
 
-/// Runs all contenders on one topic, in turn, and prints their rows.
-fn compare(broker: &str, options: &Options, size: usize, partitions: i32) {
-    let filled = fill::fill(broker, size, partitions, options.megabytes * 1_000_000);
+/// Runs all contenders on all topics of a size, in turn, and prints their rows.
+fn compare(broker: &str, options: &Options, size: usize) {
+    let fill = |partitions: &i32| fill::fill(broker, size, *partitions, options.megabytes * 1_000_000);
+    let topics: Vec<Filled> = options.partitions_at(size).iter().map(fill).collect();
     let mut contenders = vec![Contender::BareConsumer];
     for codec in &options.codecs {
         contenders.push(Contender::CodecAlone(codec.clone()));
         contenders.push(Contender::KafkaStore(codec.clone()));
     }
-    let mut runs: Vec<Vec<Measured>> = contenders.iter().map(|_| Vec::new()).collect();
+    let mut runs: Vec<Vec<Vec<Measured>>> = topics.iter().map(|_| vec![Vec::new(); contenders.len()]).collect();
+    let mut archives = Archives::default();
     for run in 0..options.runs {
-        for (contender, measured) in contenders.iter().zip(&mut runs) {
-            measured.push(contender.run(broker, &filled, run));
+        for (filled, runs) in topics.iter().zip(&mut runs) {
+            for (contender, measured) in contenders.iter().zip(runs) {
+                measured.push(contender.run(broker, filled, run, &mut archives));
+            }
         }
     }
+    for (filled, runs) in topics.iter().zip(&runs) {
+        print(filled, &contenders, runs);
+        filled.delete(broker);
+    }
+}
+
+fn print(filled: &Filled, contenders: &[Contender], runs: &[Vec<Measured>]) {
     let cpu = |index: usize| median(runs[index].iter().map(|run| run.cpu_seconds));
     for (index, contender) in contenders.iter().enumerate() {
         let wall = median(runs[index].iter().map(|run| run.wall_seconds));
@@ -97,7 +116,9 @@ fn compare(broker: &str, options: &Options, size: usize, partitions: i32) {
             _ => String::new(),
         };
         println!(
-            "| {size} B | {partitions} | {contender} | {:.0} | {:.0} | {:.2} | {:.2} | {:.0} | {ratio} |",
+            "| {} B | {} | {contender} | {:.0} | {:.0} | {:.2} | {:.2} | {:.0} | {ratio} |",
+            filled.value_size,
+            filled.partitions,
             filled.records as f64 / seconds,
             filled.bytes as f64 / seconds / 1e6,
             cpu(index) / (filled.bytes as f64 / 1e9),
@@ -105,7 +126,6 @@ fn compare(broker: &str, options: &Options, size: usize, partitions: i32) {
             peak / f64::from(1 << 20),
         );
     }
-    filled.delete(broker);
 }
 
 /// A process of this program's own, for a contender that is not kafka-store.

@@ -1,16 +1,15 @@
 //! The arbiter store as the actors see it.
 
 use super::identity::{Identity, Unfit};
+use super::md5;
+use super::topic_facts::TopicFacts;
 use crate::blocking::BlockingPool;
 use crate::kafka::ffi::Client;
 use crate::store::{ArchiveStore, CreateOutcome, ObjectStat, SegmentFile, attribute};
 use kafka_store_actors::ports::{CompletedSegment, ObjectStore, PortFuture, StoreAnswer, StoreFailure, StoredSegment};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long a broker may take to say whether a topic is still the one that it was.
-const TOPIC_ID_TIME: Duration = Duration::from_secs(5);
+use std::time::Instant;
 
 /// Who writes, for stores that keep it.
 const WRITER: &str = concat!("kafka-store/", env!("CARGO_PKG_VERSION"));
@@ -19,25 +18,43 @@ const WRITER: &str = concat!("kafka-store/", env!("CARGO_PKG_VERSION"));
 #[derive(Debug)]
 pub struct Arbiter {
     client: Arc<Client>,
+    facts: Arc<TopicFacts>,
     store: Arc<dyn ArchiveStore>,
     identity: Identity,
+    /// Whether a row of the index needs the MD5 of each file.
+    needs_md5: bool,
     pool: BlockingPool,
 }
 
 impl Arbiter {
     /// The arbiter over a store. The client is asked whose records a segment holds.
-    pub fn new(client: Arc<Client>, store: Arc<dyn ArchiveStore>, identity: Identity, pool: BlockingPool) -> Arbiter {
-        Arbiter { client, store, identity, pool }
+    pub fn new(
+        client: Arc<Client>,
+        facts: Arc<TopicFacts>,
+        store: Arc<dyn ArchiveStore>,
+        identity: Identity,
+        pool: BlockingPool,
+    ) -> Arbiter {
+        Arbiter { client, facts, store, identity, needs_md5: false, pool }
+    }
+
+    /// Says the MD5 of each stored file, and reads it for that where the store does not know it.
+    #[must_use]
+    pub fn with_md5(self, needs_md5: bool) -> Arbiter {
+        Arbiter { needs_md5, ..self }
     }
 }
 
 impl ObjectStore for Arbiter {
     fn store(&self, segment: &CompletedSegment) -> PortFuture<Result<StoreAnswer, StoreFailure>> {
-        let (client, store) = (Arc::clone(&self.client), Arc::clone(&self.store));
-        let (identity, segment) = (self.identity.clone(), segment.clone());
-        self.pool.run(move || match created_anew(&client, &segment)? {
+        let (client, facts, store) = (Arc::clone(&self.client), Arc::clone(&self.facts), Arc::clone(&self.store));
+        let (identity, segment, needs_md5) = (self.identity.clone(), segment.clone(), self.needs_md5);
+        self.pool.run(move || match created_anew(&client, &facts, &segment)? {
             Some(reason) => Ok(StoreAnswer::Conflicts { reason }),
-            None => store_or_look(store.as_ref(), &identity, &segment),
+            None => match store_or_look(store.as_ref(), &identity, &segment)? {
+                StoreAnswer::Stored(stored) if needs_md5 => with_md5(store.as_ref(), &segment, stored),
+                answer => Ok(answer),
+            },
         })
     }
 }
@@ -46,10 +63,15 @@ impl ObjectStore for Arbiter {
 ///
 /// librdkafka goes on at the same offset when a topic is deleted and created anew, and says nothing. An id never comes
 /// back: if the topic still has the one that the chain was located with, all that was fetched before is of that topic.
-fn created_anew(client: &Client, segment: &CompletedSegment) -> Result<Option<String>, StoreFailure> {
+fn created_anew(
+    client: &Client,
+    facts: &TopicFacts,
+    segment: &CompletedSegment,
+) -> Result<Option<String>, StoreFailure> {
     let Some(ours) = segment.topic_id else { return Ok(None) };
     let topic = &segment.name.chain.topic_partition.topic;
-    match client.topic_id(topic, TOPIC_ID_TIME) {
+    let fetched = segment.file.completed_at().unwrap_or_else(Instant::now);
+    match facts.id(client, topic, fetched) {
         Ok(Some(now)) if now != ours => Ok(Some(format!(
             "{}: its topic had the id {ours} when it was assigned, and has {now} now: it was re-created; archive it under \
              another name or into another store",
@@ -94,6 +116,22 @@ fn store_or_look(
             Err(Unfit::Store(error)) => Err(failure(&error)),
         },
     }
+}
+
+/// With the MD5 of what is stored now.
+fn with_md5(
+    store: &dyn ArchiveStore,
+    segment: &CompletedSegment,
+    mut stored: StoredSegment,
+) -> Result<StoreAnswer, StoreFailure> {
+    if stored.object.md5.is_none() {
+        match md5::of_object(store, &segment.name) {
+            Ok(md5) => stored.object.md5 = Some(md5),
+            Err(Unfit::Store(error)) => return Err(StoreFailure { reason: error.to_string() }),
+            Err(Unfit::Blocked(blocked)) => return Ok(StoreAnswer::Conflicts { reason: blocked.reason }),
+        }
+    }
+    Ok(StoreAnswer::Stored(stored))
 }
 
 /// Whether the store has what it was sent, as far as it says.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// Reads a chain as one stream of records, ours and the original tool's segments alike.
 ///
 /// Each segment must start where the one before it ended. What is wrong is reported after the records before it.
-/// [`super::read`] gives the same, in the same order, on several threads.
+/// [`ReadJob`](super::ReadJob) gives the same, in the same order, on several threads.
 #[derive(Debug)]
 pub struct ChainReader {
     store: Arc<dyn ArchiveStore>,

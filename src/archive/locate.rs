@@ -2,10 +2,14 @@
 
 use super::first_start::FirstStart;
 use super::identity::{Identity, Unfit};
+use super::index_tail::{index_up_to, rows_ahead};
+use super::lineage;
 use super::origin_object::OriginObject;
+use super::topic_facts::TopicFacts;
 use super::walk::{Commit, Tail, Walk, unfit};
 use crate::blocking::BlockingPool;
 use crate::config::{OffsetReset, OnDataLoss};
+use crate::index::{LastRow, MysqlIndex};
 use crate::kafka::ffi::{Client, KafkaError, LogEnd};
 use crate::store::{ArchiveStore, StoreError};
 use kafka_store_actors::ports::{Blocked, ChainLocator, Located, PortFuture};
@@ -17,12 +21,13 @@ use kafka_store_statecharts::origin::{Origin, OriginReason};
 use kafka_store_statecharts::topic::{TopicId, TopicPartition};
 use slog::{Logger, info, warn};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a broker may take to answer one question.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
-/// How long a topic's id or a setting may take: good things to have, not worth a delay.
-const SETTING_TIME: Duration = Duration::from_secs(5);
+/// How old an answer about a topic may be that was given for another partition. The id is asked for again before
+/// anything is stored.
+const FACTS_AGE: Duration = Duration::from_secs(1);
 /// How often a question is asked again that a broker or a store did not answer, waiting longer each time.
 const TRIES: u32 = 6;
 
@@ -31,6 +36,8 @@ const TRIES: u32 = 6;
 pub struct LocatorParams {
     /// Kafka.
     pub client: Arc<Client>,
+    /// What that says of topics.
+    pub facts: Arc<TopicFacts>,
     /// The arbiter.
     pub store: Arc<dyn ArchiveStore>,
     /// Whose records are archived.
@@ -43,6 +50,8 @@ pub struct LocatorParams {
     pub first_start: FirstStart,
     /// `--on-data-loss`.
     pub on_data_loss: OnDataLoss,
+    /// The index, where there is one.
+    pub index: Option<MysqlIndex>,
     /// The log.
     pub log: Logger,
 }
@@ -74,7 +83,7 @@ struct Entry {
 
 /// Why a question has no answer.
 #[derive(Debug)]
-enum Unanswered {
+pub(super) enum Unanswered {
     /// It may have one later.
     ForNow(String),
     /// Something must not be skipped.
@@ -151,11 +160,16 @@ impl LocatorParams {
     }
 
     fn locate(&self, partition: &TopicPartition, from: Option<Offset>) -> Result<Located, Unanswered> {
-        let chain = ChainName::first_lineage(partition.clone());
+        let chain = self.chain(partition)?;
         let topic_id = self.topic_id(partition);
-        let commit = self.committed(partition)?;
-        let walk = self.walk(&chain, topic_id);
-        let (position, last_start) = match walk.tail(commit, from)? {
+        let commit = self.committed(&chain)?;
+        let last_row = self.last_row(&chain)?;
+        let walk = Walk { indexed: last_row.map(|row| row.start), ..self.walk(&chain, topic_id) };
+        let tail = walk.tail(commit, from)?;
+        if let Some(index) = &self.index {
+            index_up_to(index, &walk, last_row, tail, &self.log)?;
+        }
+        let (position, last_start) = match tail {
             Tail::Segments { next_offset, last_start } => (next_offset, Some(last_start)),
             Tail::Origin(offset) => (offset, None),
             Tail::Nothing => (self.settle(self.new_origin(partition)?, &walk)?, None),
@@ -163,18 +177,29 @@ impl LocatorParams {
         let Entry { fetch_from, gap } = self.enter_log(partition, position, commit)?;
         let is_behind = commit.is_none_or(|commit| commit.next_offset != position);
         let last_start = last_start.filter(|start| *start < position);
-        let commit =
-            last_start.filter(|_| is_behind).map(|start| CommitMetadata { segment_start: Some(start), seen_to: None });
+        let lineage = chain.lineage;
+        let commit = last_start.filter(|_| is_behind).map(|start| CommitMetadata {
+            lineage,
+            segment_start: Some(start),
+            seen_to: None,
+        });
         let retention_ms = self.retention_ms(partition);
         Ok(Located { chain, topic_id, position, fetch_from, gap, last_start, commit, retention_ms })
     }
 
-    fn walk<'a>(&'a self, chain: &'a ChainName, topic_id: Option<TopicId>) -> Walk<'a> {
-        Walk { store: self.store.as_ref(), identity: &self.identity, chain, topic_id, group: &self.group }
+    pub(super) fn walk<'a>(&'a self, chain: &'a ChainName, topic_id: Option<TopicId>) -> Walk<'a> {
+        let (store, identity) = (self.store.as_ref(), &self.identity);
+        Walk { store, identity, chain, topic_id, group: &self.group, indexed: None }
     }
 
-    fn topic_id(&self, partition: &TopicPartition) -> Option<TopicId> {
-        match self.client.topic_id(&partition.topic, SETTING_TIME) {
+    /// Waits until the index answers.
+    fn last_row(&self, chain: &ChainName) -> Result<Option<LastRow>, Unanswered> {
+        let row = self.index.as_ref().map(|index| index.last_row(chain)).transpose();
+        row.map(Option::flatten).map_err(|error| Unanswered::Blocked(Blocked { reason: error.to_string() }))
+    }
+
+    pub(super) fn topic_id(&self, partition: &TopicPartition) -> Option<TopicId> {
+        match self.facts.id(&self.client, &partition.topic, not_long_ago()) {
             Ok(id) => id,
             Err(error) => {
                 warn!(self.log, "topic id not known"; "topic" => %partition.topic, "reason" => %error);
@@ -186,8 +211,8 @@ impl LocatorParams {
     /// How long the topic keeps records, where it removes them by time.
     fn retention_ms(&self, partition: &TopicPartition) -> Option<u64> {
         let topic = &partition.topic;
-        match self.client.topic_setting(topic, "retention.ms", SETTING_TIME) {
-            Ok(value) => value?.parse().ok(), // -1 is for ever.
+        match self.facts.retention_ms(&self.client, topic, not_long_ago()) {
+            Ok(retention_ms) => retention_ms,
             Err(error) => {
                 info!(self.log, "retention not known, so it seals no segment"; "reason" => %error, "topic" => %topic);
                 None
@@ -195,15 +220,33 @@ impl LocatorParams {
         }
     }
 
-    fn committed(&self, partition: &TopicPartition) -> Result<Option<Commit>, Unanswered> {
-        let committed = self.client.committed(std::slice::from_ref(partition), ANSWER_TIME)?;
-        Ok(committed.into_values().flatten().next().map(|committed| Commit {
-            next_offset: committed.next_offset,
-            metadata: CommitMetadata::parse(&committed.metadata),
-        }))
+    /// The chain that the partition's records go to.
+    fn chain(&self, partition: &TopicPartition) -> Result<ChainName, Unanswered> {
+        lineage::latest(self.store.as_ref(), partition).map_err(|error| unfit(error).into())
     }
 
-    fn log_end(&self, partition: &TopicPartition, end: LogEnd) -> Result<Offset, Unanswered> {
+    /// What the group has committed of this chain. A commit of an earlier one, also one that comes late, says nothing
+    /// of it.
+    fn committed(&self, chain: &ChainName) -> Result<Option<Commit>, Unanswered> {
+        let committed = self.client.committed(std::slice::from_ref(&chain.topic_partition), ANSWER_TIME)?;
+        let commit = committed.into_values().flatten().next().map(|committed| Commit {
+            next_offset: committed.next_offset,
+            metadata: CommitMetadata::parse(&committed.metadata),
+        });
+        match commit {
+            Some(commit) if commit.metadata.lineage > chain.lineage => Err(Unanswered::Blocked(Blocked {
+                reason: format!(
+                    "{}: the group {} has committed {} in lineage {}, and the archive has none after {}: is this the \
+                     right store?",
+                    chain.topic_partition, self.group, commit.next_offset, commit.metadata.lineage, chain.lineage
+                ),
+            })),
+            Some(commit) if commit.metadata.lineage < chain.lineage => Ok(None),
+            commit => Ok(commit),
+        }
+    }
+
+    pub(super) fn log_end(&self, partition: &TopicPartition, end: LogEnd) -> Result<Offset, Unanswered> {
         let ends = self.client.log_ends(std::slice::from_ref(partition), end, ANSWER_TIME)?;
         ends.get(partition)
             .copied()
@@ -284,8 +327,8 @@ impl LocatorParams {
     }
 
     fn is_covered(&self, partition: &TopicPartition, target: Offset) -> Result<bool, Unanswered> {
-        let chain = ChainName::first_lineage(partition.clone());
-        let commit = self.committed(partition)?;
+        let chain = self.chain(partition)?;
+        let commit = self.committed(&chain)?;
         if commit.and_then(|commit| commit.metadata.seen_to).is_some_and(|seen_to| seen_to >= target) {
             return Ok(true);
         }
@@ -305,11 +348,14 @@ impl LocatorParams {
     }
 
     fn look_ahead(&self, partition: &TopicPartition) -> Result<Plan, Unanswered> {
-        let chain = ChainName::first_lineage(partition.clone());
-        let commit = self.committed(partition)?;
-        let (position, why) = match self.walk(&chain, self.topic_id(partition)).tail(commit, None)? {
+        let chain = self.chain(partition)?;
+        let commit = self.committed(&chain)?;
+        let last_row = self.last_row(&chain)?;
+        let tail = self.walk(&chain, self.topic_id(partition)).tail(commit, None)?;
+        let (position, why) = match tail {
             Tail::Segments { next_offset, last_start } => {
-                (next_offset, format!("the archive goes on after {last_start}"))
+                let rows = self.index.as_ref().map_or_else(String::new, |_| rows_ahead(last_row, next_offset));
+                (next_offset, format!("the archive goes on after {last_start}{rows}"))
             }
             Tail::Origin(offset) => (offset, "its origin is settled".to_owned()),
             Tail::Nothing => {
@@ -319,6 +365,7 @@ impl LocatorParams {
         };
         let gap = self.enter_log(partition, position, commit)?.gap;
         let why = gap.map_or(why.clone(), |gap| format!("{why}; offsets {} are lost", gap.offsets));
+        let why = if chain.lineage > 1 { format!("lineage {}: {why}", chain.lineage) } else { why };
         Ok(Plan { position, why, end: self.log_end(partition, LogEnd::LastStable)? })
     }
 
@@ -330,8 +377,8 @@ impl LocatorParams {
         let mut missing = Vec::new();
         let existed = partitions.iter().filter(|partition| self.first_start.had(partition));
         for partition in existed {
-            let chain = ChainName::first_lineage(partition.clone());
-            let has_commit = self.committed(partition).map_err(text)?.is_some();
+            let chain = self.chain(partition).map_err(text)?;
+            let has_commit = self.committed(&chain).map_err(text)?.is_some();
             let has_segment = !self.store.segments_from(&chain, None).map_err(|error| error.to_string())?.is_empty();
             let origin = OriginObject::read(self.store.as_ref(), &chain).map_err(|error| error.to_string())?;
             if !has_commit && !has_segment && origin.is_none() {
@@ -340,6 +387,11 @@ impl LocatorParams {
         }
         Ok(missing)
     }
+}
+
+fn not_long_ago() -> Instant {
+    let now = Instant::now();
+    now.checked_sub(FACTS_AGE).unwrap_or(now)
 }
 
 /// What is said where `--offset-reset error` leaves no place to begin.

@@ -14,6 +14,8 @@ pub(super) struct OriginObject {
     pub(super) origin: Origin,
     pub(super) cluster_id: Option<String>,
     pub(super) topic_id: Option<TopicId>,
+    /// Why the chain before it could not go on, where it was begun anew.
+    pub(super) resolves: Option<String>,
 }
 
 /// Why there is no origin.
@@ -27,7 +29,7 @@ pub(super) enum OriginError {
 
 impl OriginObject {
     pub(super) fn new(origin: Origin, identity: &Identity, topic_id: Option<TopicId>) -> OriginObject {
-        OriginObject { origin, cluster_id: identity.cluster_id.clone(), topic_id }
+        OriginObject { origin, cluster_id: identity.cluster_id.clone(), topic_id, resolves: None }
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -41,6 +43,9 @@ impl OriginObject {
         }
         if let Some(id) = self.topic_id {
             object["topic_id"] = Value::from(id.to_string());
+        }
+        if let Some(reason) = &self.resolves {
+            object["resolves"] = Value::from(reason.as_str());
         }
         format!("{object}\n").into_bytes()
     }
@@ -57,6 +62,7 @@ impl OriginObject {
             },
             cluster_id: object["cluster_id"].as_str().map(str::to_owned),
             topic_id: object["topic_id"].as_str().and_then(TopicId::parse),
+            resolves: object["resolves"].as_str().map(str::to_owned),
         })
     }
 
@@ -94,6 +100,7 @@ mod tests {
                 origin: Origin { offset: Offset::new(42).expect("legal"), reason },
                 cluster_id: Some("a \"cluster\"".to_owned()),
                 topic_id: TopicId::new([7; 16]),
+                resolves: (reason == OriginReason::NewLineage).then(|| "it had a \"hole\"".to_owned()),
             };
             assert_eq!(OriginObject::parse(&object.encode()), Some(object));
         }

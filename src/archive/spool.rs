@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 thread_local! {
     /// A compressor is large, and writers that share a thread take turns.
@@ -51,9 +52,9 @@ impl SegmentSpool for Spool {
         let label = name.to_string().replace('/', ",");
         let (path, file) =
             self.shared.directory.create_file(&label).map_err(|error| SpoolError { reason: error.to_string() })?;
-        let path = RemovedPath(path);
+        let path = RemovedPath { path, completed_at: None };
         let writer = SegmentWriter::create(file, name.clone(), self.shared.codec)
-            .map_err(|error| cannot_write(&path.0, &error))?;
+            .map_err(|error| cannot_write(&path.path, &error))?;
         Ok(Box::new(OpenSpoolFile { path, writer, name, topic_id, shared: Arc::clone(&self.shared) }))
     }
 }
@@ -68,7 +69,7 @@ struct OpenSpoolFile {
 
 impl fmt::Debug for OpenSpoolFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenSpoolFile").field("path", &self.path.0).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("OpenSpoolFile").field("path", &self.path.path).field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -77,16 +78,16 @@ impl OpenFile for OpenSpoolFile {
         COMPRESSOR
             .with_borrow_mut(|compressor| self.writer.append_block(compressor, records, record_count))
             .map(|_| ())
-            .map_err(|error| cannot_write(&self.path.0, &error))
+            .map_err(|error| cannot_write(&self.path.path, &error))
     }
 
     fn set_aside(&mut self, records: &[u8]) -> Result<(), SpoolError> {
-        self.writer.set_aside(records).map_err(|error| cannot_write(&self.path.0, &error))
+        self.writer.set_aside(records).map_err(|error| cannot_write(&self.path.path, &error))
     }
 
     fn take_back(&mut self, records: &mut Vec<u8>) -> Result<(), SpoolError> {
         self.writer.take_back(records).map_err(|error| SpoolError {
-            reason: format!("cannot read the spool file {}: {error}", self.path.0.display()),
+            reason: format!("cannot read the spool file {}: {error}", self.path.path.display()),
         })
     }
 
@@ -95,7 +96,7 @@ impl OpenFile for OpenSpoolFile {
     }
 
     fn complete(self: Box<Self>, summary: &ports::SegmentSummary) -> Result<CompletedSegment, SpoolError> {
-        let OpenSpoolFile { path, writer, name, topic_id, shared } = *self;
+        let OpenSpoolFile { mut path, writer, name, topic_id, shared } = *self;
         let described = summary.clone();
         let summary = SegmentSummary {
             final_offset: summary.range.final_offset(),
@@ -111,9 +112,10 @@ impl OpenFile for OpenSpoolFile {
             gaps: summary.gaps.clone(),
         };
         let sealed = writer.seal(&summary).map_err(|error| match error {
-            SealError::Io(error) => cannot_write(&path.0, &error),
+            SealError::Io(error) => cannot_write(&path.path, &error),
             error => SpoolError { reason: format!("segment {name}: {error}") },
         })?;
+        path.completed_at = Some(Instant::now());
         Ok(CompletedSegment {
             topic_id,
             content: SegmentContent {
@@ -140,17 +142,24 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> SpoolError {
 
 /// A file that is removed when nobody needs it any more. A store may have taken it by then.
 #[derive(Debug)]
-struct RemovedPath(PathBuf);
+struct RemovedPath {
+    path: PathBuf,
+    completed_at: Option<Instant>,
+}
 
 impl SpoolFile for RemovedPath {
     fn path(&self) -> &Path {
-        &self.0
+        &self.path
+    }
+
+    fn completed_at(&self) -> Option<Instant> {
+        self.completed_at
     }
 }
 
 impl Drop for RemovedPath {
     fn drop(&mut self) {
         // If it stays it is removed with the directory, at the latest by the next process.
-        let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_file(&self.path);
     }
 }

@@ -56,7 +56,8 @@ pub(super) async fn wait_for_the_end(
 pub(super) fn exit_code(finished: &Finished, timed_out: bool, log: &Logger) -> ExitCode {
     if !finished.frozen.is_empty() {
         let partitions: Vec<String> = finished.frozen.keys().map(ToString::to_string).collect();
-        error!(log, "partitions are frozen, for the reasons above"; "partitions" => partitions.join(" "));
+        error!(log, "partitions are frozen, for the reasons above; kafka-store resolve shows the ways out";
+            "partitions" => partitions.join(" "));
     }
     if let Some(reason) = &finished.client_failed {
         error!(log, "kafka's client has failed for good"; "reason" => reason);

@@ -36,6 +36,11 @@ impl ChainName {
         ChainName { topic_partition, lineage: 1 }
     }
 
+    /// The chain with which the partition is begun anew where this one cannot go on.
+    pub fn next_lineage(&self) -> ChainName {
+        ChainName { lineage: self.lineage + 1, ..self.clone() }
+    }
+
     /// The name of the segment that starts at `start`.
     pub fn segment(&self, start: Offset) -> SegmentName {
         SegmentName { chain: self.clone(), start }
@@ -135,6 +140,7 @@ mod tests {
         let name = chain(7, 1).segment(Offset::new(1234).expect("legal"));
         assert_eq!(name.to_string(), "orders/000007/00000000000000001234");
         assert_eq!(chain(7, 3).to_string(), "orders/000007~3");
+        assert_eq!(chain(7, 1).next_lineage(), chain(7, 2));
         assert_eq!(chain(7, 1).origin_object(), "~kafka-store/origins/orders/000007");
     }
 

@@ -21,11 +21,14 @@ pub enum OriginReason {
     Latest,
     /// The partition appeared after the group's first start: its log start offset.
     NewPartition,
+    /// The chain was begun anew by hand, where the one before it could not go on.
+    NewLineage,
 }
 
 impl OriginReason {
     /// Every reason, for tables and parsers.
-    pub const ALL: [OriginReason; 3] = [OriginReason::Earliest, OriginReason::Latest, OriginReason::NewPartition];
+    pub const ALL: [OriginReason; 4] =
+        [OriginReason::Earliest, OriginReason::Latest, OriginReason::NewPartition, OriginReason::NewLineage];
 
     /// The word that stores and logs use.
     pub const fn as_str(self) -> &'static str {
@@ -33,6 +36,7 @@ impl OriginReason {
             OriginReason::Earliest => "earliest",
             OriginReason::Latest => "latest",
             OriginReason::NewPartition => "new-partition",
+            OriginReason::NewLineage => "new-lineage",
         }
     }
 

@@ -121,7 +121,7 @@ impl Archive {
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
-    /// The records of a partition, as fastavro reads them.
+    /// The records of a partition, as fastavro reads them; of its later lineage 2 under the topic `TOPIC~2`.
     #[track_caller]
     pub(crate) fn records(&self, topic: &str, partition: i32) -> Vec<Logged> {
         let mut all = self.all_records();
@@ -137,7 +137,10 @@ impl Archive {
         for line in output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let line: Value = serde_json::from_slice(line).expect("JSON");
             let partition = i32::try_from(line["partition"].as_i64().expect("a number")).expect("a small one");
-            let topic = line["topic"].as_str().expect("a text").to_owned();
+            let mut topic = line["topic"].as_str().expect("a text").to_owned();
+            if let Some(lineage) = line["lineage"].as_i64().filter(|lineage| *lineage > 1) {
+                topic += &format!("~{lineage}");
+            }
             all.entry((topic, partition)).or_default().push(logged(&line));
         }
         all

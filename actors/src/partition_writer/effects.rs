@@ -2,7 +2,7 @@
 
 use super::{Input, PartitionWriter, Pending};
 use crate::messages::{Report, StoreSegment, WriteIndexRow};
-use crate::ports::{IndexRow, OffsetCommit, StoreAnswer, StoredSegment};
+use crate::ports::{IndexAnswer, IndexRow, OffsetCommit, StoreAnswer, StoredSegment};
 use crate::retry;
 use actix::prelude::*;
 use kafka_store_statecharts::boundary::SealReason;
@@ -47,7 +47,8 @@ impl PartitionWriter {
             }
             PartitionEffect::Locate { from } => self.locate(Some(from), ctx),
             PartitionEffect::ReportFrozen { reason } => {
-                error!(self.log, "partition frozen"; "reason" => &reason);
+                error!(self.log, "partition frozen"; "reason" => &reason,
+                    "ways_out" => format!("kafka-store resolve --partition {}", self.partition));
                 self.report(Report::Frozen { reason }, ctx);
             }
             PartitionEffect::ReportGone => {
@@ -133,10 +134,7 @@ impl PartitionWriter {
                     SegmentEvent::ObjectAlreadyExists { stored: content }
                 }
                 Ok(StoreAnswer::Conflicts { reason }) => {
-                    // Both at once: between them, nothing is on its way and nothing seems to be wrong.
-                    writer.pending.push_back(Pending::Segment(start, SegmentEvent::ObjectConflicts));
-                    writer.block(reason);
-                    writer.run_pending(ctx);
+                    writer.give_up(start, SegmentEvent::ObjectConflicts, reason, ctx);
                     return;
                 }
                 Err(failure) => {
@@ -146,6 +144,14 @@ impl PartitionWriter {
             };
             writer.segment_event(start, event, ctx);
         }));
+    }
+
+    /// Something else is where the segment, or its row, belongs.
+    fn give_up(&mut self, start: Offset, event: SegmentEvent, reason: String, ctx: &mut Context<Self>) {
+        // Both at once: between them, nothing is on its way and nothing seems to be wrong.
+        self.pending.push_back(Pending::Segment(start, event));
+        self.block(reason);
+        self.run_pending(ctx);
     }
 
     /// What the row will say.
@@ -167,7 +173,11 @@ impl PartitionWriter {
         let row = IndexRow { name: self.chain.segment(start), stored };
         ctx.spawn(indexer.send(WriteIndexRow(row)).into_actor(self).map(move |answer, writer, ctx| {
             let event = match answer.expect("the Indexer lives as long as the process") {
-                Ok(()) => SegmentEvent::IndexRowWritten,
+                Ok(IndexAnswer::Written) => SegmentEvent::IndexRowWritten,
+                Ok(IndexAnswer::Conflicts { reason }) => {
+                    writer.give_up(start, SegmentEvent::IndexConflicts, reason, ctx);
+                    return;
+                }
                 Err(failure) => {
                     warn!(writer.log, "row not written, trying again"; "segment" => %start, "reason" => &failure.reason);
                     SegmentEvent::IndexFailed
@@ -179,7 +189,8 @@ impl PartitionWriter {
 
     fn commit(&mut self, start: Offset, stored: SegmentContent, ctx: &mut Context<Self>) {
         let next_offset = stored.range.next_offset();
-        let metadata = CommitMetadata { segment_start: Some(start), seen_to: self.seen_beyond(next_offset) };
+        let lineage = self.chain.lineage;
+        let metadata = CommitMetadata { lineage, segment_start: Some(start), seen_to: self.seen_beyond(next_offset) };
         let leader_epoch = self.segments.get(&start).and_then(|segment| segment.leader_epoch);
         let commit = OffsetCommit { leader_epoch, ..self.offset_commit(next_offset, metadata) };
         ctx.spawn(self.context.ports.source.commit(commit).into_actor(self).map(move |answer, writer, ctx| {
@@ -201,6 +212,11 @@ impl PartitionWriter {
     pub(super) fn locate(&mut self, from: Option<Offset>, ctx: &mut Context<Self>) {
         let walk = self.context.ports.locator.locate(&self.partition, from).into_actor(self);
         ctx.spawn(walk.map(|located, writer, ctx| match located {
+            // What it has on its way belongs to the chain that it knows.
+            Ok(located) if writer.located.is_some() && located.chain != writer.chain => {
+                let reason = format!("{} was begun meanwhile; restart to archive to it", located.chain);
+                writer.partition_event(PartitionEvent::Blocked { reason }, ctx);
+            }
             Ok(located) => {
                 info!(writer.log, "chain located"; "position" => located.position.get());
                 if let Some(gap) = located.gap {

@@ -53,7 +53,8 @@ impl PartitionWriter {
             SeenTo::Resting if !self.input.finished => return true,
             SeenTo::Resting | SeenTo::Free => self.seen_to = SeenTo::InFlight,
         }
-        let metadata = CommitMetadata { segment_start: self.last_start, seen_to: Some(seen_to) };
+        let lineage = self.chain.lineage;
+        let metadata = CommitMetadata { lineage, segment_start: self.last_start, seen_to: Some(seen_to) };
         let commit = self.offset_commit(position, metadata);
         ctx.spawn(self.context.ports.source.commit(commit).into_actor(self).map(move |answer, writer, ctx| {
             match answer {

@@ -76,7 +76,7 @@ impl AgainstKafka<'_> {
                     report.problems.push(problem(ProblemKind::LogChanged, &chain, message));
                     continue;
                 }
-                let tail = self.tail(&partition, archived.and_then(|archived| archived.next_offset))?;
+                let tail = self.tail(&partition, chain.lineage, archived.and_then(|archived| archived.next_offset))?;
                 let (tail, seen_to) = tail;
                 judge(&tail, seen_to, archived.is_some(), &chain, self.group, report);
                 tails.push(tail);
@@ -88,6 +88,7 @@ impl AgainstKafka<'_> {
     fn tail(
         &self,
         partition: &TopicPartition,
+        lineage: u32,
         next_offset: Option<Offset>,
     ) -> Result<(KafkaTail, Option<Offset>), KafkaError> {
         let one = std::slice::from_ref(partition);
@@ -96,7 +97,11 @@ impl AgainstKafka<'_> {
             Ok::<_, KafkaError>(ends.get(partition).copied().unwrap_or_default())
         };
         let committed = self.client.committed(one, ANSWER_TIME)?.into_values().flatten().next();
-        let seen_to = committed.as_ref().and_then(|committed| CommitMetadata::parse(&committed.metadata).seen_to);
+        let metadata =
+            committed.as_ref().map(|committed| CommitMetadata::parse(&committed.metadata)).unwrap_or_default();
+        // A commit of an earlier chain says nothing of this one.
+        let committed = committed.filter(|_| metadata.lineage >= lineage);
+        let seen_to = metadata.seen_to.filter(|_| metadata.lineage == lineage);
         let last_stable = end(LogEnd::LastStable)?;
         let tail = KafkaTail {
             partition: partition.clone(),

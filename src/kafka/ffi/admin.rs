@@ -77,6 +77,10 @@ impl Client {
     /// Whether the brokers name one of themselves as the controller, without whom nobody answers for
     /// topics. Brokers in memory do not.
     fn has_controller(&self, timeout: Duration) -> Result<bool, KafkaError> {
+        // Who has named one is a real broker, and goes on naming one.
+        if self.has_named_controller() {
+            return Ok(true);
+        }
         let mut metadata = std::ptr::null();
         // SAFETY: the handle is valid; the answer is read within its life, and given back.
         unsafe {
@@ -87,6 +91,9 @@ impl Client {
             let count = usize::try_from((*metadata).broker_cnt).unwrap_or(0);
             let named = (0..count).any(|index| (*(*metadata).brokers.add(index)).id == controller);
             rd::rd_kafka_metadata_destroy(metadata);
+            if named {
+                self.remember_controller();
+            }
             Ok(named)
         }
     }

@@ -8,6 +8,7 @@ use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_int, c_void};
 use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// One librdkafka consumer with its queues. Its calls may be made from any thread.
@@ -18,6 +19,8 @@ pub struct Client {
     main: NonNull<rd::rd_kafka_queue_t>,
     /// Answers to commits, so that they come also while records are not wanted.
     commits: NonNull<rd::rd_kafka_queue_t>,
+    /// The brokers have named a controller.
+    names_controller: AtomicBool,
 }
 
 // SAFETY: librdkafka's handles and queues may be used from any thread at once (its INTRODUCTION.md, "Threads and
@@ -68,11 +71,20 @@ impl Client {
             handle,
             main: NonNull::new(main).expect("a consumer has a queue"),
             commits: NonNull::new(commits).expect("librdkafka allocates or aborts"),
+            names_controller: AtomicBool::new(false),
         })
     }
 
     pub(super) fn handle(&self) -> *mut rd::rd_kafka_t {
         self.handle.as_ptr()
+    }
+
+    pub(super) fn has_named_controller(&self) -> bool {
+        self.names_controller.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn remember_controller(&self) {
+        self.names_controller.store(true, Ordering::Relaxed);
     }
 
     /// Joins the group for these topics; what begins with `^` is a pattern.

@@ -1,0 +1,96 @@
+//! What brokers say of topics, asked once for all partitions that want to know it at the same time.
+//!
+//! An answer about a topic names each of its partitions. With a thousand of them, a thousand questions at the start
+//! and at the end would take longer than to archive what they hold.
+
+use crate::kafka::ffi::{Client, KafkaError};
+use kafka_store_statecharts::topic::{TopicId, TopicName};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a broker may take. These are good things to have, not worth a delay.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
+
+/// What is known of topics, and since when.
+#[derive(Debug, Default)]
+pub struct TopicFacts {
+    ids: AskedOnce<Option<TopicId>>,
+    retentions: AskedOnce<Option<u64>>,
+}
+
+impl TopicFacts {
+    /// The topic's id, where the brokers have one, by an answer to a question that was not asked before `not_before`.
+    pub(super) fn id(
+        &self,
+        client: &Client,
+        topic: &TopicName,
+        not_before: Instant,
+    ) -> Result<Option<TopicId>, KafkaError> {
+        self.ids.get(topic, not_before, || client.topic_id(topic, ANSWER_TIME))
+    }
+
+    /// How long the topic keeps records, in ms, where it removes them by time.
+    pub(super) fn retention_ms(
+        &self,
+        client: &Client,
+        topic: &TopicName,
+        not_before: Instant,
+    ) -> Result<Option<u64>, KafkaError> {
+        self.retentions.get(topic, not_before, || {
+            let value = client.topic_setting(topic, "retention.ms", ANSWER_TIME)?;
+            Ok(value.and_then(|value| value.parse().ok())) // -1 is for ever.
+        })
+    }
+}
+
+/// The last answer for each topic, and when its question was asked.
+type Answers<T> = BTreeMap<TopicName, Arc<Mutex<Option<(Instant, T)>>>>;
+
+/// Answers that several wait for and one asks for.
+#[derive(Debug)]
+struct AskedOnce<T>(Mutex<Answers<T>>);
+
+impl<T> Default for AskedOnce<T> {
+    fn default() -> AskedOnce<T> {
+        AskedOnce(Mutex::default())
+    }
+}
+
+impl<T: Clone> AskedOnce<T> {
+    fn get<E>(&self, topic: &TopicName, not_before: Instant, ask: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let slot = {
+            let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(answers.entry(topic.clone()).or_default())
+        };
+        // Who comes while another asks waits here for that answer.
+        let mut known = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((asked, answer)) = known.as_ref()
+            && *asked >= not_before
+        {
+            return Ok(answer.clone());
+        }
+        let asked = Instant::now();
+        let answer = ask()?;
+        *known = Some((asked, answer.clone()));
+        Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_serves_who_asks_before_it_was_asked_for() {
+        let (once, topic) = (AskedOnce::<u32>::default(), TopicName::new("orders").expect("legal"));
+        let early = Instant::now();
+        let ask = |answer: u32| move || Ok::<_, ()>(answer);
+        assert_eq!(once.get(&topic, early, || Err("no broker")), Err("no broker"));
+        assert_eq!(once.get(&topic, early, ask(1)), Ok(1));
+        assert_eq!(once.get(&topic, early, ask(2)), Ok(1));
+        assert_eq!(once.get(&TopicName::new("other").expect("legal"), early, ask(3)), Ok(3));
+        // What happened after the question was asked, its answer does not know.
+        assert_eq!(once.get(&topic, Instant::now(), ask(4)), Ok(4));
+    }
+}
