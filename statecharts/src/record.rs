@@ -315,4 +315,27 @@ mod tests {
         assert_eq!(Decoder::new(&[255; 10]).long(), Err(DecodeError::OutOfRange));
         assert_eq!(Decoder::new(&[255; 9]).long(), Err(DecodeError::Truncated));
     }
+
+    #[test]
+    fn numbers_of_every_length_are_read_alike_at_once_and_byte_by_byte() {
+        for shift in 0..64 {
+            for value in [1_i64 << shift, (1_i64 << shift).wrapping_sub(1), -(1_i64 << (shift % 63)), i64::MIN >> shift]
+            {
+                let mut bytes = Vec::new();
+                encode_long(value, &mut bytes);
+                let length = bytes.len();
+                for behind in [0, 1, 9] {
+                    bytes.resize(length + behind, 0xff);
+                    let mut decoder = Decoder::new(&bytes);
+                    assert_eq!(decoder.long(), Ok(value));
+                    assert_eq!(decoder.rest().len(), behind);
+                    assert_eq!(Decoder::new(&bytes).long_by_bytes(), Ok(value));
+                }
+            }
+        }
+        // Numbers that are longer than they need be are numbers, too.
+        assert_eq!(Decoder::new(&[0x82, 0x80, 0x00, 7, 7, 7, 7, 7]).long(), Ok(1));
+        assert_eq!(Decoder::new(&[0xff; 12]).long(), Err(DecodeError::OutOfRange));
+        assert_eq!(Decoder::new(&[0xff; 8]).long(), Err(DecodeError::Truncated));
+    }
 }
