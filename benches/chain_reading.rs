@@ -14,6 +14,7 @@ mod sample;
 use kafka_store::archive::{ArchiveError, ChainStart, ReadJob, Watch, Window, Work};
 use kafka_store::avro::{BLOCK_RECORD_BYTES, BlockCodec, Codec, Compressor, Isolation, SegmentSummary, SegmentWriter};
 use kafka_store::avro::{StoredBlocks, TimestampRange};
+use kafka_store::cli::IndexArgs;
 use kafka_store::commands::WindowArgs;
 use kafka_store::commands::read::{Format, ReadArgs, print};
 use kafka_store::store::{ArchiveStore, LocalStore};
@@ -239,7 +240,8 @@ fn decoded(root: &Path, chain: &ChainName, threads: usize, records: u64) {
 
 fn printed(root: &Path, threads: usize) {
     let window = WindowArgs { parallel: Some(threads), ..WindowArgs::default() };
-    let args = ReadArgs { location: root.to_owned(), window, format: Format::Json, follow: false };
+    let index = IndexArgs::default();
+    let args = ReadArgs { location: root.to_owned(), window, format: Format::Json, follow: false, index };
     print(&args, io::sink()).expect("whole");
 }
 
