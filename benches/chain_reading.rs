@@ -14,7 +14,8 @@ mod sample;
 use kafka_store::archive::{ArchiveError, ChainStart, ReadJob, Watch, Window, Work};
 use kafka_store::avro::{BLOCK_RECORD_BYTES, BlockCodec, Codec, Compressor, Isolation, SegmentSummary, SegmentWriter};
 use kafka_store::avro::{StoredBlocks, TimestampRange};
-use kafka_store::cli::GcsArgs;
+    let (gcs, index) = (GcsArgs::default(), IndexArgs::default());
+    let args = ReadArgs { location: root.to_owned(), window, format: Format::Json, follow: false, gcs, index };
 use kafka_store::commands::WindowArgs;
 use kafka_store::commands::read::{Format, ReadArgs, print};
 use kafka_store::store::{ArchiveStore, LocalStore};
@@ -240,8 +241,7 @@ fn decoded(root: &Path, chain: &ChainName, threads: usize, records: u64) {
 
 fn printed(root: &Path, threads: usize) {
     let window = WindowArgs { parallel: Some(threads), ..WindowArgs::default() };
-    let gcs = GcsArgs::default();
-    let args = ReadArgs { location: root.to_owned(), window, format: Format::Json, follow: false, gcs };
+use kafka_store::cli::{GcsArgs, IndexArgs};
     print(&args, io::sink()).expect("whole");
 }
 
