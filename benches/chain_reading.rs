@@ -14,8 +14,7 @@ mod sample;
 use kafka_store::archive::{ArchiveError, ChainStart, ReadJob, Watch, Window, Work};
 use kafka_store::avro::{BLOCK_RECORD_BYTES, BlockCodec, Codec, Compressor, Isolation, SegmentSummary, SegmentWriter};
 use kafka_store::avro::{StoredBlocks, TimestampRange};
-    let (gcs, index) = (GcsArgs::default(), IndexArgs::default());
-    let args = ReadArgs { location: root.to_owned(), window, format: Format::Json, follow: false, gcs, index };
+use kafka_store::cli::{GcsArgs, IndexArgs};
 use kafka_store::commands::WindowArgs;
 use kafka_store::commands::read::{Format, ReadArgs, print};
 use kafka_store::store::{ArchiveStore, LocalStore};
@@ -241,7 +240,8 @@ fn decoded(root: &Path, chain: &ChainName, threads: usize, records: u64) {
 
 fn printed(root: &Path, threads: usize) {
     let window = WindowArgs { parallel: Some(threads), ..WindowArgs::default() };
-use kafka_store::cli::{GcsArgs, IndexArgs};
+    let (gcs, index) = (GcsArgs::default(), IndexArgs::default());
+    let args = ReadArgs { location: root.to_owned(), window, format: Format::Json, follow: false, gcs, index };
     print(&args, io::sink()).expect("whole");
 }
 
