@@ -51,11 +51,17 @@ enum Store {
     /// Objects in Google Cloud Storage (`kafka-store-reader gs://…` is short for it)
     Gcs {
         /// The first object to print: gs://BUCKET/PREFIX/TOPIC/PARTITION/OFFSET
+        #[arg(value_parser = parse_url)]
         url: String,
         /// How Google Cloud Storage is reached.
         #[command(flatten)]
         gcs: GcsArgs,
     },
+}
+
+fn parse_url(text: &str) -> Result<String, String> {
+    let is_url = text.starts_with(bucket::SCHEME);
+    is_url.then(|| text.to_owned()).ok_or_else(|| "it must begin with gs://".into())
 }
 
 const AFTER_HELP: &str = "\
