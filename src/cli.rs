@@ -3,6 +3,7 @@
 mod daemon;
 mod environment;
 mod help;
+mod index;
 mod redacted;
 mod resolve;
 
@@ -10,11 +11,14 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 pub use daemon::DaemonArgs;
+pub use index::{IndexArgs, TlsMode};
 pub use redacted::Redacted;
 pub use resolve::ResolveArgs;
 
 use crate::commands::audit::AuditArgs;
 use crate::commands::demo::DemoArgs;
+use crate::commands::find::FindArgs;
+use crate::commands::index::IndexCommandArgs;
 use crate::commands::ls::LsArgs;
 use crate::commands::read::ReadArgs;
 use crate::commands::verify::VerifyArgs;
@@ -61,6 +65,10 @@ pub enum Command {
     Audit(AuditArgs),
     /// Show it at work, without Kafka: produce, archive, read back and compare
     Demo(DemoArgs),
+    /// Say which file holds an offset or a moment
+    Find(FindArgs),
+    /// Make, migrate and look at the index (--mysql-metadata-url)
+    Index(IndexCommandArgs),
     /// List what an archive holds: topics, partitions, segments, and what is missing
     Ls(LsArgs),
     /// Say what the daemon would do with the same flags, and change nothing

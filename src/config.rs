@@ -2,6 +2,7 @@
 
 mod audited;
 mod duration;
+mod index;
 mod memory;
 mod properties;
 mod size;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use kafka_store_statecharts::boundary::BoundarySettings;
 
 pub use duration::{DurationError, parse_duration, parse_seconds};
+pub use index::index_config;
 pub use memory::{MemoryLimitError, MemoryPlan};
 pub use properties::{KafkaProperties, PropertyError};
 pub use size::{SizeError, parse_size};
@@ -28,6 +30,7 @@ use crate::audit::AuditFileSettings;
 use crate::avro::Codec;
 use crate::cli::{DaemonArgs, Redacted};
 use crate::exit::ExitCode;
+use crate::index::IndexConfig;
 use crate::logging::Verbosity;
 
 /// Everything that the daemon runs on. `Debug` shows no secret.
@@ -53,6 +56,8 @@ pub struct DaemonConfig {
     pub codec: Codec,
     /// `--local-store`: it was a directory, and writable, when this was made.
     pub local_store: PathBuf,
+    /// `--mysql-metadata-url` and what goes with it; `None`: no index.
+    pub index: Option<IndexConfig>,
     /// `--spool-dir` and `--spool-limit`.
     pub spool: SpoolConfig,
     /// `--memory-limit`, in its parts.
@@ -142,7 +147,7 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 impl DaemonConfig {
-    /// Reads the command line. Nothing but the local store's directory is looked at outside of it.
+    /// Reads the command line. Outside of it, the directories and the small files that flags name are looked at.
     pub fn parse(args: &DaemonArgs) -> Result<DaemonConfig, ConfigErrors> {
         let mut check = Checks::default();
         let brokers =
@@ -162,6 +167,7 @@ impl DaemonConfig {
         let audit_log = check.audit_log(args);
         let kafka_properties = check.properties(&args.kafka_properties);
         let local_store = check.stores(args);
+        let index = check.index(&args.index);
 
         // Each is `None` only where a problem was noted.
         let config = (|| {
@@ -181,6 +187,7 @@ impl DaemonConfig {
                 seal_after: seal_after?.unwrap_or(age * SEAL_AFTER_AGES),
                 codec: codec?,
                 local_store: local_store?,
+                index: index?,
                 spool: spool?,
                 memory: memory?,
                 kafka_properties: kafka_properties?,
@@ -317,9 +324,6 @@ impl Checks {
     fn stores(&mut self, args: &DaemonArgs) -> Option<PathBuf> {
         if args.gcloud_store_url.is_some() {
             self.usage("--gcloud-store-url: this version cannot store in Google Cloud Storage yet; use --local-store");
-        }
-        if args.mysql_metadata_url.is_some() {
-            self.usage("--mysql-metadata-url: this version cannot write an index to MySQL yet; leave it out");
         }
         match &args.local_store {
             Some(path) => {

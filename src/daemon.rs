@@ -6,6 +6,7 @@ use crate::blocking::BlockingPool;
 use crate::clock::SystemClock;
 use crate::config::{DaemonConfig, OffsetReset, Subscription, UPLOADERS};
 use crate::exit::ExitCode;
+use crate::index::{IndexWriter, MysqlIndex};
 use crate::kafka::ffi::{Client, LogEnd, keep_freed_memory};
 use crate::kafka::{self, PollThreadStart};
 use crate::logging::Verbosity;
@@ -17,8 +18,9 @@ use crate::transitions::KeptTransitions;
 use actix::{Actor, Addr, Arbiter as ActorThread, System};
 use kafka_store_actors::budget::Budget;
 use kafka_store_actors::consumer::{Consumer, ConsumerParams, Finished, LogSink};
+use kafka_store_actors::indexer::Indexer;
 use kafka_store_actors::partition_writer::{WriterContext, WriterSettings};
-use kafka_store_actors::ports::Ports;
+use kafka_store_actors::ports::{Ports, SegmentIndex};
 use kafka_store_actors::progress::Progress;
 use kafka_store_actors::spool_account::SpoolAccount;
 use kafka_store_actors::uploader::{Uploader, UploaderPool};
@@ -71,6 +73,7 @@ struct Prepared {
     store: Arc<LocalStore>,
     spool: Arc<InstanceDir>,
     identity: Identity,
+    index: Option<MysqlIndex>,
     locator: Locator,
     targets: Option<BTreeMap<TopicPartition, Offset>>,
     audit: Option<Arc<AuditLog>>,
@@ -100,6 +103,11 @@ impl Reached {
         let cluster_id = client.cluster_id(START_TIME);
         let identity = Identity { cluster_id, isolation: clients::ISOLATION };
         info!(log, "kafka reached"; "partitions" => partitions.len(), "cluster" => identity.cluster_id.as_deref());
+        let index = config.index.clone().map(|config| MysqlIndex::new(config, log.clone()));
+        if let Some(index) = &index {
+            index.check(identity.cluster_id.as_deref()).map_err(|error| format!("{}: {error}", index.describe()))?;
+            info!(log, "index reached"; "index" => index.describe());
+        }
         let (first_start, is_first_start) = first_start(store.as_ref(), &config.group, &partitions)?;
         let params = LocatorParams {
             client,
@@ -110,6 +118,7 @@ impl Reached {
             offset_reset: config.offset_reset,
             first_start,
             on_data_loss: config.on_data_loss,
+            index,
             log: log.clone(),
         };
         Ok(Reached { store, partitions, params, is_first_start })
@@ -129,6 +138,11 @@ impl Prepared {
             params.first_start.clone().settle(store.as_ref(), &config.group).map_err(text)?;
         }
         let identity = params.identity.clone();
+        let index = params.index.clone();
+        if let Some(index) = &index {
+            let cluster_id = identity.cluster_id.as_deref().unwrap_or_default();
+            index.settle_cluster(cluster_id).map_err(|error| format!("{}: {error}", index.describe()))?;
+        }
         let targets = match config.until_end {
             Some(_) => Some(targets(&params.client, &partitions, log)?),
             None => None,
@@ -139,7 +153,7 @@ impl Prepared {
         let locator = Locator::new(params, BlockingPool::new("walk", WALKS_AT_A_TIME));
         let audit = audit.map(Arc::new);
         let client = client(config)?;
-        Ok(Prepared { client, asked, facts, store, spool, identity, locator, targets, audit })
+        Ok(Prepared { client, asked, facts, store, spool, identity, index, locator, targets, audit })
     }
 
     fn run(self, config: &DaemonConfig, log: &Logger) -> ExitCode {
@@ -198,7 +212,7 @@ impl Prepared {
         InstanceStart {
             cluster: self.identity.cluster_id.clone(),
             store: self.store.describe(),
-            indexed: false,
+            indexed: self.index.is_some(),
             flags: config.audited_flags(),
         }
     }
@@ -206,19 +220,21 @@ impl Prepared {
     fn ports(&self, config: &DaemonConfig, poll_thread: &PollThreadStart, log: &Logger) -> Ports {
         let store = Arc::clone(&self.store) as Arc<dyn ArchiveStore>;
         let directory = Arc::clone(&self.spool);
+        let index = self.index.clone().map(IndexWriter::start);
+        let arbiter = Arbiter::new(
+            Arc::clone(&self.asked),
+            Arc::clone(&self.facts),
+            store,
+            self.identity.clone(),
+            BlockingPool::new("store", UPLOADERS),
+        );
         Ports {
             clock: Arc::new(SystemClock::start()),
             source: Arc::new(poll_thread.source()),
             locator: Arc::new(self.locator.clone()),
             spool: Arc::new(Spool::new(directory, config.codec, config.boundary, self.identity.clone())),
-            store: Arc::new(Arbiter::new(
-                Arc::clone(&self.asked),
-                Arc::clone(&self.facts),
-                store,
-                self.identity.clone(),
-                BlockingPool::new("store", UPLOADERS),
-            )),
-            index: None,
+            store: Arc::new(arbiter.with_md5(self.index.is_some())),
+            index: index.map(|index| Arc::new(index) as Arc<dyn SegmentIndex>),
             transitions: Arc::new(KeptTransitions::new(self.audit.clone(), log.clone())),
         }
     }
@@ -349,13 +365,14 @@ fn start_actors(
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let arbiters = (0..cores).map(|_| ActorThread::new().handle()).collect();
     let uploaders = (0..UPLOADERS).map(|_| Uploader::new(Arc::clone(&ports.store)).start()).collect();
+    let indexer = ports.index.clone().map(|index| Indexer::new(index).start());
     let writers = WriterContext {
         settings: Arc::new(settings),
         blocks: bounds.blocks,
         spool: bounds.spool,
         ports,
         uploaders: UploaderPool::new(uploaders).start(),
-        indexer: None,
+        indexer,
         progress,
     };
     let open_files_max = bounds.open_files_max;

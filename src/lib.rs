@@ -10,6 +10,7 @@ pub mod commands;
 pub mod config;
 pub mod daemon;
 pub mod exit;
+pub mod index;
 pub mod kafka;
 pub mod logging;
 pub mod open_files;

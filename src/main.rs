@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use kafka_store::cli::{Cli, Command, DaemonArgs};
-use kafka_store::commands::{CommandError, audit, demo, ls, plan, read, resolve, verify};
+use kafka_store::commands::{CommandError, audit, demo, find, index, ls, plan, read, resolve, verify};
 use kafka_store::config::DaemonConfig;
 use kafka_store::daemon;
 use kafka_store::exit::{self, ExitCode};
@@ -24,6 +24,8 @@ fn dispatch(cli: Cli) -> ExitCode {
         None => with_config(&cli.daemon, daemon::run),
         Some(Command::Audit(args)) => told(audit::run(&args)),
         Some(Command::Demo(args)) => told(demo::run(&args).map(|()| ExitCode::Done)),
+        Some(Command::Find(args)) => told(find::run(&args)),
+        Some(Command::Index(args)) => told(index::run(&args)),
         Some(Command::Ls(args)) => told(ls::run(&args).map(|()| ExitCode::Done)),
         Some(Command::Plan(args)) => {
             with_config(&args.daemon, |config, log| told(plan::run(config, log).map(|()| ExitCode::Done)))

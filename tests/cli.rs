@@ -196,8 +196,6 @@ fn each_wrong_value_gets_one_line() {
 #[test]
 fn flags_of_the_original_without_a_function_are_not_ignored() {
     let store = store();
-    kafka_store(complete(&store, &["--mysql-metadata-url", "mysql://h/d"]))
-        .is_refused_by("error: --mysql-metadata-url: this version cannot write an index to MySQL yet; leave it out");
     let gcloud = "error: --gcloud-store-url: this version cannot store in Google Cloud Storage yet; use --local-store";
     kafka_store(complete(&store, &["--gcloud-store-url=gs://b"])).is_refused_by(gcloud);
     kafka_store(["--broker-list=b", "--topic=t", "--group=g", "--gcloud-store-url=gs://b"]).is_refused_by(gcloud);
@@ -244,7 +242,7 @@ fn properties_that_the_archive_depends_on_are_refused_with_a_reason() {
 #[test]
 fn a_secret_is_never_echoed() {
     let store = store();
-    for wrong in ["-Xsasl.password:hunter2", "-Xsasl.passwrod=hunter2", "--mysql-metadata-url=mysql://u:hunter2@h/d"] {
+    for wrong in ["-Xsasl.password:hunter2", "-Xsasl.passwrod=hunter2", "--mysql-metadata-url=mysql://u:hunter2@h"] {
         let refused = kafka_store(complete(&store, &[wrong]));
         assert_eq!(refused.code, Some(2));
         assert!(!refused.stderr.contains("hunter2"), "{}", refused.stderr);
@@ -326,10 +324,49 @@ fn a_variable_stands_for_a_flag_and_the_command_line_wins() {
 }
 
 #[test]
+fn an_index_is_named_as_in_the_original_or_refused_in_one_line() {
+    let store = store();
+    for (flag, line) in [
+        ("--mysql-metadata-url=db/k", "is not of the form mysql://[user[:password]@]host[:port]/database"),
+        ("--my=mysql://db", "names no database: mysql://[user[:password]@]host[:port]/database"),
+        ("--mysql-m=mysql://db:port/k", "has a port that is none: mysql://[user[:password]@]host[:port]/database"),
+    ] {
+        kafka_store(complete(&store, &[flag])).is_refused_by(&format!("error: --mysql-metadata-url {line}"));
+    }
+    kafka_store(complete(&store, &["--mysql-tls=verify"]))
+        .is_refused_by("error: --mysql-tls is only for --mysql-metadata-url: give both, or neither");
+    for command in ["init", "migrate", "status"] {
+        let told = kafka_store(["index", command]);
+        assert_eq!(told.code, Some(2), "{}", told.stderr);
+        assert!(told.stderr.contains("--mysql-metadata-url (or KAFKA_STORE_MYSQL_METADATA_URL)"), "{}", told.stderr);
+    }
+    let told = kafka_store(["find", "orders", "--offset=1"]);
+    assert_eq!(told.code, Some(2), "{}", told.stderr);
+    assert!(told.stderr.contains("name an index to ask (--mysql-metadata-url) or an archive"), "{}", told.stderr);
+    // Nobody listens there: the variable was read, and is not shown with its password.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kafka-store"));
+    command.args(["index", "status"]).env("KAFKA_STORE_MYSQL_METADATA_URL", "mysql://me:hunter2@127.0.0.1:1/k");
+    let told = ran(command.env("KAFKA_STORE_MYSQL_PASSWORD", "hunter3"));
+    assert_eq!(told.code, Some(1), "{}", told.stderr);
+    assert!(told.stderr.contains("127.0.0.1:1") && !told.stderr.contains("hunter"), "{}", told.stderr);
+}
+
+#[test]
 fn the_environment_of_one_command_breaks_no_other() {
-    let junk =
-        ["BROKER_LIST", "TOPIC", "GROUP", "FILE_SIZE", "TIMEOUT", "CODEC", "LOCAL_STORE", "UNTIL_END", "VERBOSE"]
-            .map(|name| (format!("KAFKA_STORE_{name}"), "^no use\n"));
+    let junk = [
+        "BROKER_LIST",
+        "TOPIC",
+        "GROUP",
+        "FILE_SIZE",
+        "TIMEOUT",
+        "CODEC",
+        "LOCAL_STORE",
+        "UNTIL_END",
+        "VERBOSE",
+        "MYSQL_METADATA_URL",
+        "MYSQL_TLS",
+    ]
+    .map(|name| (format!("KAFKA_STORE_{name}"), "^no use\n"));
     for args in
         [["read", "--help"].as_slice(), &["demo", "--help"], &["--help"], &["--version"], &["read", "no such path"]]
     {

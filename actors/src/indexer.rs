@@ -1,7 +1,7 @@
 //! Writes index rows, before offsets are committed.
 
 use crate::messages::WriteIndexRow;
-use crate::ports::{IndexFailure, SegmentIndex};
+use crate::ports::{IndexAnswer, IndexFailure, SegmentIndex};
 use actix::prelude::*;
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl Actor for Indexer {
 }
 
 impl Handler<WriteIndexRow> for Indexer {
-    type Result = ResponseFuture<Result<(), IndexFailure>>;
+    type Result = ResponseFuture<Result<IndexAnswer, IndexFailure>>;
 
     fn handle(&mut self, WriteIndexRow(row): WriteIndexRow, _: &mut Self::Context) -> Self::Result {
         self.index.write_row(row)

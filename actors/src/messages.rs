@@ -1,7 +1,7 @@
 //! Every message between the actors: who sends it to whom, and what bounds it.
 
 use crate::batch::RecordBatch;
-use crate::ports::{CompletedSegment, IndexFailure, IndexRow, StoreAnswer, StoreFailure};
+use crate::ports::{CompletedSegment, IndexAnswer, IndexFailure, IndexRow, StoreAnswer, StoreFailure};
 use crate::spool_account::SpoolShare;
 use actix::prelude::*;
 use kafka_store_statecharts::offset::Offset;
@@ -130,5 +130,5 @@ pub struct StoreSegment(pub CompletedSegment, pub Arc<SpoolShare>);
 
 /// PartitionWriter → Indexer: write this row. One for each partition at a time, in the chain's order.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "Result<(), IndexFailure>")]
+#[rtype(result = "Result<IndexAnswer, IndexFailure>")]
 pub struct WriteIndexRow(pub IndexRow);

@@ -285,8 +285,20 @@ pub struct StoreFailure {
 
 /// The index of segments.
 pub trait SegmentIndex: Debug + Send + Sync {
-    /// Writes the row of a stored segment; an identical row that is there already is success.
-    fn write_row(&self, row: IndexRow) -> PortFuture<Result<(), IndexFailure>>;
+    /// Writes the row of a stored segment. It is in the index for good when the answer says so.
+    fn write_row(&self, row: IndexRow) -> PortFuture<Result<IndexAnswer, IndexFailure>>;
+}
+
+/// What the index holds under a segment's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IndexAnswer {
+    /// The row; it may have been there before.
+    Written,
+    /// Another row, or the row does not follow the one before it.
+    Conflicts {
+        /// What, and what to do about it.
+        reason: String,
+    },
 }
 
 /// One row of the index.

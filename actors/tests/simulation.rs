@@ -135,10 +135,11 @@ fn rows<C: Chart>(name: fn(C::StateKind) -> &'static str) -> BTreeSet<String> {
 }
 
 /// What a simulation that proves something has seen.
-const SOMETIMES: [&str; 23] = [
+const SOMETIMES: [&str; 24] = [
     "a sealed segment was discarded",
     "adopted",
     "an end amid faults",
+    "another row",
     "another writer",
     "an open segment was discarded",
     "calm",

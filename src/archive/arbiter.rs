@@ -1,6 +1,7 @@
 //! The arbiter store as the actors see it.
 
 use super::identity::{Identity, Unfit};
+use super::md5;
 use super::topic_facts::TopicFacts;
 use crate::blocking::BlockingPool;
 use crate::kafka::ffi::Client;
@@ -20,6 +21,8 @@ pub struct Arbiter {
     facts: Arc<TopicFacts>,
     store: Arc<dyn ArchiveStore>,
     identity: Identity,
+    /// Whether a row of the index needs the MD5 of each file.
+    needs_md5: bool,
     pool: BlockingPool,
 }
 
@@ -32,17 +35,26 @@ impl Arbiter {
         identity: Identity,
         pool: BlockingPool,
     ) -> Arbiter {
-        Arbiter { client, facts, store, identity, pool }
+        Arbiter { client, facts, store, identity, needs_md5: false, pool }
+    }
+
+    /// Says the MD5 of each stored file, and reads it for that where the store does not know it.
+    #[must_use]
+    pub fn with_md5(self, needs_md5: bool) -> Arbiter {
+        Arbiter { needs_md5, ..self }
     }
 }
 
 impl ObjectStore for Arbiter {
     fn store(&self, segment: &CompletedSegment) -> PortFuture<Result<StoreAnswer, StoreFailure>> {
         let (client, facts, store) = (Arc::clone(&self.client), Arc::clone(&self.facts), Arc::clone(&self.store));
-        let (identity, segment) = (self.identity.clone(), segment.clone());
+        let (identity, segment, needs_md5) = (self.identity.clone(), segment.clone(), self.needs_md5);
         self.pool.run(move || match created_anew(&client, &facts, &segment)? {
             Some(reason) => Ok(StoreAnswer::Conflicts { reason }),
-            None => store_or_look(store.as_ref(), &identity, &segment),
+            None => match store_or_look(store.as_ref(), &identity, &segment)? {
+                StoreAnswer::Stored(stored) if needs_md5 => with_md5(store.as_ref(), &segment, stored),
+                answer => Ok(answer),
+            },
         })
     }
 }
@@ -104,6 +116,22 @@ fn store_or_look(
             Err(Unfit::Store(error)) => Err(failure(&error)),
         },
     }
+}
+
+/// With the MD5 of what is stored now.
+fn with_md5(
+    store: &dyn ArchiveStore,
+    segment: &CompletedSegment,
+    mut stored: StoredSegment,
+) -> Result<StoreAnswer, StoreFailure> {
+    if stored.object.md5.is_none() {
+        match md5::of_object(store, &segment.name) {
+            Ok(md5) => stored.object.md5 = Some(md5),
+            Err(Unfit::Store(error)) => return Err(StoreFailure { reason: error.to_string() }),
+            Err(Unfit::Blocked(blocked)) => return Ok(StoreAnswer::Conflicts { reason: blocked.reason }),
+        }
+    }
+    Ok(StoreAnswer::Stored(stored))
 }
 
 /// Whether the store has what it was sent, as far as it says.

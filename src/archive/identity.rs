@@ -1,6 +1,7 @@
 //! Whose records a segment holds.
 
-use crate::avro::{Isolation, ReadError, SegmentHeader, SegmentReader, Verified, verify};
+use super::md5::Md5Reader;
+use crate::avro::{HEADER_BYTES, Isolation, ReadError, SegmentHeader, SegmentReader, SegmentSummary, Verified, verify};
 use crate::store::{ArchiveStore, ObjectStat, StoreError};
 use kafka_store_actors::ports::{Blocked, StoredSegment, Timestamps};
 use kafka_store_statecharts::name::SegmentName;
@@ -118,20 +119,88 @@ impl Identity {
         topic_id: Option<TopicId>,
     ) -> Result<StoredSegment, Unfit> {
         let location = store.location(name);
-        let object = store.open(name)?.ok_or_else(|| Unfit::blocked(format!("{location} has vanished")))?;
-        let verified = verify(object, name.start).map_err(|error| unfit(&location, &error))?;
+        let (verified, stored) = read_whole(store, name)?;
         let Some(header) = verified.header.ours() else {
             return Err(Unfit::blocked(format!(
                 "{location} was written by the original kafka-store while this one runs: stop the old process"
             )));
         };
         match self.contradiction(header, name, topic_id) {
-            None => {
-                let stat = store.head(name)?.unwrap_or_default();
-                Ok(stored_segment(&verified, location, &stat))
-            }
+            None => Ok(stored),
             Some(why) => Err(Unfit::blocked(format!("{location} is not of this chain: {why}"))),
         }
+    }
+
+    /// What the row of an object of this chain says, ours or the original's. The whole object is read, unless it is ours
+    /// and the store knows its checksums.
+    pub(super) fn describe(
+        &self,
+        store: &dyn ArchiveStore,
+        name: &SegmentName,
+        topic_id: Option<TopicId>,
+    ) -> Result<StoredSegment, Unfit> {
+        let location = store.location(name);
+        let (header, stored) = describe(store, name)?;
+        match header.as_ref().and_then(|header| self.contradiction(header, name, topic_id)) {
+            None => Ok(stored),
+            Some(why) => Err(Unfit::blocked(format!("{location} is not of this chain: {why}"))),
+        }
+    }
+}
+
+/// What the row of an object says, and what the object says of itself where it is ours.
+pub(super) fn describe(
+    store: &dyn ArchiveStore,
+    name: &SegmentName,
+) -> Result<(Option<SegmentHeader>, StoredSegment), Unfit> {
+    let location = store.location(name);
+    let missing = || Unfit::blocked(format!("{location} is missing although it was listed"));
+    let stat = store.head(name)?.ok_or_else(missing)?;
+    if let (Some(crc32c), Some(_)) = (stat.crc32c, stat.md5) {
+        let front = store.read_front(name, HEADER_BYTES as u64)?.ok_or_else(missing)?;
+        if let Ok(header) = SegmentHeader::parse(&front) {
+            let stored = stored_by_header(&header, &stat, crc32c, location);
+            return Ok((Some(header), stored));
+        }
+    }
+    let (verified, stored) = read_whole(store, name)?;
+    Ok((verified.header.ours().cloned(), stored))
+}
+
+/// Reads and checks all of an object.
+fn read_whole(store: &dyn ArchiveStore, name: &SegmentName) -> Result<(Verified, StoredSegment), Unfit> {
+    let location = store.location(name);
+    let vanished = || Unfit::blocked(format!("{location} has vanished"));
+    let object = store.open(name)?.ok_or_else(vanished)?;
+    let mut stat = store.head(name)?.ok_or_else(vanished)?;
+    let mut object = Md5Reader::new(object);
+    let verified = verify(&mut object, name.start).map_err(|error| unfit(&location, &error))?;
+    stat.md5.get_or_insert(object.finish());
+    let stored = stored_segment(&verified, location, &stat);
+    Ok((verified, stored))
+}
+
+/// What an object of ours holds, by its header and what the store says of it.
+pub(super) fn stored_by_header(
+    header: &SegmentHeader,
+    stat: &ObjectStat,
+    crc32c: u32,
+    location: String,
+) -> StoredSegment {
+    let SegmentSummary { timestamps, gaps, topic_id, .. } = &header.summary;
+    StoredSegment {
+        content: SegmentContent {
+            range: header.range(),
+            record_count: header.record_count,
+            content_hash: Some(*header.content_hash.as_bytes()),
+            file_bytes: stat.bytes,
+            crc32c,
+        },
+        timestamps: Timestamps { first: timestamps.first, least: timestamps.min, greatest: timestamps.max },
+        invisible_count: header.invisible_count(),
+        gaps: gaps.clone(),
+        topic_id: *topic_id,
+        object: stat.object(location),
     }
 }
 

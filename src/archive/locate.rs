@@ -2,12 +2,14 @@
 
 use super::first_start::FirstStart;
 use super::identity::{Identity, Unfit};
+use super::index_tail::{index_up_to, rows_ahead};
 use super::lineage;
 use super::origin_object::OriginObject;
 use super::topic_facts::TopicFacts;
 use super::walk::{Commit, Tail, Walk, unfit};
 use crate::blocking::BlockingPool;
 use crate::config::{OffsetReset, OnDataLoss};
+use crate::index::{LastRow, MysqlIndex};
 use crate::kafka::ffi::{Client, KafkaError, LogEnd};
 use crate::store::{ArchiveStore, StoreError};
 use kafka_store_actors::ports::{Blocked, ChainLocator, Located, PortFuture};
@@ -48,6 +50,8 @@ pub struct LocatorParams {
     pub first_start: FirstStart,
     /// `--on-data-loss`.
     pub on_data_loss: OnDataLoss,
+    /// The index, where there is one.
+    pub index: Option<MysqlIndex>,
     /// The log.
     pub log: Logger,
 }
@@ -159,8 +163,13 @@ impl LocatorParams {
         let chain = self.chain(partition)?;
         let topic_id = self.topic_id(partition);
         let commit = self.committed(&chain)?;
-        let walk = self.walk(&chain, topic_id);
-        let (position, last_start) = match walk.tail(commit, from)? {
+        let last_row = self.last_row(&chain)?;
+        let walk = Walk { indexed: last_row.map(|row| row.start), ..self.walk(&chain, topic_id) };
+        let tail = walk.tail(commit, from)?;
+        if let Some(index) = &self.index {
+            index_up_to(index, &walk, last_row, tail, &self.log)?;
+        }
+        let (position, last_start) = match tail {
             Tail::Segments { next_offset, last_start } => (next_offset, Some(last_start)),
             Tail::Origin(offset) => (offset, None),
             Tail::Nothing => (self.settle(self.new_origin(partition)?, &walk)?, None),
@@ -179,7 +188,14 @@ impl LocatorParams {
     }
 
     pub(super) fn walk<'a>(&'a self, chain: &'a ChainName, topic_id: Option<TopicId>) -> Walk<'a> {
-        Walk { store: self.store.as_ref(), identity: &self.identity, chain, topic_id, group: &self.group }
+        let (store, identity) = (self.store.as_ref(), &self.identity);
+        Walk { store, identity, chain, topic_id, group: &self.group, indexed: None }
+    }
+
+    /// Waits until the index answers.
+    fn last_row(&self, chain: &ChainName) -> Result<Option<LastRow>, Unanswered> {
+        let row = self.index.as_ref().map(|index| index.last_row(chain)).transpose();
+        row.map(Option::flatten).map_err(|error| Unanswered::Blocked(Blocked { reason: error.to_string() }))
     }
 
     pub(super) fn topic_id(&self, partition: &TopicPartition) -> Option<TopicId> {
@@ -334,9 +350,12 @@ impl LocatorParams {
     fn look_ahead(&self, partition: &TopicPartition) -> Result<Plan, Unanswered> {
         let chain = self.chain(partition)?;
         let commit = self.committed(&chain)?;
-        let (position, why) = match self.walk(&chain, self.topic_id(partition)).tail(commit, None)? {
+        let last_row = self.last_row(&chain)?;
+        let tail = self.walk(&chain, self.topic_id(partition)).tail(commit, None)?;
+        let (position, why) = match tail {
             Tail::Segments { next_offset, last_start } => {
-                (next_offset, format!("the archive goes on after {last_start}"))
+                let rows = self.index.as_ref().map_or_else(String::new, |_| rows_ahead(last_row, next_offset));
+                (next_offset, format!("the archive goes on after {last_start}{rows}"))
             }
             Tail::Origin(offset) => (offset, "its origin is settled".to_owned()),
             Tail::Nothing => {

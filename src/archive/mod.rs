@@ -2,15 +2,20 @@
 
 mod arbiter;
 mod chain_reader;
+mod compare;
 mod error;
 mod first_start;
 mod identity;
+mod index_tail;
 mod lineage;
 mod locate;
+mod md5;
 mod origin_object;
 mod parallel;
 mod reading;
+mod rebuild;
 mod resolve;
+mod search;
 mod spool;
 mod survey;
 mod topic_facts;
@@ -20,6 +25,7 @@ mod window;
 
 pub use arbiter::Arbiter;
 pub use chain_reader::{ChainReader, SegmentContext};
+pub use compare::{CompareDepth, CompareError, Divergence, DivergenceKind, IndexReport, compare};
 pub use error::ArchiveError;
 pub use first_start::{FirstStart, FirstStartError};
 pub use identity::Identity;
@@ -27,12 +33,14 @@ pub(crate) use locate::no_committed_offset;
 pub use locate::{Locator, LocatorParams, Plan};
 pub use parallel::parallel_map;
 pub use reading::{ChainStart, Reached, ReadJob};
+pub use rebuild::{Rebuilt, rebuild};
 pub use resolve::{Begin, NewLineage, Stuck};
+pub use search::{Search, SearchError, Sought};
 pub use spool::Spool;
 pub use survey::{ChainSurvey, Joint, SegmentFacts, SurveyedSegment, facts_of, header_of, read_facts, survey};
 pub use topic_facts::TopicFacts;
 pub use verify::{
-    AgainstKafka, ChainReport, Depth, KafkaTail, Problem, ProblemKind, StateError, VerifyError, VerifyJob,
-    VerifyReport, VerifyState, Watch, Work,
+    AgainstIndex, AgainstKafka, ChainReport, Depth, KafkaTail, Problem, ProblemKind, StateError, VerifyError,
+    VerifyJob, VerifyReport, VerifyState, Watch, Work,
 };
 pub use window::{OffsetWindow, TimeWindow, Window};

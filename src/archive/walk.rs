@@ -20,6 +20,8 @@ pub(super) struct Walk<'a> {
     pub(super) topic_id: Option<TopicId>,
     /// What is said to whom the chain makes no sense.
     pub(super) group: &'a str,
+    /// The start of the last segment that the index knows: where to begin to list if nothing else says so.
+    pub(super) indexed: Option<Offset>,
 }
 
 /// What the group has committed.
@@ -52,7 +54,7 @@ impl Walk<'_> {
             return self.after_known_end(end);
         }
         let hint = commit.and_then(|commit| commit.metadata.segment_start);
-        let names = self.store.segments_from(self.chain, hint)?;
+        let names = self.list(hint)?;
         if let Some(start) = hint
             && names.first() != Some(&start)
         {
@@ -66,6 +68,18 @@ impl Walk<'_> {
         let tail = if names.is_empty() { self.without_segments()? } else { self.with_segments(&names, commit)? };
         self.check_commit(tail, commit)?;
         Ok(tail)
+    }
+
+    /// The segments from the hint on. The index saves the listing of a long chain, but what it says of the store counts
+    /// only if the store says so too.
+    fn list(&self, hint: Option<Offset>) -> Result<Vec<Offset>, Unfit> {
+        if let (None, Some(indexed)) = (hint, self.indexed) {
+            let names = self.store.segments_from(self.chain, Some(indexed))?;
+            if names.first() == Some(&indexed) {
+                return Ok(names);
+            }
+        }
+        Ok(self.store.segments_from(self.chain, hint)?)
     }
 
     fn after_known_end(&self, end: Offset) -> Result<Tail, Unfit> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::config::OnDataLoss;
 use clap::{ArgAction, Args};
 
-use super::Redacted;
+use super::{IndexArgs, Redacted};
 
 /// The daemon's flags as they are written. Texts are kept as texts: [`crate::config::DaemonConfig`] reads
 /// them and tells all that is wrong at once. So nothing is required here, and a command needs none of it.
@@ -141,8 +141,7 @@ pub struct DaemonArgs {
     #[arg(long, hide = true)]
     pub gcloud_store_url: Option<Redacted>,
 
-    /// The original's flag for an index that this version does not have.
-    // The alias is a prefix that --memory-limit makes ambiguous.
-    #[arg(long, hide = true, alias = "m")]
-    pub mysql_metadata_url: Option<Redacted>,
+    /// Where the index is, if there is to be one.
+    #[command(flatten)]
+    pub index: IndexArgs,
 }

@@ -4,6 +4,8 @@ pub mod audit;
 mod bar;
 pub mod demo;
 mod error;
+pub mod find;
+pub mod index;
 mod interrupt;
 mod json;
 mod lines;

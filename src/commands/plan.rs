@@ -28,6 +28,9 @@ fn show(reached: &Reached) -> Result<(), CommandError> {
     writeln!(out, "store    {}", reached.store.describe()).map_err(failed)?;
     let cluster = reached.params.identity.cluster_id.as_deref().unwrap_or("(without an id)");
     writeln!(out, "cluster  {cluster}").map_err(failed)?;
+    if let Some(index) = &reached.params.index {
+        writeln!(out, "index    {}", index.describe()).map_err(failed)?;
+    }
     writeln!(out, "group    {}", reached.params.group).map_err(failed)?;
     let name = |index: usize| reached.partitions[index].to_string();
     let width = (0..reached.partitions.len()).map(|index| name(index).len()).max().unwrap_or(0).max("partition".len());

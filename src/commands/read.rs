@@ -2,19 +2,25 @@
 
 use super::bar::Bar;
 use super::error::CommandError;
+use super::index::open_if_named;
 use super::interrupt::Interrupt;
 use super::lines::print_record;
 use super::location::{Location, Place};
 use super::patience::Patience;
 use super::print::{Output, Stop, finish};
 use super::window::WindowArgs;
-use crate::archive::{ArchiveError, ChainStart, Reached, ReadJob, SegmentContext, Watch, Work};
+use crate::archive::{ArchiveError, ChainStart, Reached, ReadJob, SegmentContext, Watch, Window, Work};
 use crate::avro::Record;
+use crate::cli::IndexArgs;
+use crate::exit::ExitCode;
+use crate::index::{IndexError, Moment, MysqlIndex};
 use crate::store::{LooseFiles, SegmentSource, StoreError};
 use clap::{Args, ValueEnum};
+use kafka_store_statecharts::TimestampMs;
 use kafka_store_statecharts::name::ChainName;
 use kafka_store_statecharts::offset::{Offset, OffsetRange};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -37,6 +43,9 @@ pub struct ReadArgs {
     /// files do, each in its order.
     #[arg(long)]
     pub follow: bool,
+    /// An index that says in which file --from-time begins: earlier files are then not even looked at.
+    #[command(flatten)]
+    pub index: IndexArgs,
 }
 
 /// What a record is printed as.
@@ -66,13 +75,14 @@ pub fn run(args: &ReadArgs) -> Result<(), CommandError> {
 pub fn print(args: &ReadArgs, target: impl Write) -> Result<(), CommandError> {
     let window = args.window.window()?;
     let location = Location::find(&args.location)?;
+    let index = index_for(args)?;
     let mut output = Output::new(target);
     let printed = match location {
         Location::File { .. } if args.follow => {
             return Err(CommandError::new("--follow goes on with files: give the directory of a partition"));
         }
         Location::File { path, start, chain } => print_file(args, &path, start, chain.as_ref(), &mut output),
-        Location::Place(place) => print_place(args, &place, window.offsets.to, &mut output),
+        Location::Place(place) => print_place(args, &place, window, index.as_ref(), &mut output),
     };
     finish(output, printed)
 }
@@ -81,17 +91,19 @@ pub fn print(args: &ReadArgs, target: impl Write) -> Result<(), CommandError> {
 fn print_place<W: Write>(
     args: &ReadArgs,
     place: &Place,
-    to: Option<Offset>,
+    window: Window,
+    index: Option<&MysqlIndex>,
     output: &mut Output<W>,
 ) -> Result<(), Stop> {
     let interrupt = if args.follow { Some(Interrupt::watch()?) } else { None };
     let never = AtomicBool::new(false);
     let stop = interrupt.as_ref().map_or(&never, Interrupt::flag);
+    let begins = Begins { index, from: window.times.from };
     let mut chains = Chains::default();
     let mut patience = Patience::new(place.poll_interval());
     loop {
         let bar = bar(args, place)?;
-        let starts = chains.still_open(place)?;
+        let starts = chains.still_open(place, &begins)?;
         let source: &dyn SegmentSource = &place.store;
         let reached = print_chains(args, source, starts, stop, &bar, output, &Belongs::WhereItLies)?;
         drop(bar);
@@ -101,9 +113,44 @@ fn print_place<W: Write>(
             return Ok(());
         }
         let is_news = chains.reached(reached);
-        if (to.is_some() && chains.are_all_ended()) || !patience.wait(is_news, interrupt) {
+        if (window.offsets.to.is_some() && chains.are_all_ended()) || !patience.wait(is_news, interrupt) {
             return Ok(());
         }
+    }
+}
+
+/// The index that `--from-time` is to be looked up in.
+fn index_for(args: &ReadArgs) -> Result<Option<MysqlIndex>, CommandError> {
+    let index = open_if_named(&args.index)?;
+    if index.is_some() && args.window.from_time.is_none() {
+        let message = "--mysql-metadata-url is only for --from-time: give both, or neither";
+        return Err(CommandError::with_code(message, ExitCode::WrongUsage));
+    }
+    if let Some(index) = &index {
+        index.check_schema().map_err(|error| CommandError::from_error(&error))?;
+    }
+    Ok(index)
+}
+
+/// Where chains begin to be read.
+struct Begins<'a> {
+    index: Option<&'a MysqlIndex>,
+    from: Option<TimestampMs>,
+}
+
+impl Begins<'_> {
+    /// What need not be read of a chain: up to the segment before the first one with a record of that time or later.
+    fn after(&self, chain: &ChainName) -> Result<Option<OffsetRange>, CommandError> {
+        let (Some(index), Some(from)) = (self.index, self.from) else { return Ok(None) };
+        let failed = |error: IndexError| CommandError::from_error(&error);
+        let first = match index.find_time(chain, from).map_err(failed)? {
+            Moment::In(row) => row.name.start,
+            // The index does not know: the files say it themselves.
+            Moment::Later | Moment::Unknown { .. } | Moment::Nowhere => return Ok(None),
+        };
+        let Some(last_before) = first.previous() else { return Ok(None) };
+        let before = index.find_offset(chain, last_before).map_err(failed)?;
+        Ok(before.and_then(|row| OffsetRange::new(row.name.start, row.final_offset)))
     }
 }
 
@@ -113,9 +160,12 @@ struct Chains(BTreeMap<ChainName, (Option<OffsetRange>, bool)>);
 
 impl Chains {
     /// The chains that there are now and that are not ended.
-    fn still_open(&mut self, place: &Place) -> Result<Vec<ChainStart>, ArchiveError> {
-        for chain in place.chains()? {
-            self.0.entry(chain).or_default();
+    fn still_open(&mut self, place: &Place, begins: &Begins<'_>) -> Result<Vec<ChainStart>, CommandError> {
+        for chain in place.chains().map_err(|error| CommandError::from_error(&error))? {
+            if let Entry::Vacant(entry) = self.0.entry(chain) {
+                let before = begins.after(entry.key())?;
+                entry.insert((before, false));
+            }
         }
         let open = self.0.iter().filter(|(_, (_, is_ended))| !is_ended);
         Ok(open.map(|(chain, (before, _))| ChainStart { chain: chain.clone(), before: *before }).collect())

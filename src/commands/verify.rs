@@ -2,12 +2,13 @@
 
 use super::bar::Bar;
 use super::error::CommandError;
+use super::index;
 use super::interrupt::Interrupt;
 use super::location::Location;
 use super::print::{Output, Stop, finish};
 use super::table::{Table, grouped, size};
-use crate::archive::{AgainstKafka, ChainReport, Depth, KafkaTail, VerifyJob, VerifyReport, VerifyState};
-use crate::cli::Redacted;
+use crate::archive::{AgainstIndex, AgainstKafka, ChainReport, Depth, KafkaTail, VerifyJob, VerifyReport, VerifyState};
+use crate::cli::{IndexArgs, Redacted};
 use crate::exit::ExitCode;
 use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
@@ -51,6 +52,12 @@ pub struct VerifyArgs {
     /// Compare the archive's ends with Kafka's log and with what the group has committed
     #[arg(long, requires_all = ["broker_list", "group"], help_heading = "Kafka")]
     pub against_kafka: bool,
+    /// Compare the archive with the rows of the index (--mysql-metadata-url)
+    #[arg(long, help_heading = "Index")]
+    pub index: bool,
+    /// Where the index is.
+    #[command(flatten)]
+    pub index_flags: IndexArgs,
     /// Brokers to ask first, separated by commas
     #[arg(long, value_name = "HOST:PORT,…", requires = "against_kafka", help_heading = "Kafka")]
     pub broker_list: Option<String>,
@@ -93,6 +100,11 @@ fn verify(args: &VerifyArgs, interrupt: &Interrupt, target: impl Write) -> Resul
     let state = args.state.as_ref().map(|path| VerifyState::open(path, &location)).transpose();
     let state = state.map_err(|error| failed(&error))?;
     let kafka = kafka::Group::connect(args)?;
+    let index =
+        if args.index { Some(index::open(&args.index_flags)?) } else { index::open_if_named(&args.index_flags)? };
+    if let Some(index) = &index {
+        index.check_schema().map_err(|error| failed(&error))?;
+    }
     let depth = depth(args);
     let per_core = if depth == Depth::Quick { 4 } else { 1 };
     let job = VerifyJob {
@@ -117,6 +129,10 @@ fn verify(args: &VerifyArgs, interrupt: &Interrupt, target: impl Write) -> Resul
             against.compare(&mut report).map_err(|error| failed(&error))?
         }
     };
+    if let Some(index) = &index {
+        let against = AgainstIndex { store: place.store.as_ref(), index, scope: &place.scope, depth };
+        against.compare(&mut report).map_err(|error| failed(&error))?;
+    }
     let run = Run { location, depth, tails };
     let mut output = Output::new(target);
     let printed =

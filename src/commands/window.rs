@@ -55,13 +55,13 @@ impl WindowArgs {
     }
 }
 
-fn parse_offset(text: &str) -> Result<Offset, String> {
+pub(super) fn parse_offset(text: &str) -> Result<Offset, String> {
     let offset = text.parse().ok().and_then(Offset::new);
     offset.ok_or_else(|| "an offset is a whole number from 0 on".into())
 }
 
 /// A time of RFC 3339, a date (its first moment, UTC), or milliseconds since 1970 as Kafka counts them.
-fn parse_time(text: &str) -> Result<TimestampMs, String> {
+pub(super) fn parse_time(text: &str) -> Result<TimestampMs, String> {
     let date = || Date::parse(text, format_description!("[year]-[month]-[day]")).ok();
     let moment = || OffsetDateTime::parse(text, &Rfc3339).ok().or_else(|| Some(date()?.midnight().assume_utc()));
     let milliseconds = text.parse().ok().or_else(|| i64::try_from(moment()?.unix_timestamp_nanos() / 1_000_000).ok());

@@ -22,6 +22,7 @@ impl DaemonConfig {
             ("codec", self.codec.to_string()),
             ("until_end", self.until_end.is_some().to_string()),
         ];
+        flags.extend(self.index.as_ref().map(|index| ("index", index.to_string())));
         flags.extend(boundary.segment_records.map(|records| ("file_records", records.to_string())));
         flags
     }

@@ -66,6 +66,11 @@ impl StoreError {
         StoreError { kind, action, location, source: source.map(Into::into) }
     }
 
+    /// An object that was opened cannot be read on.
+    pub fn reading(location: String, source: io::Error) -> StoreError {
+        StoreError::at(classify(&source), "read", location, Some(source))
+    }
+
     /// What it means.
     pub fn kind(&self) -> StoreErrorKind {
         self.kind

@@ -65,7 +65,7 @@ impl InstanceDir {
     /// What the system says.
     pub fn create_file(&self, label: &str) -> Result<(PathBuf, File), StoreError> {
         let number = self.next_file.fetch_add(1, Ordering::Relaxed);
-        let path = self.path.join(format!("{number:06}-{label}"));
+        let path = self.path.join(format!("{number:06}-{}", end_of(label)));
         match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
             Ok(file) => Ok((path, file)),
             Err(error) => Err(StoreError::io("create", &path, error)),
@@ -109,6 +109,13 @@ impl Drop for InstanceDir {
     fn drop(&mut self) {
         self.remove();
     }
+}
+
+/// The end of a label, as much as fits into a file's name: a topic's name may be as long as that alone.
+fn end_of(label: &str) -> &str {
+    const LABEL_BYTES_MAX: usize = 200;
+    let from = (label.len().saturating_sub(LABEL_BYTES_MAX)..).find(|from| label.is_char_boundary(*from));
+    from.and_then(|from| label.get(from..)).unwrap_or_default()
 }
 
 /// Waits for the lock under which instances come and go. It is held for moments only.

@@ -156,6 +156,8 @@ pub enum SegmentEvent {
     IndexRowWritten,
     /// The index could not be asked, or its answer was lost.
     IndexFailed,
+    /// The index has something else where the row belongs.
+    IndexConflicts,
     /// Kafka has the offset.
     OffsetCommitted,
     /// Kafka refused the offset, or its answer was lost.
@@ -170,7 +172,7 @@ kinds! {
     /// The names of [`SegmentEvent`].
     SegmentEventKind of SegmentEvent {
         FirstRecord, BoundaryReached, SpoolCompleted, UploadGranted, ObjectStored, ObjectAlreadyExists, ObjectConflicts,
-        StoreFailed, CommitGranted, IndexRowWritten, IndexFailed, OffsetCommitted, CommitFailed, RetryDue, Discarded,
+        StoreFailed, CommitGranted, IndexRowWritten, IndexFailed, IndexConflicts, OffsetCommitted, CommitFailed, RetryDue, Discarded,
     }
 }
 

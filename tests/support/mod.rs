@@ -4,8 +4,10 @@
 pub(crate) mod archive;
 pub(crate) mod broker;
 pub(crate) mod daemon;
+pub(crate) mod mysql;
 pub(crate) mod raw_produce;
 pub(crate) mod records;
+pub(crate) mod rows;
 pub(crate) mod seed;
 pub(crate) mod seen;
 pub(crate) mod traffic;

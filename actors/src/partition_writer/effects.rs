@@ -2,7 +2,7 @@
 
 use super::{Input, PartitionWriter, Pending};
 use crate::messages::{Report, StoreSegment, WriteIndexRow};
-use crate::ports::{IndexRow, OffsetCommit, StoreAnswer, StoredSegment};
+use crate::ports::{IndexAnswer, IndexRow, OffsetCommit, StoreAnswer, StoredSegment};
 use crate::retry;
 use actix::prelude::*;
 use kafka_store_statecharts::boundary::SealReason;
@@ -134,10 +134,7 @@ impl PartitionWriter {
                     SegmentEvent::ObjectAlreadyExists { stored: content }
                 }
                 Ok(StoreAnswer::Conflicts { reason }) => {
-                    // Both at once: between them, nothing is on its way and nothing seems to be wrong.
-                    writer.pending.push_back(Pending::Segment(start, SegmentEvent::ObjectConflicts));
-                    writer.block(reason);
-                    writer.run_pending(ctx);
+                    writer.give_up(start, SegmentEvent::ObjectConflicts, reason, ctx);
                     return;
                 }
                 Err(failure) => {
@@ -147,6 +144,14 @@ impl PartitionWriter {
             };
             writer.segment_event(start, event, ctx);
         }));
+    }
+
+    /// Something else is where the segment, or its row, belongs.
+    fn give_up(&mut self, start: Offset, event: SegmentEvent, reason: String, ctx: &mut Context<Self>) {
+        // Both at once: between them, nothing is on its way and nothing seems to be wrong.
+        self.pending.push_back(Pending::Segment(start, event));
+        self.block(reason);
+        self.run_pending(ctx);
     }
 
     /// What the row will say.
@@ -168,7 +173,11 @@ impl PartitionWriter {
         let row = IndexRow { name: self.chain.segment(start), stored };
         ctx.spawn(indexer.send(WriteIndexRow(row)).into_actor(self).map(move |answer, writer, ctx| {
             let event = match answer.expect("the Indexer lives as long as the process") {
-                Ok(()) => SegmentEvent::IndexRowWritten,
+                Ok(IndexAnswer::Written) => SegmentEvent::IndexRowWritten,
+                Ok(IndexAnswer::Conflicts { reason }) => {
+                    writer.give_up(start, SegmentEvent::IndexConflicts, reason, ctx);
+                    return;
+                }
                 Err(failure) => {
                     warn!(writer.log, "row not written, trying again"; "segment" => %start, "reason" => &failure.reason);
                     SegmentEvent::IndexFailed

@@ -3,8 +3,8 @@
 use super::Sim;
 use super::world::{LatePut, Object, World};
 use kafka_store_actors::ports::{
-    Blocked, ChainLocator, Clock, CompletedSegment, IndexFailure, IndexRow, Located, ObjectStore, OpenFile, PortFuture,
-    SegmentIndex, SegmentSpool, SegmentSummary, SpoolError, SpoolFile, StoreAnswer, StoreFailure,
+    Blocked, ChainLocator, Clock, CompletedSegment, IndexAnswer, IndexFailure, IndexRow, Located, ObjectStore,
+    OpenFile, PortFuture, SegmentIndex, SegmentSpool, SegmentSummary, SpoolError, SpoolFile, StoreAnswer, StoreFailure,
 };
 use kafka_store_actors::transition::{Detail, TransitionLog, TransitionRecord};
 use kafka_store_statecharts::chart::Now;
@@ -259,7 +259,7 @@ impl ObjectStore for Sim {
 }
 
 impl SegmentIndex for Sim {
-    fn write_row(&self, row: IndexRow) -> PortFuture<Result<(), IndexFailure>> {
+    fn write_row(&self, row: IndexRow) -> PortFuture<Result<IndexAnswer, IndexFailure>> {
         let sim = self.clone();
         Box::pin(async move {
             let failure = || Err(IndexFailure { reason: "the index did not answer".to_owned() });
@@ -268,9 +268,19 @@ impl SegmentIndex for Sim {
             if let Fate::Failed | Fate::Late = fate {
                 return failure();
             }
-            sim.lock().insert_row(&row.name.chain.topic_partition, row.stored.content);
+            let answer = {
+                let mut world = sim.lock();
+                if world.disk_fails() {
+                    // As rare, and put right as soon: somebody takes the other row away.
+                    world.saw("another row");
+                    IndexAnswer::Conflicts { reason: "another row is there".to_owned() }
+                } else {
+                    world.insert_row(&row.name.chain.topic_partition, row.stored.content);
+                    IndexAnswer::Written
+                }
+            };
             tokio::time::sleep(after).await;
-            if let Fate::AnswerLost = fate { failure() } else { Ok(()) }
+            if let Fate::AnswerLost = fate { failure() } else { Ok(answer) }
         })
     }
 }

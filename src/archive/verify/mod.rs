@@ -8,12 +8,14 @@
 
 mod boundary;
 mod chain;
+mod index;
 mod kafka;
 mod mirror;
 mod problem;
 mod segment;
 mod state;
 
+pub use index::AgainstIndex;
 pub use kafka::{AgainstKafka, KafkaTail};
 pub use problem::{Problem, ProblemKind};
 pub use state::{StateError, VerifyState};

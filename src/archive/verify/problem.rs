@@ -57,6 +57,12 @@ pub enum ProblemKind {
     Lost,
     /// An offset is committed beyond the archive's end.
     CommitBeyondTail,
+    /// The index has no row of a segment.
+    NoRow,
+    /// The index has a row that says something else.
+    OtherRow,
+    /// The index has a row of a segment that is not there.
+    RowWithoutSegment,
     /// The archive goes beyond the end of Kafka's log, or is of another topic of this name.
     LogChanged,
 }
@@ -81,6 +87,9 @@ impl ProblemKind {
             ProblemKind::MirrorDiffers => "mirror differs",
             ProblemKind::Lost => "lost",
             ProblemKind::CommitBeyondTail => "commit beyond the archive",
+            ProblemKind::NoRow => "not in the index",
+            ProblemKind::OtherRow => "another row",
+            ProblemKind::RowWithoutSegment => "row without a file",
             ProblemKind::LogChanged => "another log",
         }
     }

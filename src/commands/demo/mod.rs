@@ -99,6 +99,7 @@ fn archive(
     log: &Logger,
 ) -> Result<Duration, CommandError> {
     let config = DaemonConfig {
+        index: None,
         brokers: brokers.bootstrap_servers(),
         topics: Subscription::of(sample::topic_names()),
         group: "kafka-store-demo".to_owned(),

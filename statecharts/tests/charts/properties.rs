@@ -129,7 +129,7 @@ fn segment_event(chart: &Segment, (what, which, how): Draw, sealed: &mut Option<
     }
     let ours = sealed.unwrap_or(range(10, 19));
     let theirs = if how < 128 { ours } else { ending(offset(i64::from(which % 12)), how) };
-    match what % 24 {
+    match what % 25 {
         0..=2 => SegmentEvent::FirstRecord { start: offset(i64::from(which)) },
         3 => SegmentEvent::BoundaryReached { final_offset: offset(i64::from(how)), reason: SealReason::Records },
         4 | 5 => SegmentEvent::SpoolCompleted { content: content(theirs) },
@@ -144,6 +144,7 @@ fn segment_event(chart: &Segment, (what, which, how): Draw, sealed: &mut Option<
         18..=20 => SegmentEvent::OffsetCommitted,
         21 => SegmentEvent::CommitFailed,
         22 => SegmentEvent::RetryDue,
+        23 => SegmentEvent::IndexConflicts,
         _ => SegmentEvent::Discarded,
     }
 }

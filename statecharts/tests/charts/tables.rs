@@ -60,6 +60,7 @@ const SEGMENT: Examples = Examples {
         "CommitGranted",
         "IndexRowWritten",
         "IndexFailed",
+        "IndexConflicts",
         "OffsetCommitted",
         "CommitFailed",
         "RetryDue",

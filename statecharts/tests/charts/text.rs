@@ -99,6 +99,7 @@ impl ChartText for Segment {
             SegmentEventKind::CommitGranted => SegmentEvent::CommitGranted,
             SegmentEventKind::IndexRowWritten => SegmentEvent::IndexRowWritten,
             SegmentEventKind::IndexFailed => SegmentEvent::IndexFailed,
+            SegmentEventKind::IndexConflicts => SegmentEvent::IndexConflicts,
             SegmentEventKind::OffsetCommitted => SegmentEvent::OffsetCommitted,
             SegmentEventKind::CommitFailed => SegmentEvent::CommitFailed,
             SegmentEventKind::RetryDue => SegmentEvent::RetryDue,
