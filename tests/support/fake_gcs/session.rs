@@ -35,6 +35,8 @@ pub(crate) struct Session {
     /// Bytes that came, those that came again included.
     pub(crate) received: u64,
     pub(crate) received_twice: u64,
+    /// A data PUT has begun, and no answer since has told the client what is persisted.
+    pub(crate) is_in_doubt: bool,
 }
 
 /// What became of a session.
@@ -83,6 +85,15 @@ pub(crate) struct Arrival {
     waiting: Content,
 }
 
+/// What is to be said of bytes that came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    /// How many of them came in an earlier data PUT of the session as well.
+    pub(crate) twice: u64,
+    /// Other bytes are persisted in their place.
+    pub(crate) differs: bool,
+}
+
 impl Arrival {
     pub(crate) fn at(first: u64) -> Arrival {
         Arrival { start: first, waiting: Content::default() }
@@ -117,6 +128,7 @@ impl Session {
             received_to: 0,
             received: 0,
             received_twice: 0,
+            is_in_doubt: false,
         }
     }
 
@@ -190,14 +202,15 @@ impl Session {
         Ok(())
     }
 
-    /// Takes bytes that came, and persists what is whole quanta of the object. The answer is how many came before.
-    pub(crate) fn take(&mut self, arrival: &mut Arrival, bytes: Bytes) -> u64 {
+    /// Takes bytes that came, and persists what is whole quanta of the object.
+    pub(crate) fn take(&mut self, arrival: &mut Arrival, bytes: Bytes) -> Taken {
         let start = arrival.position();
         let length = bytes.len() as u64;
         let twice = self.received_to.saturating_sub(start).min(length);
         self.received += length;
         self.received_twice += twice;
         self.received_to = self.received_to.max(start + length);
+        let differs = !self.content.agrees_at(start, &bytes);
         arrival.waiting.push(bytes);
         if matches!(self.fate, Fate::Open) {
             // Bytes that are persisted already are ignored, whatever they are.
@@ -207,7 +220,7 @@ impl Session {
                 self.persist(arrival, whole);
             }
         }
-        twice
+        Taken { twice, differs }
     }
 
     fn persist(&mut self, arrival: &mut Arrival, end: u64) {
