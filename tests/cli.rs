@@ -222,6 +222,8 @@ fn properties_that_the_archive_depends_on_are_refused_with_a_reason() {
         ("auto.commit.interval.ms", "committed only after the file is stored"),
         ("enable.auto.offset.store", "committed only after the file is stored"),
         ("offset.store.method", "committed only after the file is stored"),
+        ("offset.store.path", "committed only after the file is stored"),
+        ("offset.store.sync.interval.ms", "committed only after the file is stored"),
         ("isolation.level", "committed records"),
         ("enable.partition.eof", "caught up"),
         ("check.crcs", "always on"),

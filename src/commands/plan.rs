@@ -51,5 +51,8 @@ fn show(reached: &Reached) -> Result<(), CommandError> {
         return Ok(());
     }
     let all = reached.partitions.len();
-    Err(CommandError::with_code(format!("{blocked} of {all} partitions could not go on"), ExitCode::Frozen))
+    Err(CommandError::with_code(
+        format!("{blocked} of {all} partitions could not go on; kafka-store resolve shows the ways out"),
+        ExitCode::Frozen,
+    ))
 }

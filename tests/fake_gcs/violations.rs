@@ -53,7 +53,6 @@ fn bytes_after_an_unclear_answer() {
         Fault::AnswerAfter(middle, 500),
         Fault::DropAnswer,
         Fault::NoRange,
-        Fault::AckMore(1),
     ];
     for fault in unclear {
         for asks in [false, true] {
@@ -81,6 +80,24 @@ fn a_query_that_fails_makes_nothing_clear() {
     assert_eq!(gcs.put(&session, "bytes */*", b"").status, 503);
     gcs.put(&session, FIRST, &body[..KIB_256]);
     only_violation(&gcs, "without a status query");
+}
+
+#[test]
+fn bytes_for_a_session_that_claimed_too_much() {
+    for kind in [Kind::DataPut, Kind::Query] {
+        let gcs = Gcs::start();
+        let body = bytes(MIB);
+        let session = gcs.open_session("a", "");
+        gcs.fake.arm(&[kind], Fault::AckMore(1));
+        gcs.put(&session, FIRST, &body[..KIB_256]);
+        let first_query = gcs.persisted(&session);
+        assert_eq!(first_query, KIB_256 as u64 + u64::from(kind == Kind::Query));
+        gcs.persisted(&session);
+        assert!(gcs.fake.violations().is_empty());
+        // No honest answer afterwards makes it good again.
+        gcs.put(&session, REST, &body[KIB_256..]);
+        only_violation(&gcs, "claimed more than was sent");
+    }
 }
 
 #[test]

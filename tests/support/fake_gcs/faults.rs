@@ -43,7 +43,7 @@ pub(crate) enum Fault {
     StallFinalAnswer,
     /// A 308 to a data PUT has no Range, although bytes are persisted.
     NoRange,
-    /// A 308 says that so many bytes more than were sent are persisted.
+    /// A 308 says that so many bytes more are persisted than data PUTs have ever announced.
     AckMore(u64),
     /// The JSON of a final 200 ends in the middle.
     GarbledFinal,

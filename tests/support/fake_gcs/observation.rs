@@ -1,8 +1,9 @@
 //! What is noted of every request, and what a client of ours must never do.
 
 use super::answer::Answer;
+use super::faults::Fault;
 use super::request::{Call, Kind, Route};
-use super::session::Session;
+use super::session::{ContentRange, Session, Told};
 use super::state::{Seen, Server};
 use super::upload::lock;
 use std::sync::{Arc, Mutex};
@@ -24,7 +25,7 @@ impl<'a> Observation<'a> {
             _ => None,
         };
         let blind = match &session {
-            Some(session) if call.kind == Kind::DataPut => begin_data_put(&mut lock(session)),
+            Some(session) if call.kind == Kind::DataPut => begin_data_put(&mut lock(session), call),
             _ => None,
         };
         let name = match (&call.route, &session) {
@@ -50,7 +51,7 @@ impl<'a> Observation<'a> {
     }
 
     /// The request is answered so.
-    pub(crate) fn end(self, answer: &Answer, is_spoilt: bool) {
+    pub(crate) fn end(self, answer: &Answer, spoilt_by: Option<Fault>) {
         let Answer::Response(response) = answer else { return };
         let status = response.status().as_u16();
         self.server.lock().journal[self.index].status = Some(status);
@@ -60,8 +61,11 @@ impl<'a> Observation<'a> {
             _ => status == 308,
         };
         let is_over = (200..300).contains(&status) || ((400..500).contains(&status) && ![408, 429].contains(&status));
-        if let Some(session) = self.session.as_ref().filter(|_| !is_spoilt && (tells || is_over)) {
-            lock(session).is_in_doubt = false;
+        let Some(mut session) = self.session.as_ref().map(|session| lock(session)) else { return };
+        match (spoilt_by, session.told) {
+            (Some(Fault::AckMore(_)), _) | (_, Told::TooMuch) => session.told = Told::TooMuch,
+            (None, _) if tells || is_over => session.told = Told::Clearly,
+            _ => {}
         }
     }
 }
@@ -74,10 +78,21 @@ impl Drop for Observation<'_> {
     }
 }
 
-/// After any doubt about what is persisted comes a status query, never more bytes.
-fn begin_data_put(session: &mut Session) -> Option<String> {
-    let was_in_doubt = std::mem::replace(&mut session.is_in_doubt, true);
-    was_in_doubt.then(|| format!("bytes of {:?} without a status query after an unclear answer", session.request.name))
+/// After any doubt about what is persisted comes a status query, never more bytes; and who claims too much gets none.
+fn begin_data_put(session: &mut Session, call: &Call) -> Option<String> {
+    if let Some(ContentRange::Data { last, .. }) = call.header("content-range").and_then(ContentRange::parse) {
+        session.announced_to = session.announced_to.max(last + 1);
+    }
+    let name = &session.request.name;
+    match std::mem::replace(&mut session.told, Told::Unclearly) {
+        Told::Clearly => None,
+        Told::Unclearly => Some(format!("bytes of {name:?} without a status query after an unclear answer")),
+        Told::TooMuch => {
+            let violation = format!("bytes of {name:?} for a session that claimed more than was sent");
+            session.told = Told::TooMuch;
+            Some(violation)
+        }
+    }
 }
 
 /// Nothing that a client of ours may do leads here.

@@ -22,8 +22,8 @@ pub(crate) async fn serve(server: Arc<Server>, request: Request<Incoming>) -> An
     };
     let observation = Observation::begin(&server, &call);
     let fault = server.lock().faults.take(call.kind, arrived(&call));
-    let (answer, is_spoilt) = answer(&server, &call, &mut intake, fault).await;
-    observation.end(&answer, is_spoilt);
+    let (answer, spoilt_by) = answer(&server, &call, &mut intake, fault).await;
+    observation.end(&answer, spoilt_by);
     if matches!(answer, Answer::Silence) {
         // As long as the client waits, and the rest of the body is not read meanwhile.
         std::future::pending::<()>().await;
@@ -31,23 +31,23 @@ pub(crate) async fn serve(server: Arc<Server>, request: Request<Incoming>) -> An
     answer
 }
 
-/// The answer, and whether something is wrong with it on purpose.
-async fn answer(server: &Server, call: &Call, intake: &mut Intake, fault: Option<Fault>) -> (Answer, bool) {
+/// The answer, and what is wrong with it on purpose though the work is done.
+async fn answer(server: &Server, call: &Call, intake: &mut Intake, fault: Option<Fault>) -> (Answer, Option<Fault>) {
     match fault {
         Some(Fault::SessionGone) => kill_session(server, call),
         Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
-        Some(fault @ (Fault::Reset | Fault::Answer(_) | Fault::Stall)) => return (answer_of(server, fault), false),
+        Some(fault @ (Fault::Reset | Fault::Answer(_) | Fault::Stall)) => return (answer_of(server, fault), None),
         Some(Fault::AnswerAndClose(status)) => {
             intake.leave();
             let mut response = answer_of_status(server, status);
             set(&mut response, "connection", "close");
-            return (Answer::Response(response), false);
+            return (Answer::Response(response), None);
         }
         _ => {}
     }
     match dispatch(server, call, intake, fault).await {
         Ok(Answer::Response(response)) => spoil::answer(server, call, response),
-        Ok(other) => (other, false),
+        Ok(other) => (other, None),
         Err(refusal) => spoil::answer(server, call, refusal.response()),
     }
 }

@@ -35,8 +35,9 @@ pub(crate) struct Session {
     /// Bytes that came, those that came again included.
     pub(crate) received: u64,
     pub(crate) received_twice: u64,
-    /// A data PUT has begun, and no answer since has told the client what is persisted.
-    pub(crate) is_in_doubt: bool,
+    /// The end of the bytes that a data PUT has ever announced, whether they came or not.
+    pub(crate) announced_to: u64,
+    pub(crate) told: Told,
 }
 
 /// What became of a session.
@@ -49,6 +50,17 @@ pub(crate) enum Fate {
     Gone,
     /// A finalization was refused for good.
     Refused(Refusal),
+}
+
+/// What the client knows of the bytes that are persisted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Nothing was sent yet, or the last answer says it.
+    Clearly,
+    /// A data PUT has begun, and no answer since has said it.
+    Unclearly,
+    /// An answer claimed more than was ever sent: the session is not to be trusted any more.
+    TooMuch,
 }
 
 /// A header `Content-Range`.
@@ -128,7 +140,8 @@ impl Session {
             received_to: 0,
             received: 0,
             received_twice: 0,
-            is_in_doubt: false,
+            announced_to: 0,
+            told: Told::Clearly,
         }
     }
 

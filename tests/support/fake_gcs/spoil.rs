@@ -3,13 +3,14 @@
 use super::answer::{Answer, AnswerBody, Ending, set};
 use super::content::Content;
 use super::faults::{Fault, Outcome, Stage};
-use super::request::{Call, Kind};
+use super::request::{Call, Kind, Route};
 use super::state::Server;
+use super::upload::lock;
 use hyper::Response;
 use serde_json::Value;
 
-/// The answer as it goes out, and whether it is another than it should be.
-pub(crate) fn answer(server: &Server, call: &Call, response: Response<AnswerBody>) -> (Answer, bool) {
+/// The answer as it goes out, and what is wrong with it on purpose.
+pub(crate) fn answer(server: &Server, call: &Call, response: Response<AnswerBody>) -> (Answer, Option<Fault>) {
     let outcome = outcome(call, &response);
     let fault = {
         let mut state = server.lock();
@@ -22,9 +23,10 @@ pub(crate) fn answer(server: &Server, call: &Call, response: Response<AnswerBody
         None => Answer::Response(response),
         Some(Fault::DropAnswer | Fault::DropFinalAnswer) => Answer::Close,
         Some(Fault::StallAnswer | Fault::StallFinalAnswer) => Answer::Silence,
+        Some(Fault::AckMore(more)) => Answer::Response(with_more(server, call, response, more)),
         Some(fault) => Answer::Response(spoilt(response, fault)),
     };
-    (answer, fault.is_some())
+    (answer, fault)
 }
 
 fn outcome(call: &Call, response: &Response<AnswerBody>) -> Outcome {
@@ -38,19 +40,21 @@ fn outcome(call: &Call, response: &Response<AnswerBody>) -> Outcome {
     }
 }
 
+/// The claim goes beyond all that the client has ever announced, so that it can know better.
+fn with_more(server: &Server, call: &Call, mut response: Response<AnswerBody>, more: u64) -> Response<AnswerBody> {
+    let session = match &call.route {
+        Route::Session { upload_id } => server.lock().sessions.get(upload_id).cloned(),
+        _ => None,
+    };
+    let announced = session.map_or(0, |session| lock(&session).announced_to);
+    set(&mut response, "range", &format!("bytes=0-{}", announced + more - 1));
+    response
+}
+
 fn spoilt(mut response: Response<AnswerBody>, fault: Fault) -> Response<AnswerBody> {
     match fault {
         Fault::NoRange => {
             response.headers_mut().remove("range");
-            response
-        }
-        Fault::AckMore(more) => {
-            let last = response
-                .headers()
-                .get("range")
-                .and_then(|range| range.to_str().ok()?.strip_prefix("bytes=0-")?.parse::<u64>().ok());
-            let persisted = last.map_or(0, |last| last + 1) + more;
-            set(&mut response, "range", &format!("bytes=0-{}", persisted - 1));
             response
         }
         Fault::GarbledFinal => response.map(|body| {
