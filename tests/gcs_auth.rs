@@ -1,6 +1,6 @@
 //! Credentials in all their forms: real processes, with the variables that users set, against the fake's places of tokens.
 
-#[allow(unused_imports, clippy::duplicate_mod, reason = "each test binary uses its own part")]
+#[allow(clippy::duplicate_mod, reason = "the fake has its own chance")]
 #[path = "support/fake_gcs/mod.rs"]
 mod fake_gcs;
 

@@ -2,7 +2,7 @@
 //!
 //! One suite, three stores. A store that passes here may hold an archive.
 
-#[allow(unused_imports, clippy::duplicate_mod, reason = "each test binary uses its own part")]
+#[allow(clippy::duplicate_mod, reason = "the fake has its own chance")]
 #[path = "support/fake_gcs/mod.rs"]
 mod fake_gcs;
 #[path = "store_conformance/memory.rs"]

@@ -26,7 +26,7 @@ fn a_server_by_others_agrees() {
         let mut bytes = Vec::new();
         store.open(&file.name).expect("it answers").expect("it is there").read_to_end(&mut bytes).expect("read");
         assert!(bytes == super::bytes_of(start, 5 * MIB + 1));
-        assert_eq!(store.create_small(&format!("~kafka-store/x/{start}"), b"small").is_ok(), true);
+        assert!(store.create_small(&format!("~kafka-store/x/{start}"), b"small").is_ok());
         assert_eq!(store.read_small(&format!("~kafka-store/x/{start}")).expect("read").as_deref(), Some(&b"small"[..]));
     }
     // Bytes that are not those that were declared make no object.
