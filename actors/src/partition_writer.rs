@@ -277,7 +277,7 @@ impl PartitionWriter {
         let event = match segment.chart.state {
             SegmentState::AwaitingTurn { .. } => PartitionEvent::SpoolCompleted { start },
             SegmentState::AwaitingPredecessor { stored } => {
-                self.progress.stored_below(stored.range.next_offset());
+                self.progress.reaches(stored.range.next_offset());
                 PartitionEvent::SegmentResolved { start, stored_next: stored.range.next_offset() }
             }
             SegmentState::Idle => {
