@@ -290,11 +290,15 @@ fn upload(gcs: &Gcs, all: &[u8], chunk: usize) -> usize {
             Ok(reply) if reply.status == 308 => next = persisted_of(&reply) as usize,
             _ => {
                 failures += 1;
+                assert!(failures < 1000, "it does not end");
                 next = loop {
                     match gcs.try_to_put(&session, "bytes */*", b"") {
                         Ok(reply) if reply.status == 308 => break persisted_of(&reply) as usize,
                         Ok(reply) if reply.status == 200 => return failures,
-                        _ => failures += 1,
+                        _ => {
+                            failures += 1;
+                            assert!(failures < 1000, "it does not end");
+                        }
                     }
                 };
             }

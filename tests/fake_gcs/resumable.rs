@@ -208,6 +208,9 @@ fn checksums_in_the_header_and_in_the_resource_must_agree() {
         let reply = gcs.ask("PUT", &session, &headers, CHECK_INPUT);
         assert_eq!((reply.status, reply.reason().as_str()), (400, "invalid"), "{header}");
     }
+    let session = gcs.open_session("a", r#"{"crc32c": "AAAAAA=="}"#);
+    let headers = [("Content-Range", "bytes 0-8/9"), ("X-Goog-Hash", "crc32c=4waSgw==")];
+    assert_eq!(gcs.ask("PUT", &session, &headers, CHECK_INPUT).status, 400, "also if the header is right");
     // At a query that finalizes as well.
     let session = gcs.open_session("a", "");
     gcs.put(&session, &format!("bytes 0-{}/*", KIB_256 - 1), &bytes(KIB_256));
