@@ -4,12 +4,9 @@
 //! Against the strict fake: it tells what a client does that it must not.
 #![allow(clippy::duplicate_mod, reason = "the fake has its own chance, and so do the tests")]
 
-mod emulator;
 #[path = "../support/fake_gcs/mod.rs"]
 mod fake_gcs;
 mod faults;
-#[path = "../support/gcs_emulator.rs"]
-mod gcs_emulator;
 mod mix;
 mod refusals;
 mod resume;
