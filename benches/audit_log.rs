@@ -29,7 +29,12 @@ fn one_transition(criterion: &mut Criterion) {
         SegmentContent { range, record_count: 200_000, content_hash: Some([7; 32]), file_bytes: 64_000_000, crc32c: 7 };
     let transition = TransitionRecord {
         now: Now { monotonic_ms: 0, wall_ms: 1_600_000_000_000 },
-        subject: Some(Subject { chain: &chain, epoch: AssignmentEpoch(3), segment_start: Some(range.start()) }),
+        subject: Some(Subject {
+            chain: &chain,
+            epoch: Some(AssignmentEpoch(3)),
+            segment_start: Some(range.start()),
+            upload: None,
+        }),
         chart: "segment",
         from: "Uploading.Arbiter",
         event: "ObjectStored",

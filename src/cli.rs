@@ -2,6 +2,7 @@
 
 mod daemon;
 mod environment;
+mod gcs;
 mod help;
 mod index;
 mod redacted;
@@ -11,6 +12,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 pub use daemon::DaemonArgs;
+pub use gcs::GcsArgs;
 pub use index::{IndexArgs, TlsMode};
 pub use redacted::Redacted;
 pub use resolve::ResolveArgs;

@@ -2,6 +2,7 @@
 
 mod audited;
 mod duration;
+mod gcs;
 mod index;
 mod memory;
 mod properties;
@@ -18,11 +19,12 @@ use std::time::Duration;
 use kafka_store_statecharts::boundary::BoundarySettings;
 
 pub use duration::{DurationError, parse_duration, parse_seconds};
+pub use gcs::{GcsAccess, GcsConfig};
 pub use index::index_config;
 pub use memory::{MemoryLimitError, MemoryPlan};
 pub use properties::{KafkaProperties, PropertyError};
 pub use size::{SizeError, parse_size};
-pub use spool::{SpoolConfig, UPLOADERS};
+pub use spool::SpoolConfig;
 pub use store::{DirectoryError, check_directory};
 pub use subscription::{Subscription, SubscriptionError};
 
@@ -54,8 +56,12 @@ pub struct DaemonConfig {
     pub seal_after: Duration,
     /// `--codec`.
     pub codec: Codec,
+    /// `--gcloud-store-url`. At least one of the stores is there.
+    pub gcs: Option<GcsConfig>,
     /// `--local-store`: it was a directory, and writable, when this was made.
-    pub local_store: PathBuf,
+    pub local_store: Option<PathBuf>,
+    /// `--upload-pool-size`
+    pub upload_pool_size: NonZeroU64,
     /// `--mysql-metadata-url` and what goes with it; `None`: no index.
     pub index: Option<IndexConfig>,
     /// `--spool-dir` and `--spool-limit`.
@@ -161,17 +167,19 @@ impl DaemonConfig {
         let idle_seal = check.optional("--idle-seal-seconds", args.idle_seal_seconds.as_deref(), parse_seconds);
         let seal_after = check.optional("--seal-after-seconds", args.seal_after_seconds.as_deref(), parse_seconds);
         let codec = check.value("--codec", &args.codec, Codec::parse);
-        let spool = check.spool(args, segment_bytes);
+        let upload_pool_size = check.value("--upload-pool-size", &args.upload_pool_size, parse_pool_size);
+        let spool = check.spool(args, segment_bytes, upload_pool_size);
         let memory = check.value("--memory-limit", &args.memory_limit, MemoryPlan::parse);
         let until_end = check.until_end(args);
         let audit_log = check.audit_log(args);
         let kafka_properties = check.properties(&args.kafka_properties);
-        let local_store = check.stores(args);
+        let stores = check.stores(args);
         let index = check.index(&args.index);
 
         // Each is `None` only where a problem was noted.
         let config = (|| {
             let age: Duration = age?;
+            let (gcs, local_store) = stores?;
             Some(DaemonConfig {
                 brokers: brokers?,
                 topics: topics?,
@@ -186,7 +194,9 @@ impl DaemonConfig {
                 idle_seal: idle_seal?.unwrap_or(age + IDLE_SEAL_BEYOND_AGE),
                 seal_after: seal_after?.unwrap_or(age * SEAL_AFTER_AGES),
                 codec: codec?,
-                local_store: local_store?,
+                gcs,
+                local_store,
+                upload_pool_size: upload_pool_size?,
                 index: index?,
                 spool: spool?,
                 memory: memory?,
@@ -308,8 +318,13 @@ impl Checks {
             .ok()
     }
 
-    fn spool(&mut self, args: &DaemonArgs, segment_bytes: Option<NonZeroU64>) -> Option<SpoolConfig> {
-        let parse = |text: &str| spool::parse_spool_limit(text, segment_bytes);
+    fn spool(
+        &mut self,
+        args: &DaemonArgs,
+        segment_bytes: Option<NonZeroU64>,
+        uploads: Option<NonZeroU64>,
+    ) -> Option<SpoolConfig> {
+        let parse = |text: &str| spool::parse_spool_limit(text, segment_bytes.zip(uploads));
         let limit_bytes = self.optional("--spool-limit", args.spool_limit.as_deref(), parse);
         let directory = match args.spool_dir.as_deref().map(spool::check_spool_dir).transpose() {
             Ok(directory) => Some(directory),
@@ -321,21 +336,27 @@ impl Checks {
         Some(SpoolConfig { directory: directory?, limit_bytes: limit_bytes? })
     }
 
-    fn stores(&mut self, args: &DaemonArgs) -> Option<PathBuf> {
-        if args.gcloud_store_url.is_some() {
-            self.usage("--gcloud-store-url: this version cannot store in Google Cloud Storage yet; use --local-store");
+    /// At least one of them, where no problem was noted.
+    fn stores(&mut self, args: &DaemonArgs) -> Option<(Option<GcsConfig>, Option<PathBuf>)> {
+        if args.local_store.is_none() && args.gcloud_store_url.is_none() {
+            self.problems.push(Problem::NoStore);
         }
-        match &args.local_store {
-            Some(path) => {
-                return check_directory("--local-store", path)
-                    .map_err(|error| self.problems.push(Problem::Store(error)))
-                    .ok();
-            }
-            None if args.gcloud_store_url.is_none() => self.problems.push(Problem::NoStore),
-            None => {}
+        let gcs =
+            GcsConfig::parse(args).map_err(|problems| problems.into_iter().for_each(|problem| self.usage(problem)));
+        let local = args.local_store.as_deref().map(|path| check_directory("--local-store", path)).transpose();
+        let local = local.map_err(|error| self.problems.push(Problem::Store(error)));
+        let (gcs, local) = (gcs.ok()?, local.ok()?);
+        if gcs.is_some() && local.is_some() {
+            self.usage("--gcloud-store-url and --local-store: give one of them");
+            return None;
         }
-        None
+        Some((gcs, local))
     }
+}
+
+fn parse_pool_size(text: &str) -> Result<NonZeroU64, &'static str> {
+    let count: Option<NonZeroU64> = text.trim().parse().ok();
+    count.filter(|count| count.get() <= 256).ok_or("must be a whole number from 1 to 256")
 }
 
 fn parse_count(text: &str) -> Result<NonZeroU64, &'static str> {

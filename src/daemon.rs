@@ -4,15 +4,15 @@ use crate::archive::{Arbiter, FirstStart, Identity, Locator, LocatorParams, Spoo
 use crate::audit::{AuditLog, InstanceStart};
 use crate::blocking::BlockingPool;
 use crate::clock::SystemClock;
-use crate::config::{DaemonConfig, OffsetReset, Subscription, UPLOADERS};
+use crate::config::{DaemonConfig, OffsetReset, Subscription};
 use crate::exit::ExitCode;
 use crate::index::{IndexWriter, MysqlIndex};
-use crate::kafka::ffi::{Client, LogEnd};
+use crate::kafka::ffi::{Client, LogEnd, keep_freed_memory};
 use crate::kafka::{self, PollThreadStart};
 use crate::logging::Verbosity;
 use crate::open_files;
 use crate::progress_line::ProgressLine;
-use crate::store::{ArchiveStore, InstanceDir, LocalStore};
+use crate::store::ArchiveStore;
 use crate::transitions::KeptTransitions;
 // Actix calls a thread for actors an arbiter, which here is the word for a store.
 use actix::{Actor, Addr, Arbiter as ActorThread, System};
@@ -38,10 +38,12 @@ use tokio::sync::oneshot;
 mod clients;
 mod ending;
 mod stop_signals;
+mod stores;
 
 use clients::{client, forget_events_of};
 use ending::{Ended, exit_code, wait_for_the_end};
 use stop_signals::StopSignals;
+pub(crate) use stores::{Purpose, Stores};
 
 /// How many sealed segments of one partition may be on their way.
 const SEALED_MAX: usize = 2;
@@ -53,6 +55,7 @@ const START_TIME: Duration = Duration::from_secs(15);
 
 /// Runs the daemon to its end and says how it ended. Errors are told in the log.
 pub fn run(config: &DaemonConfig, log: &Logger) -> ExitCode {
+    keep_freed_memory();
     match Prepared::new(config, log) {
         Ok(prepared) => prepared.run(config, log),
         Err(reason) => {
@@ -69,8 +72,7 @@ struct Prepared {
     /// The one that is asked: no fetch keeps its answers waiting.
     asked: Arc<Client>,
     facts: Arc<TopicFacts>,
-    store: Arc<LocalStore>,
-    spool: Arc<InstanceDir>,
+    stores: Stores,
     identity: Identity,
     index: Option<MysqlIndex>,
     locator: Locator,
@@ -80,7 +82,7 @@ struct Prepared {
 
 /// Store and brokers, reached, and what exists. Nothing is changed yet.
 pub(crate) struct Reached {
-    pub(crate) store: Arc<LocalStore>,
+    pub(crate) stores: Stores,
     /// Every partition that exists now, in order.
     pub(crate) partitions: Vec<TopicPartition>,
     pub(crate) params: LocatorParams,
@@ -89,13 +91,9 @@ pub(crate) struct Reached {
 }
 
 impl Reached {
-    /// Opens the store, which makes a temporary directory in it, and asks the brokers.
-    pub(crate) fn new(config: &DaemonConfig, log: &Logger) -> Result<Reached, String> {
-        let store = Arc::new(LocalStore::open(&config.local_store).map_err(text)?);
-        if let Some(directory) = store.instance_dir() {
-            let removed = directory.clean_up_others().map_err(text)?;
-            info!(log, "store opened"; "left_overs_removed" => removed, "path" => store.describe());
-        }
+    /// Opens the stores, which makes temporary directories, and asks the brokers.
+    pub(crate) fn new(config: &DaemonConfig, purpose: Purpose, log: &Logger) -> Result<Reached, String> {
+        let stores = Stores::open(config, purpose, log)?;
         let client = client(config)?;
         // In this order: what finds no broker says so, and the cluster's id comes with the answer.
         let partitions = all_partitions(&client, &config.topics, &config.brokers)?;
@@ -107,11 +105,11 @@ impl Reached {
             index.check(identity.cluster_id.as_deref()).map_err(|error| format!("{}: {error}", index.describe()))?;
             info!(log, "index reached"; "index" => index.describe());
         }
-        let (first_start, is_first_start) = first_start(store.as_ref(), &config.group, &partitions)?;
+        let (first_start, is_first_start) = first_start(stores.arbiter.as_ref(), &config.group, &partitions)?;
         let params = LocatorParams {
             client,
             facts: Arc::default(),
-            store: Arc::clone(&store) as Arc<dyn ArchiveStore>,
+            store: Arc::clone(&stores.arbiter),
             identity,
             group: config.group.clone(),
             offset_reset: config.offset_reset,
@@ -120,7 +118,7 @@ impl Reached {
             index,
             log: log.clone(),
         };
-        Ok(Reached { store, partitions, params, is_first_start })
+        Ok(Reached { stores, partitions, params, is_first_start })
     }
 }
 
@@ -128,13 +126,13 @@ impl Prepared {
     fn new(config: &DaemonConfig, log: &Logger) -> Result<Prepared, String> {
         let audit =
             config.audit_log.as_ref().map(|settings| AuditLog::open(settings, log)).transpose().map_err(text)?;
-        let Reached { store, partitions, params, is_first_start } = Reached::new(config, log)?;
+        let Reached { stores, partitions, params, is_first_start } = Reached::new(config, Purpose::Archive, log)?;
         if config.offset_reset == OffsetReset::Error {
             refuse_without_origin(&params, &partitions)?;
         }
         if is_first_start {
             // Only now: a start that was refused was none.
-            params.first_start.clone().settle(store.as_ref(), &config.group).map_err(text)?;
+            params.first_start.clone().settle(stores.arbiter.as_ref(), &config.group).map_err(text)?;
         }
         let identity = params.identity.clone();
         let index = params.index.clone();
@@ -148,11 +146,10 @@ impl Prepared {
         };
         let (asked, facts) = (Arc::clone(&params.client), Arc::clone(&params.facts));
         forget_events_of(&asked);
-        let spool = spool_directory(config, &store, log)?;
         let locator = Locator::new(params, BlockingPool::new("walk", WALKS_AT_A_TIME));
         let audit = audit.map(Arc::new);
         let client = client(config)?;
-        Ok(Prepared { client, asked, facts, store, spool, identity, index, locator, targets, audit })
+        Ok(Prepared { client, asked, facts, stores, identity, index, locator, targets, audit })
     }
 
     fn run(self, config: &DaemonConfig, log: &Logger) -> ExitCode {
@@ -183,11 +180,7 @@ impl Prepared {
             drop(thread);
             Ok::<_, String>(ended)
         });
-        // The actors' and the pools' threads live on until the process ends, and with them what would remove it.
-        self.spool.remove();
-        if let Some(directory) = self.store.instance_dir() {
-            directory.remove();
-        }
+        self.stores.remove_directories();
         match ended {
             Ok(Ended::Finished(finished, timed_out)) => {
                 let code = exit_code(&finished, timed_out, log);
@@ -210,49 +203,40 @@ impl Prepared {
     fn instance_start(&self, config: &DaemonConfig) -> InstanceStart {
         InstanceStart {
             cluster: self.identity.cluster_id.clone(),
-            store: self.store.describe(),
+            store: self.stores.describe(),
             indexed: self.index.is_some(),
             flags: config.audited_flags(),
         }
     }
 
     fn ports(&self, config: &DaemonConfig, poll_thread: &PollThreadStart, log: &Logger) -> Ports {
-        let store = Arc::clone(&self.store) as Arc<dyn ArchiveStore>;
-        let directory = Arc::clone(&self.spool);
+        let store = Arc::clone(&self.stores.arbiter);
+        let directory = Arc::clone(&self.stores.spool);
+        let clock = Arc::new(SystemClock::start());
+        let transitions = Arc::new(KeptTransitions::new(self.audit.clone(), log.clone()));
+        self.stores.uploads.tell(Arc::clone(&transitions) as _, Arc::clone(&clock) as _);
         let index = self.index.clone().map(IndexWriter::start);
         let arbiter = Arbiter::new(
             Arc::clone(&self.asked),
             Arc::clone(&self.facts),
             store,
             self.identity.clone(),
-            BlockingPool::new("store", UPLOADERS),
+            BlockingPool::new("store", uploaders(config)),
         );
         Ports {
-            clock: Arc::new(SystemClock::start()),
+            clock,
             source: Arc::new(poll_thread.source()),
             locator: Arc::new(self.locator.clone()),
             spool: Arc::new(Spool::new(directory, config.codec, config.boundary, self.identity.clone())),
             store: Arc::new(arbiter.with_md5(self.index.is_some())),
             index: index.map(|index| Arc::new(index) as Arc<dyn SegmentIndex>),
-            transitions: Arc::new(KeptTransitions::new(self.audit.clone(), log.clone())),
+            transitions,
         }
     }
 }
 
 fn text(error: impl Display) -> String {
     error.to_string()
-}
-
-/// Where open segments lie: in the store's own temporary directory, where storing one is a name and no copy, or where
-/// `--spool-dir` says.
-fn spool_directory(config: &DaemonConfig, store: &LocalStore, log: &Logger) -> Result<Arc<InstanceDir>, String> {
-    let Some(root) = &config.spool.directory else {
-        return Ok(Arc::clone(store.instance_dir().expect("the store was opened for writing")));
-    };
-    let directory = InstanceDir::create(root).map_err(text)?;
-    let removed = directory.clean_up_others().map_err(text)?;
-    info!(log, "spool opened"; "left_overs_removed" => removed, "path" => %directory.path().display());
-    Ok(Arc::new(directory))
 }
 
 /// The partitions that exist now of all topics named, and of those that a pattern means.
@@ -335,8 +319,14 @@ fn settings(config: &DaemonConfig) -> WriterSettings {
     }
 }
 
+/// How many segments are stored at a time.
+fn uploaders(config: &DaemonConfig) -> usize {
+    usize::try_from(config.upload_pool_size.get()).unwrap_or(usize::MAX)
+}
+
 /// What all partitions share.
 struct Bounds {
+    uploaders: usize,
     blocks: Arc<Budget>,
     spool: Arc<SpoolAccount>,
     open_files_max: usize,
@@ -346,6 +336,7 @@ impl Bounds {
     fn new(config: &DaemonConfig) -> Bounds {
         let spool_bytes = config.spool.limit_bytes.map_or(u64::MAX, NonZeroU64::get);
         Bounds {
+            uploaders: uploaders(config),
             blocks: Budget::new(config.memory.block_bytes),
             spool: SpoolAccount::new(spool_bytes, config.boundary.segment_bytes.get()),
             open_files_max: open_files::raise(),
@@ -363,7 +354,7 @@ fn start_actors(
 ) -> Addr<Consumer> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let arbiters = (0..cores).map(|_| ActorThread::new().handle()).collect();
-    let uploaders = (0..UPLOADERS).map(|_| Uploader::new(Arc::clone(&ports.store)).start()).collect();
+    let uploaders = (0..bounds.uploaders).map(|_| Uploader::new(Arc::clone(&ports.store)).start()).collect();
     let indexer = ports.index.clone().map(|index| Indexer::new(index).start());
     let writers = WriterContext {
         settings: Arc::new(settings),

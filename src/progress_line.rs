@@ -18,14 +18,14 @@ impl ProgressLine {
         let is_terminal = io::stderr().is_terminal();
         let target = if is_terminal { ProgressDrawTarget::stderr_with_hz(5) } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(0), target);
-        let style = "archived {bar:30} {human_pos} of {human_len} offsets, {per_sec}, {eta} to go";
+        let style = "taken {bar:30} {human_pos} of {human_len} offsets, {per_sec}, {eta} to go";
         bar.set_style(ProgressStyle::with_template(style).expect("the template is right"));
         let ended = Arc::new(AtomicBool::new(!is_terminal));
         let (shown, until) = (bar.clone(), Arc::clone(&ended));
         let draw = move || {
             while !until.load(Ordering::Relaxed) {
                 shown.set_length(progress.wanted());
-                shown.set_position(progress.archived());
+                shown.set_position(progress.reached());
                 std::thread::sleep(Duration::from_millis(200));
             }
         };

@@ -261,7 +261,7 @@ impl PartitionWriter {
         if transition.from != transition.to {
             self.context.ports.transitions.record(&TransitionRecord {
                 now,
-                subject: Some(Subject { chain: &self.chain, epoch: self.epoch, segment_start }),
+                subject: Some(Subject { chain: &self.chain, epoch: Some(self.epoch), segment_start, upload: None }),
                 chart: C::NAME,
                 from: name(transition.from),
                 event: transition.event.as_str(),
@@ -277,7 +277,7 @@ impl PartitionWriter {
         let event = match segment.chart.state {
             SegmentState::AwaitingTurn { .. } => PartitionEvent::SpoolCompleted { start },
             SegmentState::AwaitingPredecessor { stored } => {
-                self.progress.stored_below(stored.range.next_offset());
+                self.progress.reaches(stored.range.next_offset());
                 PartitionEvent::SegmentResolved { start, stored_next: stored.range.next_offset() }
             }
             SegmentState::Idle => {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub struct Progress {
     wanted: AtomicU64,
-    archived: AtomicU64,
+    reached: AtomicU64,
 }
 
 impl Progress {
@@ -17,9 +17,9 @@ impl Progress {
         self.wanted.load(Ordering::Relaxed)
     }
 
-    /// How many of these are stored.
-    pub fn archived(&self) -> u64 {
-        self.archived.load(Ordering::Relaxed)
+    /// How many of these are stored, or in open segments: the files may be as large as all there is.
+    pub fn reached(&self) -> u64 {
+        self.reached.load(Ordering::Relaxed)
     }
 }
 
@@ -36,8 +36,8 @@ impl Share {
         Share { all, target, reached: None }
     }
 
-    /// Everything below an offset is stored; the first time it says where the partition begins.
-    pub(crate) fn stored_below(&mut self, next_offset: Offset) {
+    /// Everything below an offset is stored or in an open segment; the first time it says where the partition begins.
+    pub(crate) fn reaches(&mut self, next_offset: Offset) {
         let Some(target) = self.target else { return };
         let now = next_offset.min(target);
         match self.reached {
@@ -46,10 +46,10 @@ impl Share {
                 self.reached = Some(now);
             }
             Some(before) if now > before => {
-                self.all.archived.fetch_add(before.distance_to(now), Ordering::Relaxed);
+                self.all.reached.fetch_add(before.distance_to(now), Ordering::Relaxed);
                 self.reached = Some(now);
             }
-            Some(_) => {} // The chain was found to end earlier; it will come here again.
+            Some(_) => {} // What was open was given up, or the chain ends earlier; it will come here again.
         }
     }
 }
@@ -66,12 +66,12 @@ mod tests {
         let mut second = Share::new(Arc::clone(&all), Some(offset(50)));
         let mut without = Share::new(Arc::clone(&all), None);
         for share in [&mut first, &mut second, &mut without] {
-            share.stored_below(offset(40));
+            share.reaches(offset(40));
         }
-        assert_eq!((all.wanted(), all.archived()), (70, 0));
-        first.stored_below(offset(70));
-        first.stored_below(offset(60));
-        second.stored_below(offset(90));
-        assert_eq!((all.wanted(), all.archived()), (70, 40));
+        assert_eq!((all.wanted(), all.reached()), (70, 0));
+        first.reaches(offset(70));
+        first.reaches(offset(60));
+        second.reaches(offset(90));
+        assert_eq!((all.wanted(), all.reached()), (70, 40));
     }
 }

@@ -39,10 +39,12 @@ pub struct TransitionRecord<'a> {
 pub struct Subject<'a> {
     /// The chain, and so the partition.
     pub chain: &'a ChainName,
-    /// In which assignment.
-    pub epoch: AssignmentEpoch,
+    /// In which assignment; `None` for an upload, which may outlast one.
+    pub epoch: Option<AssignmentEpoch>,
     /// Which segment, by its start; `None` for the partition chart.
     pub segment_start: Option<Offset>,
+    /// Which upload of the segment, counted in the process; `None` for every other chart.
+    pub upload: Option<u64>,
 }
 
 /// What belongs to the state that a transition ended in.

@@ -3,11 +3,13 @@
 use super::identity::{Identity, Unfit};
 use super::md5;
 use super::topic_facts::TopicFacts;
+use crate::avro::SegmentReader;
 use crate::blocking::BlockingPool;
 use crate::kafka::ffi::Client;
-use crate::store::{ArchiveStore, CreateOutcome, ObjectStat, SegmentFile, attribute};
+use crate::store::{ArchiveStore, CreateOutcome, ObjectStat, SegmentFile, StoreErrorKind, attribute};
 use kafka_store_actors::ports::{CompletedSegment, ObjectStore, PortFuture, StoreAnswer, StoreFailure, StoredSegment};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -97,7 +99,14 @@ fn store_or_look(
         crc32c: segment.content.crc32c,
         attributes: attributes(segment),
     };
-    match store.create_segment(&file).map_err(|error| failure(&error))? {
+    let outcome = match store.create_segment(&file) {
+        Ok(outcome) => outcome,
+        Err(error) if error.kind() == StoreErrorKind::Refused => {
+            return Ok(StoreAnswer::Conflicts { reason: error.to_string() });
+        }
+        Err(error) => return Err(failure(&error)),
+    };
+    match outcome {
         CreateOutcome::Created(stat) if is_as_sent(&stat, &file) => {
             let location = store.location(&segment.name);
             Ok(StoreAnswer::Stored(as_stored(segment, &stat, location)))
@@ -113,6 +122,9 @@ fn store_or_look(
         CreateOutcome::AlreadyExists => match identity.examine(store, &segment.name, segment.topic_id) {
             Ok(stored) => Ok(StoreAnswer::AlreadyExists(stored)),
             Err(Unfit::Blocked(blocked)) => Ok(StoreAnswer::Conflicts { reason: blocked.reason }),
+            Err(Unfit::Store(error)) if error.kind() == StoreErrorKind::Refused => {
+                Ok(StoreAnswer::Conflicts { reason: error.to_string() })
+            }
             Err(Unfit::Store(error)) => Err(failure(&error)),
         },
     }
@@ -154,11 +166,14 @@ fn as_stored(segment: &CompletedSegment, stat: &ObjectStat, location: String) ->
     }
 }
 
-/// What the file must not say, for stores that keep more than bytes.
+/// What its header says, and what the file must not say, for stores that keep more than bytes.
 fn attributes(segment: &CompletedSegment) -> BTreeMap<String, String> {
-    let entry = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-    BTreeMap::from([
-        entry(attribute::SEAL_REASON, segment.summary.seal_reason.as_str()),
-        entry(attribute::WRITER, WRITER),
-    ])
+    let header = File::open(segment.file.path())
+        .map_err(drop)
+        .and_then(|file| SegmentReader::new(file, segment.name.start).map_err(drop));
+    // A file that cannot be read is not stored either, and the store says why.
+    let mut attributes = header.ok().and_then(|reader| Some(reader.header().ours()?.attributes())).unwrap_or_default();
+    attributes.insert(attribute::SEAL_REASON.to_owned(), segment.summary.seal_reason.as_str().to_owned());
+    attributes.insert(attribute::WRITER.to_owned(), WRITER.to_owned());
+    attributes
 }

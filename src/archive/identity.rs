@@ -8,6 +8,7 @@ use kafka_store_statecharts::name::SegmentName;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::segment::SegmentContent;
 use kafka_store_statecharts::topic::TopicId;
+use std::io::ErrorKind;
 
 /// What must be equal for two processes to write one chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,10 +95,10 @@ impl Identity {
         topic_id: Option<TopicId>,
     ) -> Result<Found, Unfit> {
         let location = store.location(name);
-        let Some(object) = store.open(name)? else {
+        let Some(front) = store.read_front(name, FRONT_BYTES)? else {
             return Err(Unfit::blocked(format!("{location} is missing although it was listed or committed")));
         };
-        let reader = SegmentReader::new(object, name.start).map_err(|error| unfit(&location, &error))?;
+        let reader = SegmentReader::new(&*front, name.start).map_err(|error| unfit(&location, error))?;
         match reader.header().ours() {
             Some(header) => match self.contradiction(header, name, topic_id) {
                 None => Ok(Found::Ours { next_offset: header.next_offset() }),
@@ -105,7 +106,7 @@ impl Identity {
             },
             None => {
                 let object = store.open(name)?.ok_or_else(|| Unfit::blocked(format!("{location} has vanished")))?;
-                let verified = verify(object, name.start).map_err(|error| unfit(&location, &error))?;
+                let verified = verify(object, name.start).map_err(|error| unfit(&location, error))?;
                 Ok(Found::Originals { next_offset: verified.range.next_offset() })
             }
         }
@@ -174,7 +175,7 @@ fn read_whole(store: &dyn ArchiveStore, name: &SegmentName) -> Result<(Verified,
     let object = store.open(name)?.ok_or_else(vanished)?;
     let mut stat = store.head(name)?.ok_or_else(vanished)?;
     let mut object = Md5Reader::new(object);
-    let verified = verify(&mut object, name.start).map_err(|error| unfit(&location, &error))?;
+    let verified = verify(&mut object, name.start).map_err(|error| unfit(&location, error))?;
     stat.md5.get_or_insert(object.finish());
     let stored = stored_segment(&verified, location, &stat);
     Ok((verified, stored))
@@ -228,7 +229,17 @@ fn or_unknown(id: Option<&str>) -> &str {
     id.unwrap_or("(without an id)")
 }
 
-fn unfit(location: &str, error: &ReadError) -> Unfit {
+/// More than any header has that a writer of this format writes, in either tool.
+const FRONT_BYTES: u64 = 64 * 1024;
+
+fn unfit(location: &str, error: ReadError) -> Unfit {
+    let error = match error {
+        // The store gave up in the middle. What it gives with a wrong checksum is wrong, and stays so.
+        ReadError::Io { source, .. } if source.kind() != ErrorKind::InvalidData => {
+            return Unfit::Store(StoreError::unread(location.to_owned(), source));
+        }
+        error => error,
+    };
     let advice = if error.is_truncated() {
         "it was cut off while it was written: move it out of the archive, and its records are archived anew if Kafka \
          still has them"

@@ -60,10 +60,9 @@ impl Walk<'_> {
         {
             return Err(self.blocked(&format!(
                 "the group {} has committed {} as the end of the segment {start}, and the archive has no such segment: \
-                 is this the right store? Bring the segment back{}",
+                 is this the right store? Bring the segment back",
                 self.group,
                 commit.map_or(0, |commit| commit.next_offset.get()),
-                self.or_start_over(),
             )));
         }
         let tail = if names.is_empty() { self.without_segments()? } else { self.with_segments(&names, commit)? };
@@ -160,23 +159,17 @@ impl Walk<'_> {
         match tail {
             Tail::Segments { next_offset, .. } if committed > next_offset => Err(self.blocked(&format!(
                 "the group {} has committed {committed}, and the archive ends before {next_offset}: segments are missing. \
-                 Bring them back{}",
+                 Bring them back",
                 self.group,
-                self.or_start_over(),
             ))),
             Tail::Origin(origin) if committed == origin => Ok(()),
             Tail::Origin(_) | Tail::Nothing => Err(self.blocked(&format!(
                 "the group {} has committed {committed}, and the archive holds nothing of this partition: is this the \
-                 right store? Bring its segments back{}",
+                 right store? Bring its segments back",
                 self.group,
-                self.or_start_over(),
             ))),
             Tail::Segments { .. } => Ok(()),
         }
-    }
-
-    fn or_start_over(&self) -> String {
-        format!(", or choose a way out: kafka-store resolve --partition {}", self.chain.topic_partition)
     }
 
     fn blocked(&self, what: &str) -> Unfit {

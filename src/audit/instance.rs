@@ -30,12 +30,14 @@ pub(super) struct Instance<'t> {
     last_assignment_event: String,
 }
 
-/// Whose states they are: without a partition of the assignment, without a start of the partition.
+/// Whose states they are: without a partition of the assignment, without a start of the partition, with an upload's
+/// number of that upload.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ChartKey {
     pub(super) partition: Option<(String, u64)>,
     pub(super) epoch: u64,
     pub(super) start: Option<u64>,
+    pub(super) upload: Option<u64>,
 }
 
 /// A chart, as far as it was told.
@@ -154,6 +156,10 @@ impl<'t> Instance<'t> {
         findings: &mut Findings<'_>,
     ) -> Result<(), String> {
         let Some(partition) = &moved.partition else { return Ok(()) };
+        if key.upload.is_some() {
+            // Its order is all that there is to judge: what came of it, the segment tells.
+            return Ok(());
+        }
         let Some(start) = key.start else {
             trail.position = None;
             if moved.to == name::ACTIVE || moved.to == name::WAITING_FOR_SLOT {
@@ -227,7 +233,7 @@ impl<'t> Instance<'t> {
     }
 
     fn check_has_left(&self, problems: &mut Problems) {
-        let assignment = self.charts.get(&ChartKey { partition: None, epoch: 0, start: None });
+        let assignment = self.charts.get(&ChartKey { partition: None, epoch: 0, start: None, upload: None });
         if let Some((_, end)) = &self.ended
             && self.ended_drained()
             && assignment.is_none_or(|assignment| assignment.state != name::LEFT)
@@ -250,12 +256,15 @@ impl ChartKey {
     fn of(moved: &Moved, table: &Table) -> Option<ChartKey> {
         let Some(PartitionKey { topic, partition, .. }) = &moved.partition else {
             let is_assignment = table.chart == name::ASSIGNMENT;
-            return is_assignment.then_some(ChartKey { partition: None, epoch: 0, start: None });
+            return is_assignment.then_some(ChartKey { partition: None, epoch: 0, start: None, upload: None });
         };
-        let has_start = table.chart == name::SEGMENT;
-        let fits = table.chart != name::ASSIGNMENT && moved.start.is_some() == has_start;
         let partition = Some((topic.clone(), *partition));
-        fits.then_some(ChartKey { partition, epoch: moved.epoch?, start: moved.start })
+        if table.chart == name::UPLOAD {
+            return Some(ChartKey { partition, epoch: 0, start: Some(moved.start?), upload: Some(moved.upload?) });
+        }
+        let has_start = table.chart == name::SEGMENT;
+        let fits = table.chart != name::ASSIGNMENT && moved.start.is_some() == has_start && moved.upload.is_none();
+        fits.then_some(ChartKey { partition, epoch: moved.epoch?, start: moved.start, upload: None })
     }
 
     fn describe(&self) -> String {
@@ -272,8 +281,9 @@ impl Trail {
         Trail { state: String::new(), place: place.clone(), position: None, segment: SegmentTrail::new(is_known) }
     }
 
-    /// Whether something was under way. A segment that is done with has no trail.
+    /// Whether something was under way. A segment that is done with has no trail, and an upload may be left at any time:
+    /// the next one of the segment goes on from there.
     fn is_open(&self, key: &ChartKey) -> bool {
-        key.partition.is_some() && self.state != name::GONE
+        key.partition.is_some() && key.upload.is_none() && self.state != name::GONE
     }
 }

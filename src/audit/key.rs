@@ -8,6 +8,7 @@ pub(super) const PARTITION: &str = "partition";
 pub(super) const LINEAGE: &str = "lineage";
 pub(super) const EPOCH: &str = "epoch";
 pub(super) const START_OFFSET: &str = "start_offset";
+pub(super) const UPLOAD: &str = "upload";
 pub(super) const CHART: &str = "chart";
 pub(super) const FROM: &str = "from";
 pub(super) const EVENT: &str = "event";

@@ -84,15 +84,20 @@ impl InstanceStart {
 }
 
 fn emit_transition(transition: &TransitionRecord<'_>, out: &mut dyn Serializer) -> slog::Result {
-    if let Some(Subject { chain, epoch, segment_start }) = transition.subject {
+    if let Some(Subject { chain, epoch, segment_start, upload }) = transition.subject {
         out.emit_str(key::TOPIC, chain.topic_partition.topic.as_str())?;
         out.emit_i32(key::PARTITION, chain.topic_partition.partition.get())?;
         if chain.lineage > 1 {
             out.emit_u32(key::LINEAGE, chain.lineage)?;
         }
-        out.emit_u64(key::EPOCH, epoch.0)?;
+        if let Some(epoch) = epoch {
+            out.emit_u64(key::EPOCH, epoch.0)?;
+        }
         if let Some(start) = segment_start {
             out.emit_i64(key::START_OFFSET, start.get())?;
+        }
+        if let Some(upload) = upload {
+            out.emit_u64(key::UPLOAD, upload)?;
         }
     }
     out.emit_str(key::CHART, transition.chart)?;

@@ -4,6 +4,7 @@ use kafka_store_statecharts::assignment::Assignment;
 use kafka_store_statecharts::chart::{Chart, Kind};
 use kafka_store_statecharts::partition::Partition;
 use kafka_store_statecharts::segment::{Segment, SegmentStateKind};
+use kafka_store_statecharts::upload::Upload;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -21,6 +22,7 @@ pub(super) mod name {
     pub(in super::super) const LOCATED: &str = "Located";
 
     pub(in super::super) const SEGMENT: &str = "segment";
+    pub(in super::super) const UPLOAD: &str = "upload";
     pub(in super::super) const IDLE: &str = Segment::Idle.path();
     pub(in super::super) const SEALING: &str = Segment::Sealing.path();
     pub(in super::super) const AWAITING_TURN: &str = Segment::AwaitingTurn.path();
@@ -44,11 +46,12 @@ pub(super) struct Table {
 
 impl Table {
     /// Of every chart, made from what the charts run on.
-    pub(super) fn all() -> [Table; 3] {
+    pub(super) fn all() -> [Table; 4] {
         [
             Table::of::<Assignment>(Kind::as_str),
             Table::of::<Partition>(Kind::as_str),
             Table::of::<Segment>(SegmentStateKind::path),
+            Table::of::<Upload>(Kind::as_str),
         ]
     }
 
@@ -86,9 +89,10 @@ mod tests {
 
     #[test]
     fn tables_have_the_names_of_the_log() {
-        let [assignment, partition, segment] = Table::all();
+        let [assignment, partition, segment, upload] = Table::all();
         assert_eq!((assignment.chart, assignment.initial), ("assignment", "Joining"));
         assert!(partition.allows("Locating", "Located", "Active"));
+        assert!(upload.allows("Open", "OutcomeUnknown", "QueryingStatus") && upload.chart == name::UPLOAD);
         assert!(segment.allows("Committing.AwaitingPredecessor", "CommitGranted", "Committing.AwaitingOffsetCommit"));
         assert!(!segment.allows("Buffering", "ObjectStored", "Idle"));
         assert!(!segment.allows("Uploading.Arbiter", "StoreFailed", "Uploading.Arbiter"), "the name does not change");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::config::OnDataLoss;
 use clap::{ArgAction, Args};
 
-use super::{IndexArgs, Redacted};
+use super::{GcsArgs, IndexArgs, Redacted};
 
 /// The daemon's flags as they are written. Texts are kept as texts: [`crate::config::DaemonConfig`] reads
 /// them and tells all that is wrong at once. So nothing is required here, and a command needs none of it.
@@ -85,22 +85,69 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "NAME[:LEVEL]", default_value = "deflate", help_heading = "Store")]
     pub codec: String,
 
+    /// Bucket of Google Cloud Storage to archive to, and what its objects' names begin with
+    ///
+    /// With --local-store too, the bucket decides where files end, and the directory is a mirror of it.
+    // The alias: a prefix that was unique in the original and no longer is.
+    #[arg(long, value_name = "gs://BUCKET[/PREFIX]", alias = "gc", help_heading = "Store")]
+    pub gcloud_store_url: Option<String>,
+
     /// Directory to archive to; it must exist and be writable
     #[arg(long, value_name = "DIR", help_heading = "Store")]
     pub local_store: Option<PathBuf>,
 
     /// Directory for files until they are complete and stored [default: inside the local store]
     ///
-    /// On another file system than the store, each file is copied once more.
+    /// On another file system than the local store, each file is copied once more. Without a local store, the default
+    /// is a directory kafka-store-UID, which is made for this user alone, in $TMPDIR or /var/tmp.
     #[arg(long, value_name = "DIR", help_heading = "Store")]
     pub spool_dir: Option<PathBuf>,
 
-    /// Disk that those files may take, at least four times --file-size [default: no limit]
+    /// Files that are stored at a time
+    #[arg(long, value_name = "COUNT", default_value = "4", allow_negative_numbers = true, help_heading = "Store")]
+    pub upload_pool_size: String,
+
+    /// Disk that those files may take, at least --upload-pool-size times --file-size [default: no limit]
     ///
     /// When it is short, the files begun last are given up, for Kafka has their records; their partitions wait, and
     /// the others go on.
     #[arg(long, value_name = "SIZE", allow_negative_numbers = true, help_heading = "Store")]
     pub spool_limit: Option<String>,
+
+    /// How Google Cloud Storage is reached.
+    #[command(flatten)]
+    pub gcs: GcsArgs,
+
+    /// Send this much in one request, a multiple of 256Ki [default: all that is left of a file]
+    ///
+    /// Whatever it is, an upload that breaks off goes on where it was.
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true, help_heading = "Google Cloud Storage")]
+    pub gcs_chunk_size: Option<String>,
+
+    /// Storage class of new objects, such as NEARLINE [default: the bucket's]
+    #[arg(long, value_name = "CLASS", help_heading = "Google Cloud Storage")]
+    pub gcs_storage_class: Option<String>,
+
+    /// Cloud KMS key that encrypts new objects: projects/P/locations/L/keyRings/R/cryptoKeys/K [default: the bucket's]
+    #[arg(long, value_name = "KEY", help_heading = "Google Cloud Storage")]
+    pub gcs_kms_key: Option<String>,
+
+    /// Metadata of new objects, beside the program's own; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Google Cloud Storage")]
+    pub gcs_metadata: Vec<String>,
+
+    /// Go on with uploads of a process that was killed, where it has left their files
+    #[arg(
+        long,
+        value_name = "true|false",
+        default_value_t = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        help_heading = "Google Cloud Storage"
+    )]
+    pub gcs_resume_sessions: bool,
 
     /// Memory that the process may take for what it archives; at least 64M
     ///
@@ -136,10 +183,6 @@ pub struct DaemonArgs {
     // The aliases are the prefixes that --version would make ambiguous.
     #[arg(short, long, action = ArgAction::Count, aliases = ["v", "ve", "ver"], help_heading = "Running")]
     pub verbose: u8,
-
-    /// The original's flag for a store that this version does not have.
-    #[arg(long, hide = true)]
-    pub gcloud_store_url: Option<Redacted>,
 
     /// Where the index is, if there is to be one.
     #[command(flatten)]

@@ -2,9 +2,8 @@
 
 use super::CommandError;
 use crate::config::DaemonConfig;
-use crate::daemon::Reached;
+use crate::daemon::{Purpose, Reached};
 use crate::exit::ExitCode;
-use crate::store::ArchiveStore;
 use slog::Logger;
 use std::io::{self, Write};
 
@@ -14,18 +13,16 @@ use std::io::{self, Write};
 /// # Errors
 /// What keeps the daemon from starting; or, after the table, that some partitions could not go on.
 pub fn run(config: &DaemonConfig, log: &Logger) -> Result<(), CommandError> {
-    let reached = Reached::new(config, log).map_err(CommandError::new)?;
+    let reached = Reached::new(config, Purpose::Plan, log).map_err(CommandError::new)?;
     let result = show(&reached);
-    if let Some(directory) = reached.store.instance_dir() {
-        directory.remove();
-    }
+    reached.stores.remove_directories();
     result
 }
 
 fn show(reached: &Reached) -> Result<(), CommandError> {
     let mut out = io::stdout().lock();
     let failed = |error: io::Error| CommandError::new(format!("cannot write to stdout: {error}"));
-    writeln!(out, "store    {}", reached.store.describe()).map_err(failed)?;
+    writeln!(out, "store    {}", reached.stores.describe()).map_err(failed)?;
     let cluster = reached.params.identity.cluster_id.as_deref().unwrap_or("(without an id)");
     writeln!(out, "cluster  {cluster}").map_err(failed)?;
     if let Some(index) = &reached.params.index {
@@ -54,5 +51,8 @@ fn show(reached: &Reached) -> Result<(), CommandError> {
         return Ok(());
     }
     let all = reached.partitions.len();
-    Err(CommandError::with_code(format!("{blocked} of {all} partitions could not go on"), ExitCode::Frozen))
+    Err(CommandError::with_code(
+        format!("{blocked} of {all} partitions could not go on; kafka-store resolve shows the ways out"),
+        ExitCode::Frozen,
+    ))
 }

@@ -4,7 +4,7 @@ use super::CommandError;
 use crate::archive::{Begin, Stuck};
 use crate::cli::ResolveArgs;
 use crate::config::DaemonConfig;
-use crate::daemon::Reached;
+use crate::daemon::{Purpose, Reached};
 use crate::exit::ExitCode;
 use kafka_store_statecharts::topic::TopicPartition;
 use slog::Logger;
@@ -15,14 +15,12 @@ use std::io::{self, Write};
 /// # Errors
 /// What keeps it from looking or acting; or, after what it found, that partitions cannot go on.
 pub fn run(args: &ResolveArgs, config: &DaemonConfig, log: &Logger) -> Result<(), CommandError> {
-    let reached = Reached::new(config, log).map_err(CommandError::new)?;
+    let reached = Reached::new(config, Purpose::Plan, log).map_err(CommandError::new)?;
     let result = match &args.partition {
         Some(name) => one(&reached, name, args),
         None => overview(&reached),
     };
-    if let Some(directory) = reached.store.instance_dir() {
-        directory.remove();
-    }
+    reached.stores.remove_directories();
     result
 }
 

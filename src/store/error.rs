@@ -11,6 +11,8 @@ pub struct StoreError {
     kind: StoreErrorKind,
     action: &'static str,
     location: String,
+    /// Instead of the kind's own.
+    advice: Option<String>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -33,6 +35,8 @@ pub enum StoreErrorKind {
     SpoolFileMissing,
     /// Something that is no object of ours is in the way, or a name is impossible.
     Invalid,
+    /// A service refuses, and goes on refusing until somebody acts: no right, no bucket, no such key.
+    Refused,
 }
 
 impl StoreError {
@@ -42,6 +46,7 @@ impl StoreError {
             kind: classify(&source),
             action,
             location: path.display().to_string(),
+            advice: None,
             source: Some(source.into()),
         }
     }
@@ -63,7 +68,19 @@ impl StoreError {
         location: String,
         source: Option<E>,
     ) -> StoreError {
-        StoreError { kind, action, location, source: source.map(Into::into) }
+        StoreError { kind, action, location, advice: None, source: source.map(Into::into) }
+    }
+
+    /// The same, with what there is to say about it instead of what its kind always says.
+    pub(super) fn with_advice(mut self, advice: String) -> StoreError {
+        self.advice = Some(advice);
+        self
+    }
+
+    /// An object that was found and could not be read to its end.
+    pub(crate) fn unread(location: String, source: io::Error) -> StoreError {
+        let advice = format!("{source}; it may pass by itself");
+        StoreError::at(StoreErrorKind::Transient, "read", location, Some(source)).with_advice(advice)
     }
 
     /// An object that was opened cannot be read on.
@@ -93,6 +110,7 @@ impl StoreErrorKind {
             StoreErrorKind::NotDurable => "check the disk; a restart repeats the work from Kafka",
             StoreErrorKind::Unsupported => "use a file system that has hard links (or renameat2) and file locks",
             StoreErrorKind::SpoolFileMissing => "a restart repeats the work from Kafka",
+            StoreErrorKind::Refused => "the service says why",
             StoreErrorKind::Invalid => "look at what is there, and move away what kafka-store has not made",
         }
     }
@@ -100,7 +118,8 @@ impl StoreErrorKind {
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {} {} ({})", self.action, self.location, self.kind.advice())
+        let advice = self.advice.as_deref().unwrap_or(self.kind.advice());
+        write!(f, "cannot {} {} ({advice})", self.action, self.location)
     }
 }
 

@@ -4,7 +4,8 @@ use super::directories::{Directories, sync_directory};
 use super::error::{StoreError, StoreErrorKind};
 use kafka_store_statecharts::name::RESERVED;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -26,6 +27,8 @@ pub struct InstanceDir {
 }
 
 const LOCK: &str = "lock";
+/// What the names of journals end with.
+const JOURNAL: &str = ".session";
 
 impl InstanceDir {
     /// Makes a directory of our own below `root`, which must exist.
@@ -72,7 +75,37 @@ impl InstanceDir {
         }
     }
 
-    /// Removes the directories of processes that have ended and returns how many there were.
+    /// Writes a journal: a file that a process which cleans up after this one claims. It is durable when this returns,
+    /// and readable by its user alone.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn create_journal(&self, bytes: &[u8]) -> Result<PathBuf, StoreError> {
+        let path = self.next_journal();
+        let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        });
+        written.map_err(|error| StoreError::io("write", &path, error))?;
+        sync_directory(&self.path)?;
+        Ok(path)
+    }
+
+    /// The journals in this directory: written by this process, or claimed.
+    ///
+    /// # Errors
+    /// If the directory cannot be listed.
+    pub fn journals(&self) -> Result<Vec<PathBuf>, StoreError> {
+        journals_in(&self.path)
+    }
+
+    fn next_journal(&self) -> PathBuf {
+        let number = self.next_file.fetch_add(1, Ordering::Relaxed);
+        self.path.join(format!("{number:06}{JOURNAL}"))
+    }
+
+    /// Removes the directories of processes that have ended and returns how many there were. Their journals are this
+    /// process's from then on.
     ///
     /// # Errors
     /// If a directory that is nobody's cannot be removed. Those of running processes are no error.
@@ -86,13 +119,13 @@ impl InstanceDir {
             if path == self.path || !entry.file_name().to_str().is_some_and(is_instance_name) {
                 continue;
             }
-            removed += usize::from(remove_if_dead(&path)?);
+            removed += usize::from(self.remove_if_dead(&path)?);
         }
         Ok(removed)
     }
 
     /// Removes the directory with all that is in it, while others may still hold this value: a process that ends
-    /// in good order does not wait for its threads.
+    /// in good order does not wait for its threads. Where there are journals, these stay, for the next process.
     pub fn remove(&self) {
         // Once only, and under the folder's lock like every coming and going: the name is free again as soon as the
         // directory is gone, and removing is more than one step, of which the last may meet the next owner's.
@@ -101,7 +134,44 @@ impl InstanceDir {
         }
         let Ok(_comings_and_goings) = lock_folder(&self.folder) else { return };
         // What cannot be removed now is removed by the next clean-up.
-        let _ = fs::remove_dir_all(&self.path);
+        if self.journals().is_ok_and(|journals| journals.is_empty()) {
+            let _ = fs::remove_dir_all(&self.path);
+            return;
+        }
+        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if !is_journal(&path) && path.file_name().is_some_and(|name| name != LOCK) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
+    /// Removes an instance's directory if its lock can be taken. The caller holds the folder's lock, so a directory
+    /// without a lock file is not one that is just being made: its process ended in that very moment.
+    fn remove_if_dead(&self, path: &Path) -> Result<bool, StoreError> {
+        let lock_path = path.join(LOCK);
+        let lock = match OpenOptions::new().read(true).write(true).open(&lock_path) {
+            Ok(lock) => Some(lock),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(StoreError::io("open", &lock_path, error)),
+        };
+        if let Some(lock) = &lock {
+            match lock.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(false),
+                Err(TryLockError::Error(error)) => return Err(lock_error(&lock_path, error)),
+            }
+        }
+        for journal in journals_in(path)? {
+            let claimed = self.next_journal();
+            fs::rename(&journal, &claimed).map_err(|error| StoreError::io("claim", &journal, error))?;
+        }
+        match fs::remove_dir_all(path) {
+            Ok(()) => Ok(true),
+            // Its owner was about to remove it itself.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(StoreError::io("remove", path, error)),
+        }
     }
 }
 
@@ -157,26 +227,19 @@ fn is_instance_name(name: &str) -> bool {
     name.split_once('-').is_some_and(|(pid, number)| is_number(pid) && is_number(number))
 }
 
-/// Removes an instance's directory if its lock can be taken. The caller holds the folder's lock, so a directory
-/// without a lock file is not one that is just being made: its process ended in that very moment.
-fn remove_if_dead(path: &Path) -> Result<bool, StoreError> {
-    let lock_path = path.join(LOCK);
-    let lock = match OpenOptions::new().read(true).write(true).open(&lock_path) {
-        Ok(lock) => Some(lock),
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => return Err(StoreError::io("open", &lock_path, error)),
+fn journals_in(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries.collect::<Result<Vec<_>, _>>(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => Err(error),
     };
-    if let Some(lock) = &lock {
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(false),
-            Err(TryLockError::Error(error)) => return Err(lock_error(&lock_path, error)),
-        }
-    }
-    match fs::remove_dir_all(path) {
-        Ok(()) => Ok(true),
-        // Its owner was about to remove it itself.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(StoreError::io("remove", path, error)),
-    }
+    let entries = entries.map_err(|error| StoreError::io("list", directory, error))?;
+    let mut journals: Vec<PathBuf> =
+        entries.into_iter().map(|entry| entry.path()).filter(|path| is_journal(path)).collect();
+    journals.sort();
+    Ok(journals)
+}
+
+fn is_journal(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.ends_with(JOURNAL))
 }

@@ -6,12 +6,14 @@
 
 mod directories;
 mod error;
+mod gcs;
 mod instance_dir;
 mod local;
 mod publish;
 mod source;
 
 pub use error::{StoreError, StoreErrorKind};
+pub use gcs::{Draw, GcsCredentials, GcsSettings, GcsStore, GcsUrl, GcsUrlError, Jitter, Sessions, UploadTransitions};
 pub use instance_dir::InstanceDir;
 pub use local::LocalStore;
 pub use source::{LooseFiles, SegmentSource};
@@ -97,6 +99,10 @@ pub mod attribute {
     pub const SEAL_REASON: &str = "seal-reason";
     /// Program and version that wrote it.
     pub const WRITER: &str = "writer";
+    /// How many records are in it.
+    pub const RECORD_COUNT: &str = "record-count";
+    /// BLAKE3 of the canonical bytes of all records.
+    pub const CONTENT_HASH: &str = "content-blake3";
 }
 
 /// A part of a store.

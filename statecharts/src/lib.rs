@@ -6,8 +6,8 @@
 //! * [`offset`], [`topic`], [`name`], [`origin`], [`gap`]: what things are called and where they lie.
 //! * [`record`]: the canonical bytes of a record, which boundaries, hashes and files are made of.
 //! * [`record_clock`], [`boundary`]: where a segment ends, a pure function of the records.
-//! * [`chart`]: the table that every statechart runs on; [`segment`], [`partition`] and
-//!   [`assignment`] are the charts; [`mermaid`] draws them.
+//! * [`chart`]: the table that every statechart runs on; [`segment`], [`partition`], [`assignment`] and [`upload`]
+//!   are the charts; [`mermaid`] draws them.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -27,6 +27,7 @@ pub mod record;
 pub mod record_clock;
 pub mod segment;
 pub mod topic;
+pub mod upload;
 pub mod wall_clock;
 
 /// A moment in milliseconds since the Unix epoch, as Kafka writes it.

@@ -45,6 +45,7 @@ impl Reply {
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
+    address: String,
     stream: TcpStream,
     /// What was read and belongs to nothing yet.
     read: Vec<u8>,
@@ -56,12 +57,12 @@ impl Connection {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Connection { stream, read: Vec::new() })
+        Ok(Connection { address: address.to_owned(), stream, read: Vec::new() })
     }
 
     /// Sends the head of a request.
     pub(crate) fn head(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) -> io::Result<()> {
-        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: storage.tests\r\n");
+        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.address);
         headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
         head.push_str("\r\n");
         self.send(head.as_bytes())
@@ -74,6 +75,17 @@ impl Connection {
     /// How long the next read waits.
     pub(crate) fn set_patience(&self, patience: Duration) {
         self.stream.set_read_timeout(Some(patience)).expect("a socket of ours");
+    }
+
+    /// Waits until so much of the next answer's body has come; [`Connection::reply`] has it then.
+    pub(crate) fn wait_for(&mut self, body_bytes: usize) -> io::Result<()> {
+        loop {
+            let head = self.read.windows(4).position(|window| window == b"\r\n\r\n");
+            if head.is_some_and(|end| self.read.len() >= end + 4 + body_bytes) {
+                return Ok(());
+            }
+            self.read_more()?;
+        }
     }
 
     /// The next answer. Its body's length must be known.

@@ -1,7 +1,7 @@
 //! What goes wrong on purpose, seen from the client and in the store.
 
 use super::client::{Connection, Cut, Reply};
-use super::{BUCKET, Gcs, JSON, KIB_256, MIB, bytes, persisted_of};
+use super::{BUCKET, Gcs, JSON, KIB_256, MIB, bytes, persisted_of, wait_until};
 use crate::fake_gcs::{After, Fault, Kind};
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -208,6 +208,42 @@ fn a_308_without_a_range_or_with_too_much() {
 }
 
 #[test]
+fn less_is_persisted_than_was_sent() {
+    let gcs = Gcs::start();
+    let all = bytes(MIB);
+    let session = gcs.open_session("a", "");
+    gcs.fake.arm(&[Kind::DataPut], Fault::PersistOnly(3 * KIB_256 as u64 - 1));
+    let reply = gcs.put(&session, &format!("bytes 0-{}/*", MIB - 1), &all);
+    assert_eq!((reply.status, persisted_of(&reply)), (308, 2 * KIB_256 as u64));
+    // Also where the last chunk was sent: a 308 comes, and no object.
+    gcs.fake.arm(&[Kind::DataPut], Fault::PersistOnly(KIB_256 as u64));
+    let rest = |from: usize| format!("bytes {from}-{}/{MIB}", MIB - 1);
+    let reply = gcs.put(&session, &rest(2 * KIB_256), &all[2 * KIB_256..]);
+    assert_eq!((reply.status, persisted_of(&reply)), (308, 3 * KIB_256 as u64));
+    // Or nothing at all of it, and nothing of the first chunk.
+    gcs.fake.arm(&[Kind::DataPut], Fault::PersistOnly(0));
+    let reply = gcs.put(&session, &rest(3 * KIB_256), &all[3 * KIB_256..]);
+    assert_eq!((reply.status, persisted_of(&reply)), (308, 3 * KIB_256 as u64));
+    assert!(gcs.fake.objects(BUCKET).is_empty());
+    assert_eq!(gcs.put(&session, &rest(3 * KIB_256), &all[3 * KIB_256..]).status, 200);
+    has_object(&gcs, &all);
+    assert!(gcs.fake.violations().is_empty(), "these answers are clear: {:?}", gcs.fake.violations());
+}
+
+#[test]
+fn an_answer_before_the_body_closes_the_connection() {
+    let gcs = Gcs::start();
+    let session = gcs.open_session("a", "");
+    gcs.fake.arm(&[Kind::DataPut], Fault::AnswerAndClose(503));
+    let mut connection = Connection::open(gcs.fake.address()).expect("it listens");
+    connection.head("PUT", &session, &[("Content-Range", WHOLE), ("Content-Length", "1048576")]).expect("sent");
+    let reply = connection.reply().expect("before the body");
+    assert_eq!((reply.status, reply.header("connection")), (503, Some("close")));
+    connection.reply().expect_err("and nothing more");
+    assert_eq!((gcs.persisted(&session), gcs.fake.counts().bytes_received), (0, 0));
+}
+
+#[test]
 fn a_session_that_dies() {
     let gcs = Gcs::start();
     let session = gcs.open_session("a", "");
@@ -228,9 +264,10 @@ fn stalls_at_every_point() {
     assert_eq!(gcs.persisted(&session), 0);
     gcs.fake.arm(&[Kind::DataPut], Fault::StallAfter(After::Request(KIB_256 as u64)));
     stalls(&gcs, "PUT", &session, "bytes 0-524287/1048576", &all[..2 * KIB_256]);
-    assert_eq!(gcs.persisted(&session), KIB_256 as u64);
+    wait_until("a quantum is there", || gcs.persisted(&session) == KIB_256 as u64);
     gcs.fake.arm(&[Kind::DataPut], Fault::StallFinalAnswer);
     stalls(&gcs, "PUT", &session, "bytes 262144-1048575/1048576", &all[KIB_256..]);
+    wait_until("the work is done", || gcs.fake.object(BUCKET, "a").is_some());
     has_object(&gcs, &all);
     gcs.fake.arm(&[Kind::Query], Fault::StallAnswer);
     stalls(&gcs, "PUT", &session, "bytes */*", b"");
@@ -258,7 +295,8 @@ fn reading_that_breaks_stalls_or_lies() {
     gcs.fake.arm(&[Kind::MediaGet], Fault::StallMedia(MIB as u64));
     let mut connection = Connection::open(gcs.fake.address()).expect("it listens");
     connection.head("GET", &target, &[]).expect("sent");
-    connection.set_patience(Duration::from_millis(500));
+    connection.wait_for(MIB).expect("so much comes");
+    connection.set_patience(Duration::from_millis(200));
     let error = connection.reply().expect_err("it stalls");
     let cut = error.get_ref().and_then(|inner| inner.downcast_ref::<Cut>()).expect("the body is cut");
     assert_eq!((cut.error.kind(), cut.reply.body.len()), (ErrorKind::WouldBlock, MIB));

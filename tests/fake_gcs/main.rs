@@ -2,15 +2,23 @@
 //!
 //! The client here is bytes on a socket: it shares nothing with the program's own.
 
+mod access;
 mod client;
 #[path = "../support/fake_gcs/mod.rs"]
 mod fake_gcs;
 mod faults;
+#[path = "../support/gcs_emulator.rs"]
+mod gcs_emulator;
+mod reading;
 mod resumable;
+mod second_opinion;
+mod violations;
+mod writing;
 
 use client::{Reply, request};
 use fake_gcs::FakeGcs;
 use std::io;
+use std::time::{Duration, Instant};
 
 const BUCKET: &str = "archive";
 const MIB: usize = 1 << 20;
@@ -95,4 +103,14 @@ fn persisted_of(reply: &Reply) -> u64 {
 /// Bytes of which no two quanta are equal.
 fn bytes(count: usize) -> Vec<u8> {
     (0..count).map(|index| (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[1]).collect()
+}
+
+/// Waits until something can be observed.
+#[track_caller]
+fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !happened() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }

@@ -30,9 +30,15 @@ impl Daemon {
     ///
     /// The clock seals nothing unless a test says so: boundaries follow from the records alone.
     pub(crate) fn new(broker: &Broker, topics: &[&str], group: &str, archive: &Path) -> Daemon {
+        let mut daemon = Daemon::without_store(broker, topics, group);
+        daemon.command.arg("--local-store").arg(archive);
+        daemon
+    }
+
+    /// The same, and the arguments have to name a store.
+    pub(crate) fn without_store(broker: &Broker, topics: &[&str], group: &str) -> Daemon {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kafka-store"));
         command.args(["--broker-list", &broker.address, "--group", group, "--topic", &topics.join(","), "-v"]);
-        command.arg("--local-store").arg(archive);
         Daemon { command, session_timeout_ms: Some(6_000), offset_reset: "earliest" }
     }
 

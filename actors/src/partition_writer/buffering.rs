@@ -48,6 +48,9 @@ impl PartitionWriter {
             let now = self.context.ports.clock.now();
             let open = self.open.as_mut().expect("opened just now or before");
             let appended = open.append(batch, cursor, self.target, now);
+            if let Some((last, ..)) = open.last_record() {
+                self.progress.reaches(last.next());
+            }
             let growth = if appended.is_ok() { open.account() } else { Growth::Kept };
             match appended {
                 Ok(Appended::All | Appended::Block) if growth == Growth::GiveUp => {

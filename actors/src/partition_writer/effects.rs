@@ -224,7 +224,7 @@ impl PartitionWriter {
                 }
                 writer.chain = located.chain.clone();
                 writer.topic_id = located.topic_id;
-                writer.progress.stored_below(located.position);
+                writer.progress.reaches(located.position);
                 writer.last_start = located.last_start;
                 writer.located = Some(located.clone());
                 writer.wall_clock = writer.context.settings.wall_clock.within_retention(located.retention_ms);

@@ -8,6 +8,7 @@
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 mod admin;
+mod allocator;
 mod client;
 mod damaged_batch;
 mod event;
@@ -15,6 +16,7 @@ mod list;
 mod mock;
 
 pub use admin::LogEnd;
+pub(crate) use allocator::keep_freed_memory;
 pub use client::{Client, CommitAnswer, CommitTicket};
 pub use event::{Event, EventKind, FetchedRecord, Headers, PartitionProblem};
 pub use list::{Committed, PartitionOffset};

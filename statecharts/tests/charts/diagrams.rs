@@ -6,13 +6,16 @@ use kafka_store_statecharts::chart::{Chart, Kind};
 use kafka_store_statecharts::mermaid;
 use kafka_store_statecharts::partition::Partition;
 use kafka_store_statecharts::segment::Segment;
+use kafka_store_statecharts::upload::Upload;
 
 fn section<C: Chart>(title: &str, about: &str) -> String {
     let (diagram, table) = (mermaid::diagram::<C>(), mermaid::table::<C>());
     let mut text = format!("## {title}\n\n{about}\n\n```mermaid\n{diagram}```\n\n{table}\n");
     let stale: Vec<String> =
         C::STALE.iter().map(|(state, event)| format!("{} in {}", event.as_str(), state.as_str())).collect();
-    text.push_str(&format!("Too late through nobody's fault, and therefore ignored: {}.\n", stale.join(", ")));
+    if !stale.is_empty() {
+        text.push_str(&format!("Too late through nobody's fault, and therefore ignored: {}.\n", stale.join(", ")));
+    }
     text
 }
 
@@ -36,6 +39,10 @@ happen: it ends the process, and a restart is safe.
             "Segment",
             "A segment from its first record until its offset is committed. One for each segment on its way.",
         ),
+        section::<Upload>(
+            "Upload",
+            "The bytes of a sealed segment on their way into Google Cloud Storage. One for each call that stores one.",
+        ),
     ]
     .join("\n")
 }
@@ -48,7 +55,12 @@ fn the_document_is_what_the_tables_say() {
 /// What Mermaid takes for its own in a label of a state diagram.
 #[test]
 fn labels_hold_nothing_that_mermaid_takes_for_its_own() {
-    for diagram in [mermaid::diagram::<Assignment>(), mermaid::diagram::<Partition>(), mermaid::diagram::<Segment>()] {
+    for diagram in [
+        mermaid::diagram::<Assignment>(),
+        mermaid::diagram::<Partition>(),
+        mermaid::diagram::<Segment>(),
+        mermaid::diagram::<Upload>(),
+    ] {
         assert!(diagram.starts_with("stateDiagram-v2\n"));
         for line in diagram.lines().skip(1) {
             let label = line.split_once(": ").map_or("", |(_, label)| label);

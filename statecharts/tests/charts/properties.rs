@@ -1,7 +1,7 @@
 //! Goal: no sequence of events, however wrong, makes a chart panic or break what it promises. Method: random
 //! sequences, most of whose events fit the state they meet.
 
-use crate::text::{content, offset, range, topic_partition};
+use crate::text::{CRC32C, content, offset, range, topic_partition};
 use kafka_store_statecharts::assignment::{Assignment, AssignmentEffect, AssignmentEvent, AssignmentState};
 use kafka_store_statecharts::boundary::SealReason;
 use kafka_store_statecharts::chart::{Chart, Kind, Now, on};
@@ -10,6 +10,7 @@ use kafka_store_statecharts::partition::{
     AssignmentEpoch, Partition, PartitionEffect, PartitionEvent, PartitionState, Progress, SeekEpoch,
 };
 use kafka_store_statecharts::segment::{Segment, SegmentEffect, SegmentEvent};
+use kafka_store_statecharts::upload::{ObjectSum, Upload, UploadEffect, UploadEvent, UploadState};
 use proptest::prelude::*;
 
 /// What a random event is made of.
@@ -163,6 +164,55 @@ fn assignment_event((what, which, how): Draw, epoch: u64) -> AssignmentEvent {
     }
 }
 
+/// What a store that loses answers may say, and what it may not.
+fn upload_event(chart: &Upload, (what, which, how): Draw) -> UploadEvent {
+    let share = chart.total_bytes * u64::from(which) / 250;
+    let crc32c = [Some(CRC32C), Some(CRC32C), Some(CRC32C + 1), None][usize::from(how % 4)];
+    let object = ObjectSum { bytes: if how < 200 { chart.total_bytes } else { share }, crc32c };
+    let answers_look = |absent| if absent { UploadEvent::ObjectAbsent } else { UploadEvent::ObjectFound { object } };
+    match (what % 20, &chart.state) {
+        (0..=9, UploadState::Idle) => {
+            if how < 128 {
+                UploadEvent::Started
+            } else {
+                UploadEvent::Resumed
+            }
+        }
+        (0..=7, UploadState::Looking { .. }) => answers_look(which < 200),
+        (0..=7, UploadState::NoSession) => {
+            if how < 128 {
+                UploadEvent::RetryDue
+            } else {
+                UploadEvent::Initiated
+            }
+        }
+        (0..=5, UploadState::Open { .. }) => UploadEvent::ChunkAcknowledged { persisted_bytes: share },
+        (0..=5, UploadState::QueryingStatus { .. }) => UploadEvent::StatusAnswered { persisted_bytes: share },
+        (0, _) => UploadEvent::Started,
+        (1, _) => UploadEvent::Resumed,
+        (2, _) => UploadEvent::Initiated,
+        (3, _) => answers_look(true),
+        (4, _) => answers_look(false),
+        (5, _) => UploadEvent::StatusAnswered { persisted_bytes: share },
+        (6 | 7, _) => UploadEvent::ObjectFinalized { object },
+        (8, _) => UploadEvent::ChunkAcknowledged { persisted_bytes: share },
+        (9, _) => UploadEvent::AcknowledgedNothing,
+        (10 | 11, _) => UploadEvent::OutcomeUnknown,
+        (12, _) => UploadEvent::SessionGone,
+        (13, _) => UploadEvent::Unauthorised,
+        (14, _) => UploadEvent::PreconditionFailed,
+        (15, _) => UploadEvent::Forbidden,
+        (16, _) => UploadEvent::ChecksumRefused,
+        (17, _) => UploadEvent::Refused,
+        _ => UploadEvent::RetryDue,
+    }
+}
+
+/// Whether nobody can tell what became of what was asked for.
+fn leaves_in_doubt(event: &UploadEvent) -> bool {
+    matches!(event, UploadEvent::OutcomeUnknown | UploadEvent::AcknowledgedNothing | UploadEvent::Unauthorised)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -223,6 +273,49 @@ proptest! {
     }
 
     #[test]
+    fn an_upload_believes_only_what_it_is_told(chunk in proptest::option::of(1..1200_u64), draws in draws()) {
+        let mut chart = Upload::new(1000, CRC32C, chunk, 3);
+        // The most that the present session has ever acknowledged, or may have when another process opened it.
+        let (mut acknowledged, mut sessions, mut in_doubt) = (0, 0, false);
+        for (step, draw) in draws.into_iter().enumerate() {
+            let event = upload_event(&chart, draw);
+            let had_ended = chart.has_ended();
+            let Ok(transition) = on(&chart, now(step), event.clone()) else { continue };
+            prop_assert!(!had_ended, "nothing follows an end");
+            chart = transition.chart;
+            match &event {
+                UploadEvent::Initiated => {
+                    sessions += 1;
+                    (acknowledged, in_doubt) = (0, false);
+                }
+                UploadEvent::Resumed => sessions += 1,
+                UploadEvent::ChunkAcknowledged { persisted_bytes } | UploadEvent::StatusAnswered { persisted_bytes } => {
+                    acknowledged = *persisted_bytes;
+                    in_doubt = false;
+                }
+                event if leaves_in_doubt(event) => in_doubt = true,
+                _ => {}
+            }
+            if let UploadState::Open { persisted_bytes } | UploadState::QueryingStatus { persisted_bytes } = chart.state {
+                prop_assert!(persisted_bytes <= acknowledged, "only what was acknowledged is persisted: {:?}", chart);
+            }
+            for effect in &transition.effects {
+                if let UploadEffect::Send { from, until } = effect {
+                    prop_assert!(!in_doubt, "after a doubt the session is asked first");
+                    prop_assert!(*from <= *until && *until <= 1000 && *from <= acknowledged);
+                }
+            }
+            if matches!(chart.state, UploadState::Finalized) {
+                let sum = ObjectSum { bytes: 1000, crc32c: Some(CRC32C) };
+                let told = [UploadEvent::ObjectFound { object: sum }, UploadEvent::ObjectFinalized { object: sum }];
+                prop_assert!(told.contains(&event), "the very bytes were seen: {:?}", event);
+            }
+            // One more than may be gone: after a checksum that was refused.
+            prop_assert!(sessions <= 3 + u32::from(chart.was_refused), "sessions are counted: {:?}", chart);
+        }
+    }
+
+    #[test]
     fn an_assignment_has_one_writer_a_partition(draws in draws()) {
         let mut chart = Assignment::default();
         let mut writers = std::collections::BTreeMap::new();
@@ -267,4 +360,8 @@ fn the_random_events_are_of_all_kinds() {
     let segment = |what| Segment::event_kind(&segment_event(&Segment::new(true), (what, 1, 1), &mut None));
     let kinds: std::collections::BTreeSet<_> = (0..=255).map(segment).collect();
     assert_eq!(kinds.len(), <Segment as Chart>::EventKind::ALL.len());
+    let over = Upload { state: UploadState::GivenUp, ..Upload::new(1000, CRC32C, None, 3) };
+    let upload = |what| Upload::event_kind(&upload_event(&over, (what, 1, 1)));
+    let kinds: std::collections::BTreeSet<_> = (0..=255).map(upload).collect();
+    assert_eq!(kinds.len(), <Upload as Chart>::EventKind::ALL.len());
 }

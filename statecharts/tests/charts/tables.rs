@@ -8,6 +8,7 @@ use kafka_store_statecharts::assignment::Assignment;
 use kafka_store_statecharts::chart::{Kind, Now, Refusal, Row, on, on_rows};
 use kafka_store_statecharts::partition::Partition;
 use kafka_store_statecharts::segment::Segment;
+use kafka_store_statecharts::upload::Upload;
 
 /// What a chart's states and events are represented by.
 struct Examples {
@@ -157,6 +158,64 @@ const ASSIGNMENT: Examples = Examples {
     ],
 };
 
+const UPLOAD: Examples = Examples {
+    name: "upload",
+    states: &[
+        ("1000", ""),
+        ("1000", "Started"),
+        ("1000", "Started; ObjectAbsent"),
+        ("1000 by 400", "Started; ObjectAbsent; Initiated"),
+        ("1000 by 400", "Started; ObjectAbsent; Initiated; ChunkAcknowledged 400"),
+        ("1000 by 400", "Started; ObjectAbsent; Initiated; ChunkAcknowledged 400; OutcomeUnknown"),
+        ("1000", "Resumed"),
+        ("1000", "Resumed; ChecksumRefused; RetryDue; Initiated"),
+        ("1000", "Resumed; ChecksumRefused; RetryDue; Initiated; OutcomeUnknown"),
+        ("1000", "Resumed; SessionGone"),
+        (
+            "1000",
+            "Resumed; SessionGone; ObjectAbsent; RetryDue; Initiated; SessionGone; ObjectAbsent; RetryDue; Initiated; SessionGone",
+        ),
+        ("1000", "Started; ObjectAbsent; Forbidden"),
+        ("1000", "Started; ObjectFound 1000 7"),
+        ("1000", "Started; ObjectFound 999 7"),
+        ("1000", "Resumed; ChecksumRefused; RetryDue; Initiated; ChecksumRefused"),
+        ("1000", "Started; Forbidden"),
+        (
+            "1000",
+            "Resumed; SessionGone; ObjectAbsent; RetryDue; Initiated; SessionGone; ObjectAbsent; RetryDue; Initiated; SessionGone; ObjectAbsent",
+        ),
+    ],
+    events: &[
+        "Started",
+        "Resumed",
+        "ObjectAbsent",
+        "ObjectFound 1000 7",
+        "ObjectFound 1000 8",
+        "ObjectFound 1000",
+        "ObjectFound 999 7",
+        "Initiated",
+        "ChunkAcknowledged 300",
+        "ChunkAcknowledged 600",
+        "ChunkAcknowledged 800",
+        "ChunkAcknowledged 1001",
+        "AcknowledgedNothing",
+        "StatusAnswered 0",
+        "StatusAnswered 800",
+        "StatusAnswered 1001",
+        "ObjectFinalized 1000 7",
+        "ObjectFinalized 1000 8",
+        "ObjectFinalized 1000",
+        "OutcomeUnknown",
+        "SessionGone",
+        "Unauthorised",
+        "PreconditionFailed",
+        "Forbidden",
+        "ChecksumRefused",
+        "Refused",
+        "RetryDue",
+    ],
+};
+
 fn now() -> Now {
     Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 }
 }
@@ -290,4 +349,9 @@ fn the_partition_table_is_as_reviewed() {
 #[test]
 fn the_assignment_table_is_as_reviewed() {
     check::<Assignment>(&ASSIGNMENT);
+}
+
+#[test]
+fn the_upload_table_is_as_reviewed() {
+    check::<Upload>(&UPLOAD);
 }

@@ -13,6 +13,7 @@ use kafka_store_statecharts::segment::{
     Segment, SegmentContent, SegmentEffect, SegmentEvent, SegmentEventKind, SegmentState,
 };
 use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
+use kafka_store_statecharts::upload::{ObjectSum, Upload, UploadEffect, UploadEvent, UploadEventKind, UploadState};
 
 /// A chart that can be read and written.
 pub(crate) trait ChartText: Chart + PartialEq {
@@ -230,6 +231,76 @@ impl ChartText for Assignment {
                 format!("{name} {}", partition.partition.get())
             }
             AssignmentEffect::LeaveGroup => name.to_owned(),
+        }
+    }
+}
+
+/// The checksum of the file that is uploaded in texts.
+pub(crate) const CRC32C: u32 = 7;
+
+impl ChartText for Upload {
+    /// `1000` bytes at once, or `1000 by 400`.
+    fn start(words: &str) -> Upload {
+        let numbers = numbers(words);
+        let bytes = |index: usize| numbers.get(index).map(|number| u64::try_from(*number).expect("no sign"));
+        Upload::new(bytes(0).unwrap_or(1000), CRC32C, bytes(1), 3)
+    }
+
+    fn show(&self) -> String {
+        let mut text = self.state.kind().as_str().to_owned();
+        match self.state {
+            UploadState::Open { persisted_bytes } | UploadState::QueryingStatus { persisted_bytes } => {
+                text.push_str(&format!(" at {persisted_bytes}"));
+            }
+            UploadState::Looking { forbidden: true } => text.push_str(" whether forbidden"),
+            _ => {}
+        }
+        if self.sessions > 0 {
+            text.push_str(&format!(", session {}", self.sessions));
+        }
+        if self.failures > 0 {
+            text.push_str(&format!(", failed {}", self.failures));
+        }
+        if self.was_refused { format!("{text}, refused") } else { text }
+    }
+
+    fn event(words: &str) -> UploadEvent {
+        let numbers = numbers(words);
+        let bytes = |index: usize| u64::try_from(numbers[index]).expect("no sign");
+        // A checksum that is not said is not known.
+        let crc32c = || numbers.get(1).map(|crc32c| u32::try_from(*crc32c).expect("a small number"));
+        let object = || ObjectSum { bytes: bytes(0), crc32c: crc32c() };
+        match kind::<UploadEventKind>(words) {
+            UploadEventKind::Started => UploadEvent::Started,
+            UploadEventKind::Resumed => UploadEvent::Resumed,
+            UploadEventKind::ObjectAbsent => UploadEvent::ObjectAbsent,
+            UploadEventKind::ObjectFound => UploadEvent::ObjectFound { object: object() },
+            UploadEventKind::Initiated => UploadEvent::Initiated,
+            UploadEventKind::ChunkAcknowledged => UploadEvent::ChunkAcknowledged { persisted_bytes: bytes(0) },
+            UploadEventKind::AcknowledgedNothing => UploadEvent::AcknowledgedNothing,
+            UploadEventKind::StatusAnswered => UploadEvent::StatusAnswered { persisted_bytes: bytes(0) },
+            UploadEventKind::ObjectFinalized => UploadEvent::ObjectFinalized { object: object() },
+            UploadEventKind::OutcomeUnknown => UploadEvent::OutcomeUnknown,
+            UploadEventKind::SessionGone => UploadEvent::SessionGone,
+            UploadEventKind::Unauthorised => UploadEvent::Unauthorised,
+            UploadEventKind::PreconditionFailed => UploadEvent::PreconditionFailed,
+            UploadEventKind::Forbidden => UploadEvent::Forbidden,
+            UploadEventKind::ChecksumRefused => UploadEvent::ChecksumRefused,
+            UploadEventKind::Refused => UploadEvent::Refused,
+            UploadEventKind::RetryDue => UploadEvent::RetryDue,
+        }
+    }
+
+    fn show_effect(effect: &UploadEffect) -> String {
+        let name = effect.kind().as_str();
+        match effect {
+            UploadEffect::Send { from, until } => format!("{name} {from}-{until}"),
+            UploadEffect::RetryLater { failures } => format!("{name} {failures}"),
+            UploadEffect::Look
+            | UploadEffect::Initiate
+            | UploadEffect::Query
+            | UploadEffect::RefreshToken
+            | UploadEffect::DropSession => name.to_owned(),
         }
     }
 }

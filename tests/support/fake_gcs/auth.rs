@@ -49,7 +49,7 @@ pub(crate) fn authorize(server: &Server, call: &Call, permission: Permission) ->
                 format!("Anonymous caller does not have {name} access to the Google Cloud Storage {resource}.");
             return Err(Refusal::json(401, "required", message));
         };
-        let is_known = header.strip_prefix("Bearer ").is_some_and(|token| state.tokens.contains(token));
+        let is_known = header.strip_prefix("Bearer ").is_some_and(|token| state.accepts(token));
         if !is_known {
             return Err(Refusal::json(401, "authError", "Invalid Credentials"));
         }
@@ -98,13 +98,11 @@ pub(crate) async fn token(server: &Server, call: &Call, intake: &mut Intake) -> 
     }
     state.tokens_issued += 1;
     let token = format!("ya29.fake-{}", state.tokens_issued);
-    state.tokens.insert(token.clone());
     let seconds = state.settings.token_seconds;
+    let expires = state.clock.now() + Duration::from_secs(seconds);
+    state.tokens.insert(token.clone(), Some(expires));
     let answer = match call.route {
-        Route::Impersonate => {
-            let expires = state.clock.now() + Duration::from_secs(seconds);
-            json!({ "accessToken": token, "expireTime": rfc_3339(expires) })
-        }
+        Route::Impersonate => json!({ "accessToken": token, "expireTime": rfc_3339(expires) }),
         _ => {
             let mut answer = json!({ "access_token": token, "expires_in": seconds, "token_type": "Bearer" });
             let body = body.to_vec();

@@ -49,8 +49,9 @@ pub(crate) async fn serve(stream: TcpStream, server: Arc<Server>, is_down: bool,
     let answer = |request: Request<Incoming>| answer(request, Arc::clone(&server), Arc::clone(&line));
     let socket = TokioIo::new(Socket { stream, line: Arc::clone(&line) });
     let connection = hyper::server::conn::http1::Builder::new().serve_connection(socket, service_fn(answer));
+    let mut connection = std::pin::pin!(connection);
     tokio::select! {
-        _ = connection => {}
+        _ = &mut connection => {}
         // At the end of the server as well: then there is no sender any more.
         _ = epoch.changed() => line.resets.store(true, Ordering::SeqCst),
     }

@@ -41,6 +41,20 @@ impl Content {
         part
     }
 
+    /// Whether these bytes are the ones at this offset, as far as there are some.
+    pub(crate) fn agrees_at(&self, offset: u64, bytes: &[u8]) -> bool {
+        let end = self.length.min(offset + bytes.len() as u64);
+        if offset >= end {
+            return true;
+        }
+        let mut rest = bytes;
+        self.slice(offset..end).pieces.iter().all(|piece| {
+            let (here, after) = rest.split_at(piece.len());
+            rest = after;
+            here == piece
+        })
+    }
+
     pub(crate) fn pieces(&self) -> &[Bytes] {
         &self.pieces
     }

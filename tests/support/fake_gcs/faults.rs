@@ -13,6 +13,8 @@ pub(crate) enum Fault {
     Reset,
     /// This status is answered at once. The shapes of the body take turns: JSON, plain text, HTML, empty.
     Answer(u16),
+    /// The same, and the connection is closed with the rest of the body unread: the answer may be lost by that.
+    AnswerAndClose(u16),
     /// The session is dead: 410, now and later.
     SessionGone,
     /// Nothing is read and nothing comes, as long as the client waits.
@@ -27,6 +29,8 @@ pub(crate) enum Fault {
     AnswerAfter(After, u16),
     /// Nothing is read any more and nothing comes, as long as the client waits.
     StallAfter(After),
+    /// No more is persisted than whole quanta of so many bytes of the body, and a 308 says so.
+    PersistOnly(u64),
 
     // ---- When the work is done ----
     /// The connection is closed without a byte.
@@ -39,7 +43,7 @@ pub(crate) enum Fault {
     StallFinalAnswer,
     /// A 308 to a data PUT has no Range, although bytes are persisted.
     NoRange,
-    /// A 308 says that so many bytes more than were sent are persisted.
+    /// A 308 says that so many bytes more are persisted than data PUTs have ever announced.
     AckMore(u64),
     /// The JSON of a final 200 ends in the middle.
     GarbledFinal,
@@ -109,12 +113,13 @@ impl Fault {
         use Fault::*;
         match stage {
             Stage::Arrived { first, length } => match self {
-                Reset | Answer(_) | Stall | Delay(_) => true,
+                Reset | Answer(_) | AnswerAndClose(_) | Stall | Delay(_) => true,
                 SessionGone => Kind::SESSION.contains(&kind),
                 ResetAfter(after) | AnswerAfter(after, _) | StallAfter(after) => {
                     [Kind::DataPut, Kind::InsertMedia, Kind::InsertMultipart].contains(&kind)
                         && after.of_body(first, length).is_some()
                 }
+                PersistOnly(bytes) => kind == Kind::DataPut && bytes < length,
                 _ => false,
             },
             Stage::Done(outcome) => match self {
@@ -138,6 +143,7 @@ impl Fault {
             Fault::ResetAfter(after) | Fault::AnswerAfter(after, _) | Fault::StallAfter(after) => {
                 after.of_body(first, length)
             }
+            Fault::PersistOnly(bytes) => (bytes < length).then_some(bytes),
             _ => None,
         }
     }

@@ -5,6 +5,7 @@ use super::state::Server;
 use http_body_util::BodyExt as _;
 use hyper::body::{Bytes, Incoming};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A body that is read by and by.
 ///
@@ -49,13 +50,25 @@ impl Intake {
             self.body = None;
             return Ok(None);
         };
-        self.server.lock().counts.bytes_received += bytes.len() as u64;
+        let rate = {
+            let mut state = self.server.lock();
+            state.counts.bytes_received += bytes.len() as u64;
+            state.settings.bytes_per_second
+        };
+        if let Some(rate) = rate {
+            tokio::time::sleep(Duration::from_secs_f64(bytes.len() as f64 / rate as f64)).await;
+        }
         if let Some(left) = &mut self.until_fault {
             bytes.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
             *left -= bytes.len() as u64;
             self.fault_is_due = *left == 0;
         }
         Ok(Some(bytes))
+    }
+
+    /// What is left stays unread.
+    pub(crate) fn leave(&mut self) -> Option<Incoming> {
+        self.body.take()
     }
 
     /// All that is left.

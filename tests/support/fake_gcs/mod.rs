@@ -16,6 +16,7 @@ mod intake;
 mod list;
 mod multipart;
 mod object;
+mod observation;
 mod read;
 mod request;
 #[path = "../seed.rs"]
@@ -23,6 +24,7 @@ mod seed;
 mod service;
 mod session;
 mod settings;
+mod spoil;
 mod state;
 mod upload;
 mod view;
@@ -32,7 +34,7 @@ pub(crate) use object::StoredObject;
 pub(crate) use request::Kind;
 pub(crate) use session::QUANTUM;
 pub(crate) use settings::{Permissions, Protection, Settings, TokenFailure};
-pub(crate) use state::Counts;
+pub(crate) use state::{Counts, Seen};
 pub(crate) use view::SessionView;
 
 use state::Server;

@@ -1,16 +1,15 @@
 //! One request: what is asked, what goes wrong on purpose, what is answered.
 
-use super::answer::{Answer, AnswerBody, Ending, Refusal, empty, html, set, text};
-use super::content::Content;
-use super::faults::{Fault, Outcome, Stage};
+use super::answer::{Answer, AnswerBody, Refusal, empty, html, set, text};
+use super::faults::{Fault, Stage};
 use super::intake::Intake;
-use super::request::{Call, Kind, Route};
+use super::observation::Observation;
+use super::request::{Call, Route};
 use super::session::{ContentRange, Fate};
 use super::state::Server;
-use super::{auth, list, read, upload};
+use super::{auth, list, read, spoil, upload};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
-use serde_json::Value;
 use std::sync::Arc;
 
 /// Serves one request.
@@ -21,37 +20,36 @@ pub(crate) async fn serve(server: Arc<Server>, request: Request<Incoming>) -> An
         Ok(call) => call,
         Err(refusal) => return Answer::Response(refusal.response()),
     };
-    let stage = arrived(&call);
-    let fault = {
-        let mut state = server.lock();
-        *state.counts.requests.entry(call.kind).or_default() += 1;
-        watch(&mut state.violations, &call);
-        state.faults.take(call.kind, stage)
-    };
-    match fault {
-        Some(Fault::SessionGone) => kill_session(&server, &call),
-        Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
-        Some(fault @ (Fault::Reset | Fault::Answer(_) | Fault::Stall)) => {
-            let answer = answer_of(&server, fault);
-            return hold(answer, &mut intake).await;
-        }
-        _ => {}
-    }
-    let answer = dispatch(&server, &call, &mut intake, fault).await;
-    let answer = answer.unwrap_or_else(|refusal| Answer::Response(refusal.response()));
-    let answer = match answer {
-        Answer::Response(response) => finish(&server, &call, response),
-        other => other,
-    };
-    hold(answer, &mut intake).await
-}
-
-/// Silence lasts as long as the client waits, and the body is not read meanwhile.
-async fn hold(answer: Answer, _unread: &mut Intake) -> Answer {
+    let observation = Observation::begin(&server, &call);
+    let fault = server.lock().faults.take(call.kind, arrived(&call));
+    let (answer, spoilt_by) = answer(&server, &call, &mut intake, fault).await;
+    observation.end(&answer, spoilt_by);
     if matches!(answer, Answer::Silence) {
+        // As long as the client waits, and the rest of the body is not read meanwhile.
         std::future::pending::<()>().await;
     }
     answer
+}
+
+/// The answer, and what is wrong with it on purpose though the work is done.
+async fn answer(server: &Server, call: &Call, intake: &mut Intake, fault: Option<Fault>) -> (Answer, Option<Fault>) {
+    match fault {
+        Some(Fault::SessionGone) => kill_session(server, call),
+        Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
+        Some(fault @ (Fault::Reset | Fault::Answer(_) | Fault::Stall)) => return (answer_of(server, fault), None),
+        Some(Fault::AnswerAndClose(status)) => {
+            intake.leave();
+            let mut response = answer_of_status(server, status);
+            set(&mut response, "connection", "close");
+            return (Answer::Response(response), None);
+        }
+        _ => {}
+    }
+    match dispatch(server, call, intake, fault).await {
+        Ok(Answer::Response(response)) => spoil::answer(server, call, response),
+        Ok(other) => (other, None),
+        Err(refusal) => spoil::answer(server, call, refusal.response()),
+    }
 }
 
 async fn dispatch(server: &Server, call: &Call, intake: &mut Intake, fault: Option<Fault>) -> Result<Answer, Refusal> {
@@ -70,15 +68,6 @@ async fn dispatch(server: &Server, call: &Call, intake: &mut Intake, fault: Opti
         }
         Route::DeleteObject { .. } => Err(Refusal::json(405, "methodNotAllowed", "Nothing is deleted here.")),
         Route::Unknown => Err(Refusal::text(404, "Not Found")),
-    }
-}
-
-/// Nothing that a client of ours may do leads here.
-fn watch(violations: &mut Vec<String>, call: &Call) {
-    match &call.route {
-        Route::DeleteObject { name, .. } => violations.push(format!("a DELETE of {name:?}")),
-        Route::Unknown => violations.push(format!("{} {}, which is nothing", call.method, call.target)),
-        _ => {}
     }
 }
 
@@ -123,85 +112,4 @@ fn answer_of_status(server: &Server, status: u16) -> Response<AnswerBody> {
         3 => html(status, message),
         _ => empty(status),
     }
-}
-
-/// What goes wrong with the answer.
-fn finish(server: &Server, call: &Call, response: Response<AnswerBody>) -> Answer {
-    let outcome = outcome(call, &response);
-    let fault = {
-        let mut state = server.lock();
-        if let Outcome::Media(bytes) = outcome {
-            state.counts.media_bytes_sent += bytes;
-        }
-        state.faults.take(call.kind, Stage::Done(outcome))
-    };
-    match fault {
-        None => Answer::Response(response),
-        Some(Fault::DropAnswer | Fault::DropFinalAnswer) => Answer::Close,
-        Some(Fault::StallAnswer | Fault::StallFinalAnswer) => Answer::Silence,
-        Some(fault) => Answer::Response(spoilt(response, fault)),
-    }
-}
-
-fn outcome(call: &Call, response: &Response<AnswerBody>) -> Outcome {
-    let is_upload = [Kind::DataPut, Kind::Query, Kind::InsertMedia, Kind::InsertMultipart].contains(&call.kind);
-    let is_resume = response.status() == 308 || response.headers().contains_key("x-http-status-code-override");
-    match (is_upload, response.status().as_u16()) {
-        (true, _) if is_resume => Outcome::Resume { has_range: response.headers().contains_key("range") },
-        (true, 200) => Outcome::Final,
-        (false, 200 | 206) if call.kind == Kind::MediaGet => Outcome::Media(response.body().length()),
-        _ => Outcome::Other,
-    }
-}
-
-fn spoilt(mut response: Response<AnswerBody>, fault: Fault) -> Response<AnswerBody> {
-    match fault {
-        Fault::NoRange => {
-            response.headers_mut().remove("range");
-            response
-        }
-        Fault::AckMore(more) => {
-            let last = response
-                .headers()
-                .get("range")
-                .and_then(|range| range.to_str().ok()?.strip_prefix("bytes=0-")?.parse::<u64>().ok());
-            let persisted = last.map_or(0, |last| last + 1) + more;
-            set(&mut response, "range", &format!("bytes=0-{}", persisted - 1));
-            response
-        }
-        Fault::GarbledFinal => response.map(|body| {
-            let mut bytes = body.bytes();
-            bytes.truncate(bytes.len() / 2);
-            AnswerBody::of(Content::from(bytes))
-        }),
-        Fault::CutFinal => response.map(|body| {
-            let half = body.length() / 2;
-            body.cut(half, Ending::Broken)
-        }),
-        Fault::WrongFinalSize => {
-            with_field(response, "size", |size| (size.parse::<u64>().expect("a size") + 1).to_string())
-        }
-        Fault::WrongFinalCrc32c => with_field(response, "crc32c", |_| "AAAAAA==".to_owned()),
-        Fault::WrongFinalMd5 => with_field(response, "md5Hash", |_| "AAAAAAAAAAAAAAAAAAAAAA==".to_owned()),
-        Fault::BreakMedia(bytes) => response.map(|body| body.cut(bytes, Ending::Broken)),
-        Fault::StallMedia(bytes) => response.map(|body| body.cut(bytes, Ending::Silence)),
-        Fault::FlipMediaBit(at) => response.map(|body| {
-            let mut bytes = body.bytes();
-            bytes[usize::try_from(at).expect("within the object")] ^= 1;
-            AnswerBody::of(Content::from(bytes))
-        }),
-        Fault::WrongHash => {
-            set(&mut response, "x-goog-hash", "crc32c=AAAAAA==,md5=AAAAAAAAAAAAAAAAAAAAAA==");
-            response
-        }
-        other => panic!("{other:?} does not change an answer"),
-    }
-}
-
-fn with_field(response: Response<AnswerBody>, field: &str, change: impl Fn(&str) -> String) -> Response<AnswerBody> {
-    response.map(|body| {
-        let mut resource: Value = serde_json::from_slice(&body.bytes()).expect("our own JSON");
-        resource[field] = Value::String(change(resource[field].as_str().unwrap_or_default()));
-        AnswerBody::of(Content::from(serde_json::to_vec(&resource).expect("JSON")))
-    })
 }

@@ -35,6 +35,9 @@ pub(crate) struct Session {
     /// Bytes that came, those that came again included.
     pub(crate) received: u64,
     pub(crate) received_twice: u64,
+    /// The end of the bytes that a data PUT has ever announced, whether they came or not.
+    pub(crate) announced_to: u64,
+    pub(crate) told: Told,
 }
 
 /// What became of a session.
@@ -47,6 +50,17 @@ pub(crate) enum Fate {
     Gone,
     /// A finalization was refused for good.
     Refused(Refusal),
+}
+
+/// What the client knows of the bytes that are persisted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Nothing was sent yet, or the last answer says it.
+    Clearly,
+    /// A data PUT has begun, and no answer since has said it.
+    Unclearly,
+    /// An answer claimed more than was ever sent: the session is not to be trusted any more.
+    TooMuch,
 }
 
 /// A header `Content-Range`.
@@ -83,6 +97,15 @@ pub(crate) struct Arrival {
     waiting: Content,
 }
 
+/// What is to be said of bytes that came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    /// How many of them came in an earlier data PUT of the session as well.
+    pub(crate) twice: u64,
+    /// Other bytes are persisted in their place.
+    pub(crate) differs: bool,
+}
+
 impl Arrival {
     pub(crate) fn at(first: u64) -> Arrival {
         Arrival { start: first, waiting: Content::default() }
@@ -117,6 +140,8 @@ impl Session {
             received_to: 0,
             received: 0,
             received_twice: 0,
+            announced_to: 0,
+            told: Told::Clearly,
         }
     }
 
@@ -190,14 +215,15 @@ impl Session {
         Ok(())
     }
 
-    /// Takes bytes that came, and persists what is whole quanta of the object. The answer is how many came before.
-    pub(crate) fn take(&mut self, arrival: &mut Arrival, bytes: Bytes) -> u64 {
+    /// Takes bytes that came, and persists what is whole quanta of the object.
+    pub(crate) fn take(&mut self, arrival: &mut Arrival, bytes: Bytes) -> Taken {
         let start = arrival.position();
         let length = bytes.len() as u64;
         let twice = self.received_to.saturating_sub(start).min(length);
         self.received += length;
         self.received_twice += twice;
         self.received_to = self.received_to.max(start + length);
+        let differs = !self.content.agrees_at(start, &bytes);
         arrival.waiting.push(bytes);
         if matches!(self.fate, Fate::Open) {
             // Bytes that are persisted already are ignored, whatever they are.
@@ -207,7 +233,7 @@ impl Session {
                 self.persist(arrival, whole);
             }
         }
-        twice
+        Taken { twice, differs }
     }
 
     fn persist(&mut self, arrival: &mut Arrival, end: u64) {

@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) page_limit: usize,
     /// Every second page of a listing is empty and has a token.
     pub(crate) empty_pages: bool,
+    /// How fast a connection takes in bodies.
+    pub(crate) bytes_per_second: Option<u64>,
     /// Of a token that is issued.
     pub(crate) token_seconds: u64,
     /// What the token endpoint answers instead of a token.
@@ -50,6 +52,7 @@ impl Default for Settings {
             uniform_access: true,
             page_limit: 1000,
             empty_pages: false,
+            bytes_per_second: None,
             token_seconds: 3600,
             token_failure: None,
         }

@@ -8,7 +8,7 @@ use super::object::{ObjectRequest, StoredObject};
 use super::request::Kind;
 use super::session::Session;
 use super::settings::{Protection, Settings};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use time::OffsetDateTime;
 
@@ -43,7 +43,10 @@ pub(crate) struct State {
     /// What a client of ours must never do, in words.
     pub(crate) violations: Vec<String>,
     pub(crate) clock: Clock,
-    pub(crate) tokens: BTreeSet<String>,
+    /// What every request was and got, in the order of arrival.
+    pub(crate) journal: Vec<Seen>,
+    /// Tokens that are accepted, and until when.
+    pub(crate) tokens: BTreeMap<String, Option<OffsetDateTime>>,
     pub(crate) tokens_issued: u64,
     /// How many answers of faults were given: their bodies take turns.
     pub(crate) fault_answers: usize,
@@ -63,6 +66,20 @@ pub(crate) struct Counts {
     /// Bytes of objects that were sent to readers.
     pub(crate) media_bytes_sent: u64,
     pub(crate) connections: u64,
+    /// Data PUTs that are being served, and how many there were at most at the same time.
+    pub(crate) data_puts_now: u64,
+    pub(crate) data_puts_at_most: u64,
+}
+
+/// A request, as the server has seen it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) kind: Kind,
+    /// Of the object, where there is one.
+    pub(crate) name: Option<String>,
+    pub(crate) content_range: Option<String>,
+    /// `None` if no answer was given.
+    pub(crate) status: Option<u16>,
 }
 
 impl Counts {
@@ -105,6 +122,11 @@ impl State {
         if request.content_encoding {
             self.violation(format!("a contentEncoding for {:?}", request.name));
         }
+    }
+
+    /// Whether a bearer token is good.
+    pub(crate) fn accepts(&self, token: &str) -> bool {
+        self.tokens.get(token).is_some_and(|end| end.is_none_or(|end| self.clock.now() < end))
     }
 
     /// Whether an object may be created under the name as things are now.
@@ -214,6 +236,7 @@ impl State {
             kms_key: request.kms_key.clone(),
             custom_time: request.custom_time.clone(),
             created: now,
+            declared: request.declared.clone(),
         })
     }
 }

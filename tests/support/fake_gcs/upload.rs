@@ -165,15 +165,25 @@ async fn receive(
     loop {
         match intake.next().await {
             Ok(Some(bytes)) => {
-                let twice = lock(session).take(&mut arrival, bytes);
-                server.lock().counts.bytes_sent_twice += twice;
+                let taken = lock(session).take(&mut arrival, bytes);
+                let mut state = server.lock();
+                state.counts.bytes_sent_twice += taken.twice;
+                if taken.differs {
+                    state.violation("other bytes than before for the same place of a session".to_owned());
+                }
             }
             Ok(None) => break,
             Err(Interrupted::ByClient) => return Ok(Answer::Close),
-            Err(Interrupted::ByFault) => {
-                let fault = fault.expect("it has stopped the body");
-                return Ok(super::service::answer_of(server, fault));
-            }
+            Err(Interrupted::ByFault) => match fault.expect("it has stopped the body") {
+                Fault::PersistOnly(_) => {
+                    intake.stop_after(None);
+                    if intake.all().await.is_err() {
+                        return Ok(Answer::Close);
+                    }
+                    return Ok(Answer::Response(resume(call, lock(session).persisted_bytes())));
+                }
+                fault => return Ok(super::service::answer_of(server, fault)),
+            },
         }
     }
     // It may have been closed by another request meanwhile.

@@ -7,7 +7,7 @@ use super::object::{ObjectRequest, StoredObject};
 use super::request::Kind;
 use super::session::Fate;
 use super::settings::Settings;
-use super::state::Counts;
+use super::state::{Counts, Seen};
 use super::upload::lock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ impl FakeGcs {
 
     /// Accepts a bearer token.
     pub(crate) fn accept_token(&self, token: &str) {
-        self.server.lock().tokens.insert(token.to_owned());
+        self.server.lock().tokens.insert(token.to_owned(), None);
     }
 
     /// Forgets all tokens: they are answered by 401.
@@ -84,6 +84,11 @@ impl FakeGcs {
     /// How often and how much, so far.
     pub(crate) fn counts(&self) -> Counts {
         self.server.lock().counts.clone()
+    }
+
+    /// What every request was and got, in the order of arrival.
+    pub(crate) fn journal(&self) -> Vec<Seen> {
+        self.server.lock().journal.clone()
     }
 
     /// What a client of ours must never do, in words.

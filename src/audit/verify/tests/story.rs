@@ -79,7 +79,12 @@ impl Daemon {
         if transition.from != transition.to {
             self.log.record(&TransitionRecord {
                 now: Now { monotonic_ms: 0, wall_ms: 1_600_000_000_000 },
-                subject: chain.map(|(chain, start)| Subject { chain, epoch: EPOCH, segment_start: start.map(offset) }),
+                subject: chain.map(|(chain, start)| Subject {
+                    chain,
+                    epoch: Some(EPOCH),
+                    segment_start: start.map(offset),
+                    upload: None,
+                }),
                 chart: C::NAME,
                 from: name(transition.from),
                 event: transition.event.as_str(),

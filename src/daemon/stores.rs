@@ -1,0 +1,131 @@
+//! The stores of a daemon, and the directory of its files until they are stored.
+
+use super::text;
+use crate::chance::Chance;
+use crate::config::DaemonConfig;
+use crate::store::{ArchiveStore, GcsStore, InstanceDir, LocalStore, Sessions, UploadTransitions};
+use slog::{Logger, info};
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The stores of a daemon, and the directory of its files until they are stored.
+pub(crate) struct Stores {
+    /// Decides where segments end.
+    pub(crate) arbiter: Arc<dyn ArchiveStore>,
+    /// Has the same, where there are two stores.
+    pub(super) mirror: Option<Arc<LocalStore>>,
+    local: Option<Arc<LocalStore>>,
+    /// Where open and sealed segments lie.
+    pub(super) spool: Arc<InstanceDir>,
+    /// Where changes of uploads' states will be told.
+    pub(super) uploads: UploadTransitions,
+}
+
+/// Whether the stores are to be written to, or only looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Segments are to be stored.
+    Archive,
+    /// Nothing is to be changed.
+    Plan,
+}
+
+impl Stores {
+    /// Opens them, and claims or removes what processes have left in the directories that have ended.
+    pub(super) fn open(config: &DaemonConfig, purpose: Purpose, log: &Logger) -> Result<Stores, String> {
+        let local = match &config.local_store {
+            Some(path) => Some(Arc::new(LocalStore::open(path).map_err(text)?)),
+            None => None,
+        };
+        if let Some(directory) = local.as_ref().and_then(|local| local.instance_dir()) {
+            clean_up(directory, "store opened", purpose, log)?;
+        }
+        let spool = spool_directory(config, local.as_deref(), purpose, log)?;
+        let uploads = UploadTransitions::default();
+        let Some(gcs) = &config.gcs else {
+            let arbiter = Arc::clone(local.as_ref().expect("there is a store")) as Arc<dyn ArchiveStore>;
+            return Ok(Stores { arbiter, mirror: None, local, spool, uploads });
+        };
+        let store = GcsStore::open(&gcs.settings(Arc::new(Chance::from_system()), log)).map_err(text)?;
+        info!(log, "store opened"; "url" => store.describe());
+        let sessions = match (purpose, gcs.resumes_sessions) {
+            (Purpose::Archive, true) => Sessions::kept_in(Arc::clone(&spool), log).map_err(text)?,
+            _ => Sessions::in_memory(log),
+        };
+        if purpose == Purpose::Plan {
+            store.try_to_create().map_err(text)?;
+        }
+        let store = store.with_sessions(sessions).with_transitions(uploads.clone());
+        Ok(Stores { arbiter: Arc::new(store), mirror: local.clone(), local, spool, uploads })
+    }
+
+    /// All of them, for messages.
+    pub(crate) fn describe(&self) -> String {
+        match &self.mirror {
+            Some(mirror) => format!("{}, mirrored in {}", self.arbiter.describe(), mirror.describe()),
+            None => self.arbiter.describe(),
+        }
+    }
+
+    /// Removes what is this process's alone: its threads live on until it ends, and with them what would remove it.
+    pub(crate) fn remove_directories(&self) {
+        self.spool.remove();
+        if let Some(directory) = self.local.as_ref().and_then(|local| local.instance_dir()) {
+            directory.remove();
+        }
+    }
+}
+
+/// Where open segments lie: where `--spool-dir` says; in the local store's own temporary directory, where storing one
+/// there is a name and no copy; or in a directory of this user's own.
+fn spool_directory(
+    config: &DaemonConfig,
+    local: Option<&LocalStore>,
+    purpose: Purpose,
+    log: &Logger,
+) -> Result<Arc<InstanceDir>, String> {
+    let root = match (&config.spool.directory, local) {
+        (Some(root), _) => root.clone(),
+        (None, Some(local)) => {
+            return Ok(Arc::clone(local.instance_dir().expect("the store was opened for writing")));
+        }
+        (None, None) => own_directory()?,
+    };
+    let directory = InstanceDir::create(&root).map_err(text)?;
+    clean_up(&directory, "spool opened", purpose, log)?;
+    Ok(Arc::new(directory))
+}
+
+fn clean_up(directory: &InstanceDir, what: &'static str, purpose: Purpose, log: &Logger) -> Result<(), String> {
+    // A plan would claim what the next daemon can go on with.
+    let removed = if purpose == Purpose::Archive { directory.clean_up_others().map_err(text)? } else { 0 };
+    info!(log, "{}", what; "left_overs_removed" => removed, "path" => %directory.path().display());
+    Ok(())
+}
+
+/// `kafka-store-UID` in the directory for temporary files, of which others can neither see nor replace anything.
+fn own_directory() -> Result<PathBuf, String> {
+    let parent = std::env::var_os("TMPDIR").filter(|path| !path.is_empty());
+    let parent = PathBuf::from(parent.unwrap_or_else(|| "/var/tmp".into()));
+    let uid = rustix::process::getuid().as_raw();
+    let path = parent.join(format!("kafka-store-{uid}"));
+    let give_another = "give another directory with --spool-dir";
+    match DirBuilder::new().mode(0o700).create(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(format!("cannot create {}: {error}; {give_another}", path.display()));
+        }
+        _ => {}
+    }
+    if is_own(&path, uid) {
+        Ok(path)
+    } else {
+        Err(format!("{} is not a directory of this user alone; {give_another}", path.display()))
+    }
+}
+
+fn is_own(path: &Path, uid: u32) -> bool {
+    fs::symlink_metadata(path)
+        .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == uid && metadata.mode() & 0o077 == 0)
+}

@@ -1,0 +1,115 @@
+//! Uploads that break off, and a store that hangs.
+
+use super::fake_gcs::{After, Fault, Kind};
+use super::support::broker::Broker;
+use super::support::records::{assert_same, logged_from, numbered, record};
+use super::support::seed::Chance;
+use super::support::wait_until;
+use super::{BUCKET, Bucket};
+
+const MIB: u64 = 1 << 20;
+
+/// Fails if the successor of a killed process sends again what is persisted.
+#[test]
+fn a_killed_upload_of_512_mib_goes_on_where_it_was() {
+    let mut chance = Chance::from_seed();
+    let broker = Broker::get();
+    let topic = broker.create_topic("gcs-large", 1, &[]);
+    // Random, so that the file is as large as its records.
+    let records: Vec<_> =
+        (0..512).map(|number| record(None, Some(&chance.bytes(MIB as usize)), 1_700_000_000_000 + number)).collect();
+    broker.produce(&topic, 0, &records, &[]);
+    let bucket = Bucket::new();
+    let daemon = || {
+        let daemon = bucket.patient_daemon(&broker, &topic, "60s");
+        daemon.args(&["--file-size", "512Mi", "--codec", "null"])
+    };
+    bucket.fake.arm(&[Kind::DataPut], Fault::StallAfter(After::Object(300 * MIB)));
+    let mut running = daemon().spawn();
+    wait_until("300 MiB are persisted", || {
+        assert!(running.is_running(), "it ended. Its log:\n{}", running.log());
+        bucket.fake.sessions().iter().any(|session| session.persisted_bytes >= 299 * MIB)
+    });
+    running.kill();
+    bucket.fake.faults(|faults| faults.disarm());
+    let ended = daemon().until_end();
+    bucket.check();
+    let counts = bucket.fake.counts();
+    println!("{} bytes received, {} of them twice", counts.bytes_received, counts.bytes_sent_twice);
+    assert_eq!(counts.of(Kind::Initiate), 1, "one session. The log:\n{}", ended.log);
+    assert!(counts.bytes_sent_twice < 256 * 1024, "sent twice: {}", counts.bytes_sent_twice);
+    let stored = bucket.segments().into_values().next().expect("it is stored");
+    assert!(stored.content.length() > 512 * MIB && stored.checksums == stored.content.checksums());
+    let archive = bucket.download();
+    assert_same("the archive", &archive.records(&topic, 0), &logged_from(0, &records));
+}
+
+/// A process whose user does not want sessions to outlive it begins anew, and the archive is as exact.
+#[test]
+fn resuming_can_be_switched_off() {
+    let broker = Broker::get();
+    let topic = broker.create_topic("gcs-anew", 1, &[]);
+    broker.produce(&topic, 0, &numbered(0..20_000), &[]);
+    let bucket = Bucket::new();
+    let daemon = || {
+        let daemon = bucket.patient_daemon(&broker, &topic, "60s");
+        daemon.args(&["--file-records", "20000", "--codec", "null", "--gcs-resume-sessions=false"])
+    };
+    bucket.fake.arm(&[Kind::DataPut], Fault::StallAfter(After::Object(MIB)));
+    let mut running = daemon().spawn();
+    wait_until("a part is persisted", || bucket.fake.sessions().iter().any(|session| session.persisted_bytes >= MIB));
+    running.kill();
+    bucket.fake.faults(|faults| faults.disarm());
+    daemon().until_end();
+    bucket.check();
+    assert_eq!(bucket.fake.counts().of(Kind::Initiate), 2, "another session");
+    assert_same("the archive", &bucket.download().records(&topic, 0), &logged_from(0, &numbered(0..20_000)));
+}
+
+/// While nothing can be stored the member stays in its group and takes no more memory than it may; then it goes on.
+#[test]
+fn a_store_that_hangs_holds_back_and_nothing_else() {
+    const SESSION_MS: u32 = 6_000;
+    let mut chance = Chance::from_seed();
+    let broker = Broker::get();
+    let topic = broker.create_topic("gcs-hang", 4, &[]);
+    let records: Vec<_> =
+        (0..60).map(|number| record(None, Some(&chance.bytes(500_000)), 1_700_000_000_000 + number)).collect();
+    (0..4).for_each(|partition| broker.produce(&topic, partition, &records, &[]));
+    let bucket = Bucket::new();
+    bucket.fake.faults(|faults| faults.arm_chance(&[Kind::DataPut], Fault::Stall, 1_000, 1));
+    let daemon = bucket.daemon(&broker, &topic, &topic).session_timeout_ms(SESSION_MS).args(&[
+        "--file-size",
+        "2M",
+        "--spool-limit",
+        "16M",
+        "--memory-limit",
+        "64M",
+        "--codec",
+        "null",
+    ]);
+    let mut running = daemon.args(&["--until-end", "--timeout", "100"]).spawn();
+    running.wait_for("segment not stored, trying again");
+    let until = std::time::Instant::now() + std::time::Duration::from_millis(u64::from(SESSION_MS) * 2);
+    wait_until("two session timeouts have passed", || {
+        assert!(running.is_running(), "it ended. Its log:\n{}", running.log());
+        std::time::Instant::now() > until
+    });
+    assert_eq!(broker.stable_members(&topic), Some(1), "it is a member still");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.id())).expect("it runs");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")).expect("Linux");
+    let peak: u64 = peak.parse().expect("a number");
+    println!("peak of memory: {peak} kB");
+    assert!(peak * 1024 < 64_000_000 + 64 * MIB, "it took {peak} kB");
+    assert!(bucket.segments().is_empty());
+    bucket.fake.faults(|faults| faults.disarm());
+    assert_eq!(running.wait().code(), Some(0), "its log:\n{}", running.log());
+    let log = running.log();
+    assert_eq!(log.matches("partitions assigned").count(), 1, "it never left. Its log:\n{log}");
+    bucket.check();
+    let archive = bucket.download();
+    for partition in 0..4 {
+        assert_same("the archive", &archive.records(&topic, partition), &logged_from(0, &records));
+    }
+    assert!(bucket.fake.all_generations(BUCKET).len() > 4);
+}

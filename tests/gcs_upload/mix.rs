@@ -1,0 +1,59 @@
+//! Faults by chance.
+
+use super::fake_gcs::{After, Fault, Kind};
+use super::{Gcs, MIB, seed};
+use kafka_store::chance::Chance;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Several uploads at a time, while anything goes wrong that can: all of them end, with their very bytes, once.
+#[test]
+fn any_mix_of_faults_ends_well() {
+    let mut chance = seed::Chance::from_seed();
+    for round in 0..4 {
+        let gcs = Gcs::start();
+        let seed = chance.below(u64::MAX);
+        let store = gcs.store_with(|settings| {
+            settings.chunk_bytes = [None, Some(256 << 10), Some(1 << 20)][round % 3];
+            settings.idle_timeout = Duration::from_millis(400);
+            settings.jitter = Arc::new(Chance::from_seed(seed));
+        });
+        let files: Vec<_> = (0..6).map(|start| gcs.segment(start, 2 * MIB + start as usize * 1000)).collect();
+        let data = [Kind::DataPut];
+        gcs.fake.faults(|faults| {
+            for (number, (kinds, fault, per_mille)) in [
+                (Kind::UPLOAD, Fault::Reset, 60),
+                (Kind::UPLOAD, Fault::Answer(503), 60),
+                (Kind::UPLOAD, Fault::Answer(429), 20),
+                (Kind::SESSION, Fault::Answer(408), 40),
+                (Kind::SESSION, Fault::SessionGone, 10),
+                (&data, Fault::ResetAfter(After::Request(200_000)), 60),
+                (&data, Fault::AnswerAfter(After::Request(256 << 10), 503), 40),
+                (&data, Fault::StallAfter(After::Request(100_000)), 10),
+                (&data, Fault::NoRange, 40),
+                (&data, Fault::AckMore(1 << 20), 10),
+                (Kind::UPLOAD, Fault::DropAnswer, 60),
+                (Kind::SESSION, Fault::DropFinalAnswer, 100),
+                (Kind::SESSION, Fault::GarbledFinal, 60),
+                (Kind::SESSION, Fault::WrongFinalCrc32c, 30),
+                (&[Kind::MetadataGet], Fault::Answer(503), 60),
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                faults.arm_chance(kinds, fault, per_mille, seed.wrapping_add(number as u64));
+            }
+        });
+        std::thread::scope(|scope| {
+            for file in &files {
+                scope.spawn(|| {
+                    let stat = gcs.store_patiently(&store, file);
+                    gcs.check_stored(file, &stat);
+                });
+            }
+        });
+        let fired = gcs.fake.faults(|faults| faults.fired().len());
+        println!("round {round}: {fired} faults");
+        assert!(fired > 0, "a test without faults shows nothing");
+    }
+}
