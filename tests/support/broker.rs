@@ -37,7 +37,7 @@ impl Commits {
     /// What is committed of the first partitions of a topic, all asked at once.
     pub(crate) fn of(&self, topic: &str, partitions: i32) -> Vec<Option<i64>> {
         let mut list = TopicPartitionList::new();
-        (0..partitions).for_each(|partition| drop(list.add_partition(topic, partition)));
+        list.add_partition_range(topic, 0, partitions - 1);
         let committed = self.0.committed_offsets(list, PATIENCE).expect("committed offsets");
         let offset = |partition| match committed.find_partition(topic, partition)?.offset() {
             Offset::Offset(offset) => Some(offset),
