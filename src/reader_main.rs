@@ -1,6 +1,5 @@
 //! `kafka-store-reader`: prints archived records as the original tool's reader did.
 
-use clap::Parser;
 use clap::error::ErrorKind;
 use kafka_store::commands::reader::{self, ReaderCli};
 use kafka_store::exit::{self, ExitCode};
@@ -8,7 +7,7 @@ use std::io::Write;
 
 fn main() -> std::process::ExitCode {
     exit::install_panic_hook();
-    let cli = match ReaderCli::try_parse() {
+    let cli = match ReaderCli::from_args(std::env::args_os()) {
         Ok(cli) => cli,
         Err(answer) => {
             // A closed stdout or stderr takes no answer; the exit code is still one.

@@ -4,6 +4,7 @@
 mod segments;
 
 use kafka_store::avro::Codec;
+use kafka_store::cli::GcsArgs;
 use kafka_store::commands::ls::{LsArgs, list};
 use kafka_store_statecharts::gap::{Gap, GapReason};
 use kafka_store_statecharts::offset::OffsetRange;
@@ -13,7 +14,8 @@ use std::fs;
 use std::path::Path;
 
 fn args(location: &Path) -> LsArgs {
-    LsArgs { location: location.to_owned(), segments: false, json: false, deep: false, parallel: None }
+    let gcs = GcsArgs::default();
+    LsArgs { location: location.to_owned(), segments: false, json: false, deep: false, parallel: None, gcs }
 }
 
 #[track_caller]
@@ -132,5 +134,5 @@ fn what_cannot_be_read_does_not_hide_the_rest() {
     let missing = list(&args(&directory.path().join("nowhere")), &mut out).expect_err("nothing is there");
     assert!(missing.to_string().starts_with("cannot find "), "{missing}");
     let file = list(&args(&directory.path().join("orders/000000/00000000000000000000")), &mut out);
-    assert!(file.expect_err("a file").to_string().contains("is a file: give the directory"));
+    assert!(file.expect_err("a file").to_string().contains("is a file: give the place"));
 }

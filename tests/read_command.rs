@@ -5,7 +5,7 @@ mod segments;
 
 use kafka_store::archive::{ArchiveError, ChainReader, OffsetWindow};
 use kafka_store::avro::Codec;
-use kafka_store::cli::IndexArgs;
+use kafka_store::cli::{GcsArgs, IndexArgs};
 use kafka_store::commands::WindowArgs;
 use kafka_store::commands::read::{Format, ReadArgs, print};
 use kafka_store::store::LocalStore;
@@ -19,8 +19,8 @@ fn golden() -> PathBuf {
 }
 
 fn args(path: impl Into<PathBuf>) -> ReadArgs {
-    let (window, index) = (WindowArgs::default(), IndexArgs::default());
-    ReadArgs { location: path.into(), window, format: Format::Json, follow: false, index }
+    let (window, gcs, index) = (WindowArgs::default(), GcsArgs::default(), IndexArgs::default());
+    ReadArgs { location: path.into(), window, format: Format::Json, follow: false, gcs, index }
 }
 
 /// With both ends of a window of offsets.

@@ -5,7 +5,6 @@
 
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::record::DecodedHeader;
-use std::io::Write;
 
 /// One line that is being written. The caller gives the keys in their sorted order.
 #[derive(Debug)]
@@ -29,8 +28,7 @@ impl<'o> JsonLine<'o> {
     /// A member whose value is a number.
     pub(super) fn number(&mut self, key: &str, value: i64) {
         self.key(key);
-        // Writing to a Vec cannot fail.
-        let _ = write!(self.out, "{value}");
+        write_number(value, 1, self.out);
     }
 
     /// A member whose value is a text.
@@ -42,8 +40,9 @@ impl<'o> JsonLine<'o> {
     /// A member whose value is the file name of the segment that starts at `start`.
     pub(super) fn segment(&mut self, key: &str, start: Offset) {
         self.key(key);
-        // Writing to a Vec cannot fail.
-        let _ = write!(self.out, "\"{:020}\"", start.get());
+        self.out.push(b'"');
+        write_number(start.get(), 20, self.out);
+        self.out.push(b'"');
     }
 
     /// A member whose value is null.
@@ -86,13 +85,12 @@ impl<'o> JsonLine<'o> {
         self.out.push(b']');
     }
 
+    /// Keys are our own, and have nothing that must be escaped.
     fn key(&mut self, key: &str) {
-        if !self.is_first {
-            self.out.extend_from_slice(b", ");
-        }
+        self.out.extend_from_slice(if self.is_first { b"\"" } else { b", \"" });
         self.is_first = false;
-        write_text(key, self.out);
-        self.out.extend_from_slice(b": ");
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\": ");
     }
 }
 
@@ -107,41 +105,102 @@ fn write_text_or_base64(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// How a byte is written in a text.
+const fn kind_of(byte: u8) -> u8 {
+    match byte {
+        b'"' | b'\\' => byte,
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        0x08 => b'b',
+        0x0c => b'f',
+        b' '..=b'~' => PLAIN,
+        _ => LONG,
+    }
+}
+
+/// As it is.
+const PLAIN: u8 = 0;
+/// By numbers, or it is a part of a character that is not ASCII. What is neither of the two is written as a backslash
+/// and the letter that stands for it.
+const LONG: u8 = 1;
+
+const KINDS: [u8; 256] = {
+    let mut kinds = [PLAIN; 256];
+    let mut byte = 0;
+    while byte < kinds.len() {
+        kinds[byte] = kind_of(byte as u8);
+        byte += 1;
+    }
+    kinds
+};
+
+/// In runs of this many bytes, through a buffer on the stack: most of what is archived are JSON documents, in which
+/// every few bytes there is something to escape.
+const RUN: usize = 64;
+
 fn write_text(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    let mut rest = text;
-    while let Some(length) = rest.bytes().position(|byte| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\'))
-    {
-        let (plain, special) = rest.split_at(length);
-        out.extend_from_slice(plain.as_bytes());
-        let mut characters = special.chars();
-        if let Some(character) = characters.next() {
+    let bytes = text.as_bytes();
+    let mut buffer = [0; 2 * RUN];
+    let mut at = 0;
+    while at < bytes.len() {
+        let run = &bytes[at..bytes.len().min(at + RUN)];
+        let (taken, written) = write_run(run, &mut buffer);
+        out.extend_from_slice(&buffer[..written]);
+        at += taken;
+        if taken < run.len()
+            && let Some(character) = text[at..].chars().next()
+        {
             write_escaped(character, out);
+            at += character.len_utf8();
         }
-        rest = characters.as_str();
     }
-    out.extend_from_slice(rest.as_bytes());
     out.push(b'"');
 }
 
-fn write_escaped(character: char, out: &mut Vec<u8>) {
-    let short = match character {
-        '"' => b'"',
-        '\\' => b'\\',
-        '\n' => b'n',
-        '\r' => b'r',
-        '\t' => b't',
-        '\u{8}' => b'b',
-        '\u{c}' => b'f',
-        _ => {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                out.extend_from_slice(b"\\u");
-                out.extend((0..4).rev().map(|digit| hex_digit((*unit >> (4 * digit)) as u8 & 0xf)));
+/// Writes what needs no numbers; says how many bytes that were, and how many they have become.
+fn write_run(run: &[u8], buffer: &mut [u8; 2 * RUN]) -> (usize, usize) {
+    let mut written = 0;
+    for (index, &byte) in run.iter().enumerate() {
+        match KINDS[usize::from(byte)] {
+            PLAIN => {
+                buffer[written] = byte;
+                written += 1;
             }
-            return;
+            LONG => return (index, written),
+            letter => {
+                buffer[written] = b'\\';
+                buffer[written + 1] = letter;
+                written += 2;
+            }
         }
-    };
-    out.extend_from_slice(&[b'\\', short]);
+    }
+    (run.len(), written)
+}
+
+/// A character by its number, beyond the basic plane as two.
+fn write_escaped(character: char, out: &mut Vec<u8>) {
+    for unit in character.encode_utf16(&mut [0; 2]) {
+        out.extend_from_slice(b"\\u");
+        out.extend((0..4).rev().map(|digit| hex_digit((*unit >> (4 * digit)) as u8 & 0xf)));
+    }
+}
+
+/// A number in decimal digits, with zeros in front up to a width.
+fn write_number(value: i64, width: usize, out: &mut Vec<u8>) {
+    let mut digits = [b'0'; 20];
+    let mut rest = value.unsigned_abs();
+    let mut at = digits.len();
+    while rest > 0 || at == digits.len() {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    if value < 0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(&digits[at.min(digits.len() - width)..]);
 }
 
 /// The digit, in lower case, of a number below 16.
@@ -182,6 +241,42 @@ mod tests {
         assert_eq!(text("\0\u{1f}\u{7f}\u{80}"), r#""\u0000\u001f\u007f\u0080""#);
         assert_eq!(text("é→\u{2028}🎉."), r#""\u00e9\u2192\u2028\ud83c\udf89.""#);
         assert_eq!(text(""), r#""""#);
+    }
+
+    #[test]
+    fn texts_of_every_length_and_mixture_are_escaped_alike() {
+        // Through the runs of the writer and their ends, against the plainest way to say it.
+        let plainest = |text: &str| {
+            let escaped = text.chars().map(|character| match character {
+                '"' | '\\' => format!("\\{character}"),
+                '\n' => "\\n".to_owned(),
+                ' '..='~' => character.to_string(),
+                _ => character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+            });
+            format!("\"{}\"", escaped.collect::<String>())
+        };
+        const CHARACTERS: [char; 8] = ['a', '"', '\\', '\n', '\u{1}', 'é', '→', '🎉'];
+        for length in 0..200 {
+            for step in 1..CHARACTERS.len() {
+                let mixed: String =
+                    (0..length).map(|index| if index % 9 == 0 { CHARACTERS[index * step % 8] } else { 'b' }).collect();
+                assert_eq!(text(&mixed), plainest(&mixed));
+                let dense: String = (0..length).map(|index| CHARACTERS[index * step % 8]).collect();
+                assert_eq!(text(&dense), plainest(&dense));
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_in_full() {
+        for number in [0, 7, 10, -1, i64::MAX, i64::MIN] {
+            let mut out = Vec::new();
+            write_number(number, 1, &mut out);
+            assert_eq!(String::from_utf8(out).expect("ASCII"), number.to_string());
+        }
+        let mut out = Vec::new();
+        write_number(1_234, 20, &mut out);
+        assert_eq!(out, b"00000000000000001234");
     }
 
     #[test]

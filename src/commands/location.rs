@@ -1,6 +1,7 @@
 //! What a location on the command line stands for: a file, or the place of a partition, a topic or an archive.
 
 use super::error::CommandError;
+use crate::cli::GcsArgs;
 use crate::store::{ArchiveStore, LocalStore, Scope, StoreError};
 use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::offset::Offset;
@@ -9,6 +10,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+pub(super) mod bucket;
 
 /// What a location stands for.
 pub(super) enum Location {
@@ -21,6 +24,13 @@ pub(super) enum Location {
         /// The chain whose directory it is in, by that directory's name.
         chain: Option<ChainName>,
     },
+    /// One segment in a bucket.
+    Object {
+        /// The archive that it is in.
+        store: Arc<dyn ArchiveStore>,
+        /// Its name.
+        name: SegmentName,
+    },
     /// An archive, or a part of it.
     Place(Place),
 }
@@ -29,12 +39,19 @@ pub(super) enum Location {
 pub(super) struct Place {
     pub(super) store: Arc<dyn ArchiveStore>,
     pub(super) scope: Scope,
+    /// Whether each look at it is a request over a network.
+    pub(super) is_remote: bool,
 }
 
 impl Place {
     /// How long whoever follows it waits at most before looking again.
     pub(super) fn poll_interval(&self) -> Duration {
-        Duration::from_secs(1)
+        Duration::from_secs(if self.is_remote { 4 } else { 1 })
+    }
+
+    /// How many segments are looked at at a time, where nothing is said and little is computed.
+    pub(super) fn lookers(&self) -> usize {
+        if self.is_remote { 32 } else { 4 * super::cores() }
     }
 
     /// The chains that there are now, in order.
@@ -58,7 +75,14 @@ enum Level {
 
 impl Location {
     /// Looks at what is there.
-    pub(super) fn find(given: &Path) -> Result<Location, CommandError> {
+    pub(super) fn find(given: &Path, gcs: &GcsArgs) -> Result<Location, CommandError> {
+        match given.to_str().filter(|text| text.starts_with(bucket::SCHEME)) {
+            Some(url) => bucket::find(url, gcs),
+            None => Location::find_local(given),
+        }
+    }
+
+    fn find_local(given: &Path) -> Result<Location, CommandError> {
         let path = fs::canonicalize(given)
             .map_err(|error| CommandError::new(format!("cannot find {}: {error}", given.display())))?;
         if !path.is_dir() {
@@ -89,23 +113,23 @@ impl Location {
         };
         let store = LocalStore::open_read_only(root.ok_or_else(misnamed)?);
         let store = Arc::new(store.map_err(|error| CommandError::from_error(&error))?);
-        Ok(Location::Place(Place { store, scope }))
+        Ok(Location::Place(Place { store, scope, is_remote: false }))
     }
 
     /// As [`Location::find`], where a file alone makes no sense.
-    pub(super) fn find_place(given: &Path) -> Result<Place, CommandError> {
-        match Location::find(given)? {
+    pub(super) fn find_place(given: &Path, gcs: &GcsArgs) -> Result<Place, CommandError> {
+        match Location::find(given, gcs)? {
             Location::Place(place) => Ok(place),
-            Location::File { .. } => Err(CommandError::new(format!(
-                "{} is a file: give the directory of a partition, a topic or an archive",
+            Location::File { .. } | Location::Object { .. } => Err(CommandError::new(format!(
+                "{} is a file: give the place of a partition, a topic or an archive",
                 given.display()
             ))),
         }
     }
 
     /// The store that is to hold the same as a place: its own root, or the same part of it.
-    pub(super) fn find_mirror(given: &Path, place: &Place) -> Result<Place, CommandError> {
-        let mirror = Location::find_place(given)?;
+    pub(super) fn find_mirror(given: &Path, place: &Place, gcs: &GcsArgs) -> Result<Place, CommandError> {
+        let mirror = Location::find_place(given, gcs)?;
         if mirror.scope == Scope::Archive || mirror.scope == place.scope {
             return Ok(mirror);
         }

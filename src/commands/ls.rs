@@ -6,6 +6,7 @@ use super::print::{Output, Stop, finish};
 use super::table::{Table, grouped, moment, size};
 use crate::archive::{ArchiveError, ChainSurvey, Joint, SegmentFacts, SurveyedSegment, facts_of, read_facts, survey};
 use crate::avro::TimestampRange;
+use crate::cli::GcsArgs;
 use crate::store::ObjectStat;
 use clap::Args;
 use kafka_store_statecharts::name::SegmentName;
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 /// What to list.
 #[derive(Args, Clone, Debug)]
 pub struct LsArgs {
-    /// The directory of an archive, a topic or a partition
+    /// The place of an archive, a topic or a partition: a directory, or gs://BUCKET/PREFIX
     #[arg(value_name = "LOCATION")]
     pub location: PathBuf,
     /// A line for each segment instead of each partition
@@ -29,9 +30,12 @@ pub struct LsArgs {
     /// Read the files of the original tool, which do not say what they hold, to count their records
     #[arg(long)]
     pub deep: bool,
-    /// How many segments are looked at at a time [default: 4 for each core]
+    /// How many segments are looked at at a time [default: 4 for each core, in a bucket 32]
     #[arg(long, value_name = "N", value_parser = super::parse_parallel)]
     pub parallel: Option<usize>,
+    /// How Google Cloud Storage is reached.
+    #[command(flatten)]
+    pub gcs: GcsArgs,
 }
 
 /// Lists what `args` ask for.
@@ -47,7 +51,7 @@ pub fn run(args: &LsArgs) -> Result<(), CommandError> {
 /// # Errors
 /// As [`run`].
 pub fn list(args: &LsArgs, target: impl Write) -> Result<(), CommandError> {
-    let place = Location::find_place(&args.location)?;
+    let place = Location::find_place(&args.location, &args.gcs)?;
     let mut output = Output::new(target);
     let listed = if args.json { list_json(args, &place, &mut output) } else { list_text(args, &place, &mut output) };
     finish(output, listed)
@@ -60,7 +64,7 @@ fn each_chain(
     mut each: impl FnMut(&ChainSurvey) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
     let chains = place.chains().map_err(ArchiveError::from)?;
-    let threads = args.parallel.unwrap_or_else(|| 4 * super::cores());
+    let threads = args.parallel.unwrap_or_else(|| place.lookers());
     for chain in chains {
         let facts = |name: &SegmentName, stat: &ObjectStat| {
             let facts = facts_of(place.store.as_ref(), name, stat)?;

@@ -11,10 +11,10 @@ use super::print::{Output, Stop, finish};
 use super::window::WindowArgs;
 use crate::archive::{ArchiveError, ChainStart, Reached, ReadJob, SegmentContext, Watch, Window, Work};
 use crate::avro::Record;
-use crate::cli::IndexArgs;
+use crate::cli::{GcsArgs, IndexArgs};
 use crate::exit::ExitCode;
 use crate::index::{IndexError, Moment, MysqlIndex};
-use crate::store::{LooseFiles, SegmentSource, StoreError};
+use crate::store::{LooseFiles, OnlySegment, SegmentSource, StoreError};
 use clap::{Args, ValueEnum};
 use kafka_store_statecharts::TimestampMs;
 use kafka_store_statecharts::name::ChainName;
@@ -28,7 +28,7 @@ use std::sync::atomic::AtomicBool;
 /// What to print.
 #[derive(Args, Clone, Debug)]
 pub struct ReadArgs {
-    /// A file, or the directory of a partition, a topic or an archive
+    /// A file, or the place of a partition, a topic or an archive: a path, or gs://BUCKET/PREFIX
     #[arg(value_name = "LOCATION")]
     pub location: PathBuf,
     /// Which records.
@@ -43,6 +43,9 @@ pub struct ReadArgs {
     /// files do, each in its order.
     #[arg(long)]
     pub follow: bool,
+    /// How Google Cloud Storage is reached.
+    #[command(flatten)]
+    pub gcs: GcsArgs,
     /// An index that says in which file --from-time begins: earlier files are then not even looked at.
     #[command(flatten)]
     pub index: IndexArgs,
@@ -74,14 +77,15 @@ pub fn run(args: &ReadArgs) -> Result<(), CommandError> {
 /// As [`run`].
 pub fn print(args: &ReadArgs, target: impl Write) -> Result<(), CommandError> {
     let window = args.window.window()?;
-    let location = Location::find(&args.location)?;
+    let location = Location::find(&args.location, &args.gcs)?;
     let index = index_for(args)?;
     let mut output = Output::new(target);
     let printed = match location {
-        Location::File { .. } if args.follow => {
-            return Err(CommandError::new("--follow goes on with files: give the directory of a partition"));
+        Location::File { .. } | Location::Object { .. } if args.follow => {
+            return Err(CommandError::new("--follow goes on with files: give the place of a partition"));
         }
         Location::File { path, start, chain } => print_file(args, &path, start, chain.as_ref(), &mut output),
+        Location::Object { store, name } => print_object(args, OnlySegment { store, name }, &mut output),
         Location::Place(place) => print_place(args, &place, window, index.as_ref(), &mut output),
     };
     finish(output, printed)
@@ -200,6 +204,13 @@ fn print_file<W: Write>(
     let starts = vec![ChainStart { chain: LooseFiles::chain(), before: None }];
     let never = AtomicBool::new(false);
     print_chains(args, &source, starts, &never, &Bar::hidden(), output, &Belongs::AsItSays(chain)).map(drop)
+}
+
+/// One segment in a bucket.
+fn print_object<W: Write>(args: &ReadArgs, source: OnlySegment, output: &mut Output<W>) -> Result<(), Stop> {
+    let starts = vec![ChainStart { chain: source.name.chain.clone(), before: None }];
+    let never = AtomicBool::new(false);
+    print_chains(args, &source, starts, &never, &Bar::hidden(), output, &Belongs::WhereItLies).map(drop)
 }
 
 /// Which chain a segment belongs to.

@@ -3,15 +3,17 @@
 use super::bar::Bar;
 use super::error::CommandError;
 use super::json::JsonLine;
+use super::location::bucket;
 use super::print::{Output, Stop, finish};
 use super::window::WindowArgs;
 use crate::archive::{ArchiveError, ChainStart, ReadJob, SegmentContext, Window};
 use crate::avro::{Record, SegmentReader};
+use crate::cli::GcsArgs;
 use crate::store::{LooseFiles, SegmentSource};
 use clap::{Parser, Subcommand};
 use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::offset::{Offset, OffsetRange};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -46,6 +48,20 @@ enum Store {
         /// The first file to print: DIR/TOPIC/PARTITION/OFFSET, as in archive/sample/000000/00000000000000000000
         path: PathBuf,
     },
+    /// Objects in Google Cloud Storage (`kafka-store-reader gs://…` is short for it)
+    Gcs {
+        /// The first object to print: gs://BUCKET/PREFIX/TOPIC/PARTITION/OFFSET
+        #[arg(value_parser = parse_url)]
+        url: String,
+        /// How Google Cloud Storage is reached.
+        #[command(flatten)]
+        gcs: GcsArgs,
+    },
+}
+
+fn parse_url(text: &str) -> Result<String, String> {
+    let is_url = text.starts_with(bucket::SCHEME);
+    is_url.then(|| text.to_owned()).ok_or_else(|| "it must begin with gs://".into())
 }
 
 const AFTER_HELP: &str = "\
@@ -66,13 +82,37 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// # Errors
 /// A wrong path, or a file that is not whole: one line each, after the records before it.
 pub fn run(cli: &ReaderCli) -> Result<(), CommandError> {
-    let Store::Local { path } = &cli.store;
-    let (directory, start) = split(path)?;
-    let source = LooseFiles::in_directory(&directory);
-    let files = Files { cli, source: &source, chain: LooseFiles::chain(), window: cli.window.window()? };
+    let window = cli.window.window()?;
+    let (source, name): (Box<dyn SegmentSource>, SegmentName) = match &cli.store {
+        Store::Local { path } => {
+            let (directory, start) = split(path)?;
+            (Box::new(LooseFiles::in_directory(&directory)), LooseFiles::chain().segment(start))
+        }
+        Store::Gcs { url, gcs } => {
+            let (store, name) = bucket::segment(url, gcs)?;
+            (Box::new(store), name)
+        }
+    };
+    let files = Files { cli, source: source.as_ref(), chain: name.chain, window };
     let mut output = Output::new(io::stdout().lock());
-    let result = files.print(start, &mut output);
+    let result = files.print(name.start, &mut output);
     finish(output, result)
+}
+
+impl ReaderCli {
+    /// Reads a command line.
+    ///
+    /// # Errors
+    /// If it is wrong, or asks for help.
+    pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<ReaderCli, clap::Error> {
+        let mut args: Vec<OsString> = args.into_iter().collect();
+        let is_url = |arg: &OsString| arg.as_bytes().starts_with(bucket::SCHEME.as_bytes());
+        let has_store = args.iter().skip(1).any(|arg| arg == "local" || arg == "gcs");
+        if let (Some(at), false) = (args.iter().position(is_url), has_store) {
+            args.insert(at, "gcs".into());
+        }
+        ReaderCli::try_parse_from(args)
+    }
 }
 
 /// The directory and the start offset that a path names. As the original, by its text alone.

@@ -8,7 +8,7 @@ use super::location::Location;
 use super::print::{Output, Stop, finish};
 use super::table::{Table, grouped, size};
 use crate::archive::{AgainstIndex, AgainstKafka, ChainReport, Depth, KafkaTail, VerifyJob, VerifyReport, VerifyState};
-use crate::cli::{IndexArgs, Redacted};
+use crate::cli::{GcsArgs, IndexArgs, Redacted};
 use crate::exit::ExitCode;
 use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ mod kafka;
 #[derive(Args, Clone, Debug)]
 #[command(group(ArgGroup::new("depth").args(["quick", "deep", "sample"])))]
 pub struct VerifyArgs {
-    /// The directory of an archive, a topic or a partition
+    /// The place of an archive, a topic or a partition: a directory, or gs://BUCKET/PREFIX
     #[arg(value_name = "LOCATION")]
     pub location: PathBuf,
     /// Look at names, headers, ends of files and stored checksums (this is the default)
@@ -46,7 +46,7 @@ pub struct VerifyArgs {
     /// Print one object of JSON
     #[arg(long)]
     pub json: bool,
-    /// How many segments are read at a time [default: one for each core; --quick: 4]
+    /// How many segments are read at a time [default: one for each core; --quick: 4, in a bucket 32]
     #[arg(long, value_name = "N", value_parser = super::parse_parallel)]
     pub parallel: Option<usize>,
     /// Compare the archive's ends with Kafka's log and with what the group has committed
@@ -67,6 +67,9 @@ pub struct VerifyArgs {
     /// Property of librdkafka, such as security.protocol=SSL; may be repeated
     #[arg(short = 'X', value_name = "KEY=VALUE", requires = "against_kafka", help_heading = "Kafka")]
     pub kafka_properties: Vec<Redacted>,
+    /// How Google Cloud Storage is reached.
+    #[command(flatten)]
+    pub gcs: GcsArgs,
 }
 
 /// The share that a percentage is.
@@ -93,8 +96,8 @@ struct Run {
 }
 
 fn verify(args: &VerifyArgs, interrupt: &Interrupt, target: impl Write) -> Result<ExitCode, CommandError> {
-    let place = Location::find_place(&args.location)?;
-    let mirror = args.mirror.as_ref().map(|mirror| Location::find_mirror(mirror, &place)).transpose()?;
+    let place = Location::find_place(&args.location, &args.gcs)?;
+    let mirror = args.mirror.as_ref().map(|mirror| Location::find_mirror(mirror, &place, &args.gcs)).transpose()?;
     let location = place.store.describe();
     let failed = |error: &dyn std::error::Error| CommandError::from_error(error);
     let state = args.state.as_ref().map(|path| VerifyState::open(path, &location)).transpose();
@@ -106,13 +109,12 @@ fn verify(args: &VerifyArgs, interrupt: &Interrupt, target: impl Write) -> Resul
         index.check_schema().map_err(|error| failed(&error))?;
     }
     let depth = depth(args);
-    let per_core = if depth == Depth::Quick { 4 } else { 1 };
     let job = VerifyJob {
         store: place.store.as_ref(),
         chains: place.chains().map_err(|error| failed(&error))?,
         scope: place.scope.clone(),
         depth,
-        threads: args.parallel.unwrap_or_else(|| per_core * super::cores()),
+        threads: args.parallel.unwrap_or_else(|| if depth == Depth::Quick { place.lookers() } else { super::cores() }),
         mirror: mirror.as_ref().map(|mirror| mirror.store.as_ref()),
         state: state.as_ref(),
         stop: interrupt.flag(),

@@ -16,7 +16,7 @@ pub use error::{StoreError, StoreErrorKind};
 pub use gcs::{Draw, GcsCredentials, GcsSettings, GcsStore, GcsUrl, GcsUrlError, Jitter, Sessions, UploadTransitions};
 pub use instance_dir::InstanceDir;
 pub use local::LocalStore;
-pub use source::{LooseFiles, SegmentSource};
+pub use source::{LooseFiles, OnlySegment, SegmentSource};
 
 use kafka_store_actors::ports::StoredObject;
 use kafka_store_statecharts::boundary::SealReason;

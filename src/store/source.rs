@@ -49,6 +49,33 @@ impl SegmentSource for Arc<dyn ArchiveStore> {
     }
 }
 
+/// One segment of a store.
+#[derive(Debug)]
+pub struct OnlySegment {
+    /// The store.
+    pub store: Arc<dyn ArchiveStore>,
+    /// Its name.
+    pub name: SegmentName,
+}
+
+impl SegmentSource for OnlySegment {
+    fn segments(&self, _: &ChainName, _: Option<Offset>) -> Result<Vec<(Offset, ObjectStat)>, StoreError> {
+        Ok(self.store.head(&self.name)?.into_iter().map(|stat| (self.name.start, stat)).collect())
+    }
+
+    fn open(&self, name: &SegmentName) -> Result<Option<Box<dyn Read + Send>>, StoreError> {
+        self.store.open(name)
+    }
+
+    fn location(&self, name: &SegmentName) -> String {
+        self.store.location(name)
+    }
+
+    fn keeps_chains_apart(&self) -> bool {
+        true
+    }
+}
+
 /// The segments in one directory, wherever that is and whatever it is called: chains' names mean nothing here.
 #[derive(Debug)]
 pub struct LooseFiles {

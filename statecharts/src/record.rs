@@ -151,6 +151,18 @@ pub enum DecodeError {
     NotUtf8,
 }
 
+/// The number that a zigzag one stands for.
+const fn unzigzag(zigzag: u64) -> i64 {
+    (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64)
+}
+
+/// The lower seven bits of each of eight bytes, next to each other: pairs of bytes, then of pairs, then of those.
+const fn joined(bytes: u64) -> u64 {
+    let pairs = (bytes & 0x007f_007f_007f_007f) | ((bytes & 0x7f00_7f00_7f00_7f00) >> 1);
+    let fours = (pairs & 0x0000_3fff_0000_3fff) | ((pairs & 0x3fff_0000_3fff_0000) >> 2);
+    (fours & 0x0fff_ffff) | ((fours & 0x0fff_ffff_0000_0000) >> 4)
+}
+
 /// Reads Avro data from a slice, front to back.
 #[derive(Clone, Debug)]
 pub struct Decoder<'a> {
@@ -170,6 +182,22 @@ impl<'a> Decoder<'a> {
 
     /// One zigzag variable-length integer.
     pub fn long(&mut self) -> Result<i64, DecodeError> {
+        /// The bit that says that another byte follows, in each of eight bytes.
+        const MORE: u64 = 0x8080_8080_8080_8080;
+        // Eight bytes at once, where there are as many and the number is no longer: nearly all are.
+        if let Some(eight) = self.rest.first_chunk::<8>() {
+            let word = u64::from_le_bytes(*eight);
+            let ends = !word & MORE;
+            if ends != 0 {
+                let bits = ends.trailing_zeros() + 1;
+                self.rest = &self.rest[bits as usize / 8..];
+                return Ok(unzigzag(joined(word & (u64::MAX >> (64 - bits)))));
+            }
+        }
+        self.long_by_bytes()
+    }
+
+    fn long_by_bytes(&mut self) -> Result<i64, DecodeError> {
         let mut zigzag = 0_u64;
         for (index, &byte) in self.rest.iter().enumerate().take(10) {
             let bits = u64::from(byte & 0x7f);
@@ -179,7 +207,7 @@ impl<'a> Decoder<'a> {
             zigzag |= bits << (7 * index);
             if byte & 0x80 == 0 {
                 self.rest = &self.rest[index + 1..];
-                return Ok((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64));
+                return Ok(unzigzag(zigzag));
             }
         }
         Err(if self.rest.len() < 10 { DecodeError::Truncated } else { DecodeError::OutOfRange })
@@ -314,5 +342,28 @@ mod tests {
         }
         assert_eq!(Decoder::new(&[255; 10]).long(), Err(DecodeError::OutOfRange));
         assert_eq!(Decoder::new(&[255; 9]).long(), Err(DecodeError::Truncated));
+    }
+
+    #[test]
+    fn numbers_of_every_length_are_read_alike_at_once_and_byte_by_byte() {
+        for shift in 0..64 {
+            for value in [1_i64 << shift, (1_i64 << shift).wrapping_sub(1), -(1_i64 << (shift % 63)), i64::MIN >> shift]
+            {
+                let mut bytes = Vec::new();
+                encode_long(value, &mut bytes);
+                let length = bytes.len();
+                for behind in [0, 1, 9] {
+                    bytes.resize(length + behind, 0xff);
+                    let mut decoder = Decoder::new(&bytes);
+                    assert_eq!(decoder.long(), Ok(value));
+                    assert_eq!(decoder.rest().len(), behind);
+                    assert_eq!(Decoder::new(&bytes).long_by_bytes(), Ok(value));
+                }
+            }
+        }
+        // Numbers that are longer than they need be are numbers, too.
+        assert_eq!(Decoder::new(&[0x82, 0x80, 0x00, 7, 7, 7, 7, 7]).long(), Ok(1));
+        assert_eq!(Decoder::new(&[0xff; 12]).long(), Err(DecodeError::OutOfRange));
+        assert_eq!(Decoder::new(&[0xff; 8]).long(), Err(DecodeError::Truncated));
     }
 }

@@ -7,6 +7,7 @@ mod client;
 #[path = "../support/fake_gcs/mod.rs"]
 mod fake_gcs;
 mod faults;
+mod faults_elsewhere;
 #[path = "../support/gcs_emulator.rs"]
 mod gcs_emulator;
 mod reading;

@@ -199,6 +199,54 @@ fn a_wrong_checksum_leaves_no_object_and_a_dead_session() {
 }
 
 #[test]
+fn checksums_in_the_header_and_in_the_resource_must_agree() {
+    let gcs = Gcs::start();
+    let other = "crc32c=AAAAAA==";
+    for header in [other, "crc32c=4waSg", "sha256=AAAAAA==", "4waSgw=="] {
+        let session = gcs.open_session("a", &format!(r#"{{"crc32c": "{CHECK_CRC32C}"}}"#));
+        let headers = [("Content-Range", "bytes 0-8/9"), ("X-Goog-Hash", header)];
+        let reply = gcs.ask("PUT", &session, &headers, CHECK_INPUT);
+        assert_eq!((reply.status, reply.reason().as_str()), (400, "invalid"), "{header}");
+    }
+    let session = gcs.open_session("a", r#"{"crc32c": "AAAAAA=="}"#);
+    let headers = [("Content-Range", "bytes 0-8/9"), ("X-Goog-Hash", "crc32c=4waSgw==")];
+    assert_eq!(gcs.ask("PUT", &session, &headers, CHECK_INPUT).status, 400, "also if the header is right");
+    // At a query that finalizes as well.
+    let session = gcs.open_session("a", "");
+    gcs.put(&session, &format!("bytes 0-{}/*", KIB_256 - 1), &bytes(KIB_256));
+    let headers = [("Content-Range", "bytes */262144"), ("X-Goog-Hash", other)];
+    assert_eq!(gcs.ask("PUT", &session, &headers, b"").status, 400);
+    assert!(gcs.fake.objects(BUCKET).is_empty());
+}
+
+/// Fails if finalizing is not one step.
+#[test]
+fn of_many_sessions_that_end_at_once_one_makes_the_object() {
+    const WRITERS: usize = 8;
+    let gcs = Gcs::start();
+    let barrier = std::sync::Barrier::new(WRITERS);
+    for round in 0..10 {
+        let name = format!("race-{round}");
+        let sessions: Vec<String> = (0..WRITERS).map(|_| gcs.open_session(&name, "")).collect();
+        let statuses: Vec<u16> = std::thread::scope(|scope| {
+            let finalize = |(number, session): (usize, &String)| {
+                let (gcs, barrier, session) = (&gcs, &barrier, session.clone());
+                scope.spawn(move || {
+                    barrier.wait();
+                    gcs.put(&session, "bytes 0-8/9", &[number as u8; 9]).status
+                })
+            };
+            let threads: Vec<_> = sessions.iter().enumerate().map(finalize).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        });
+        let winner = statuses.iter().position(|status| *status == 200).expect("one wins");
+        assert_eq!(statuses.iter().filter(|status| **status == 412).count(), WRITERS - 1, "{statuses:?}");
+        let generations = gcs.fake.generations(BUCKET, &name);
+        assert_eq!((generations.len(), generations[0].bytes()), (1, vec![winner as u8; 9]));
+    }
+}
+
+#[test]
 fn the_precondition_is_checked_at_the_end() {
     let gcs = Gcs::start();
     let (first, second) = (gcs.open_session("a", ""), gcs.open_session("a", ""));

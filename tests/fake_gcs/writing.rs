@@ -107,6 +107,11 @@ fn the_declared_length_is_kept() {
     }
     assert_eq!(gcs.put(&session, "bytes */0", b"").status, 308, "a query with a wrong total never fails");
     assert_eq!(gcs.put(&session, "bytes 0-8/9", b"123456789").status, 200);
+    // A total that is less than what is persisted.
+    let session = gcs.open_session("a", "");
+    gcs.put(&session, &format!("bytes 0-{}/*", KIB_256 - 1), &bytes(KIB_256));
+    refused(&gcs.put(&session, "bytes 0-8/9", &bytes(9)), 400, "badRequest");
+    assert_eq!(gcs.persisted(&session), KIB_256 as u64);
     // A total that was said once binds as well.
     let session = gcs.open_session("b", "");
     let total = 4 * KIB_256;

@@ -2,7 +2,7 @@
 //!
 //! It is a second opinion on uploads, resuming and checksums. It ignores `ifGenerationMatch`, answers a status query
 //! of an empty session by `bytes=0-0`, forgets a session at its end, begins with metageneration 2 where there is a
-//! resource, and closes the connection after each answer.
+//! resource, ignores `startOffset` of a listing, and closes the connection after each answer.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::fs::File;

@@ -188,6 +188,10 @@ pub(super) fn kind_and_text(error: &ArchiveError) -> (ProblemKind, String) {
     const FROM_A_COPY: &str = "bring it back from a copy of the archive";
     match error {
         ArchiveError::Segment { source, .. } => match source {
+            // So a store says that what came is not what it has the checksum of.
+            ReadError::Io { source: error, .. } if error.kind() == io::ErrorKind::InvalidData => {
+                (ProblemKind::Checksum, format!("{}; {FROM_A_COPY}", text_of(source)))
+            }
             ReadError::Io { .. } => (ProblemKind::Unreadable, text_of(source)),
             ReadError::Truncated { .. } => (ProblemKind::Truncated, format!("{source}; {FROM_A_COPY}")),
             ReadError::Corrupt { .. } | ReadError::NotSegment { .. } => {

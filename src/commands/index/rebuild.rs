@@ -2,7 +2,7 @@
 
 use super::{failed, open};
 use crate::archive::{DivergenceKind, Rebuilt, rebuild};
-use crate::cli::IndexArgs;
+use crate::cli::{GcsArgs, IndexArgs};
 use crate::commands::error::CommandError;
 use crate::commands::location::{Location, Place};
 use crate::commands::print::{Output, Stop, finish};
@@ -18,12 +18,15 @@ use std::time::Duration;
 /// An index, and the archive that it is made from.
 #[derive(Args, Clone, Debug)]
 pub struct RebuildArgs {
-    /// The directory of an archive, a topic or a partition
+    /// The place of an archive, a topic or a partition: a directory, or gs://BUCKET/PREFIX
     #[arg(value_name = "LOCATION")]
     pub archive: PathBuf,
     /// Where it is.
     #[command(flatten)]
     pub index: IndexArgs,
+    /// How Google Cloud Storage is reached.
+    #[command(flatten)]
+    pub gcs: GcsArgs,
     /// Print one object of JSON
     #[arg(long)]
     pub json: bool,
@@ -32,7 +35,7 @@ pub struct RebuildArgs {
 pub(super) fn run(args: &RebuildArgs) -> Result<ExitCode, CommandError> {
     let index = open(&args.index)?;
     index.check_schema().map_err(|error| failed(&error))?;
-    let Place { store, scope } = Location::find_place(&args.archive)?;
+    let Place { store, scope, .. } = Location::find_place(&args.archive, &args.gcs)?;
     // It draws itself only where stderr is a terminal.
     let bar = ProgressBar::no_length();
     bar.set_style(ProgressStyle::with_template("{pos} files read, {per_sec}").expect("a valid template"));

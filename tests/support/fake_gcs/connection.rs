@@ -4,6 +4,7 @@ use super::answer::{Answer, AnswerBody};
 use super::service;
 use super::state::Server;
 use hyper::body::Incoming;
+use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -15,6 +16,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 /// How a connection is to end, told by the answers to the socket.
 #[derive(Debug, Default)]
@@ -38,7 +40,13 @@ impl Line {
 struct NoAnswer;
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve(stream: TcpStream, server: Arc<Server>, is_down: bool, mut epoch: watch::Receiver<u64>) {
+pub(crate) async fn serve(
+    stream: TcpStream,
+    server: Arc<Server>,
+    is_down: bool,
+    tls: Option<TlsAcceptor>,
+    mut epoch: watch::Receiver<u64>,
+) {
     let line = Arc::new(Line::default());
     if is_down {
         line.resets.store(true, Ordering::SeqCst);
@@ -47,11 +55,20 @@ pub(crate) async fn serve(stream: TcpStream, server: Arc<Server>, is_down: bool,
     }
     // Errors of a connection are the client's: it has gone, or it was broken here on purpose.
     let answer = |request: Request<Incoming>| answer(request, Arc::clone(&server), Arc::clone(&line));
-    let socket = TokioIo::new(Socket { stream, line: Arc::clone(&line) });
-    let connection = hyper::server::conn::http1::Builder::new().serve_connection(socket, service_fn(answer));
-    let mut connection = std::pin::pin!(connection);
+    let socket = Socket { stream, line: Arc::clone(&line) };
+    let http = async {
+        match tls {
+            None => drop(Builder::new().serve_connection(TokioIo::new(socket), service_fn(answer)).await),
+            Some(tls) => {
+                if let Ok(socket) = tls.accept(socket).await {
+                    drop(Builder::new().serve_connection(TokioIo::new(socket), service_fn(answer)).await);
+                }
+            }
+        }
+    };
+    let mut http = std::pin::pin!(http);
     tokio::select! {
-        _ = &mut connection => {}
+        () = &mut http => {}
         // At the end of the server as well: then there is no sender any more.
         _ = epoch.changed() => line.resets.store(true, Ordering::SeqCst),
     }

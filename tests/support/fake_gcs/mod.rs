@@ -26,6 +26,7 @@ mod session;
 mod settings;
 mod spoil;
 mod state;
+mod tls;
 mod upload;
 mod view;
 
@@ -42,6 +43,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 /// A running server. It ends when this is dropped; connections are reset then.
 #[derive(Debug)]
@@ -56,28 +58,38 @@ pub(crate) struct FakeGcs {
 impl FakeGcs {
     /// Starts a server that has these buckets, on a port that the system chooses.
     pub(crate) fn start(buckets: &[&str]) -> FakeGcs {
+        FakeGcs::start_with(buckets, None)
+    }
+
+    /// The same with TLS: certificate and private key are PEM.
+    pub(crate) fn start_with_tls(buckets: &[&str], certificate: &[u8], key: &[u8]) -> FakeGcs {
+        FakeGcs::start_with(buckets, Some(tls::acceptor(certificate, key)))
+    }
+
+    fn start_with(buckets: &[&str], tls: Option<TlsAcceptor>) -> FakeGcs {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port on the loopback");
         listener.set_nonblocking(true).expect("a socket of ours");
         let address = listener.local_addr().expect("it is bound");
-        let server = Arc::new(Server::new(format!("http://{address}"), buckets));
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let server = Arc::new(Server::new(format!("{scheme}://{address}"), buckets));
         let is_down = Arc::new(AtomicBool::new(false));
         let (sender, epoch) = watch::channel(0);
         let thread = {
             let (server, is_down) = (Arc::clone(&server), Arc::clone(&is_down));
             let name = "fake-gcs".to_owned();
-            std::thread::Builder::new().name(name).spawn(move || run(listener, server, is_down, epoch))
+            std::thread::Builder::new().name(name).spawn(move || run(listener, tls, server, is_down, epoch))
         };
         FakeGcs { server, is_down, epoch: Some(sender), thread: Some(thread.expect("a thread")) }
     }
 
-    /// `http://127.0.0.1:PORT`
+    /// `http://127.0.0.1:PORT`, or `https`.
     pub(crate) fn base_url(&self) -> &str {
         &self.server.base_url
     }
 
     /// `127.0.0.1:PORT`
     pub(crate) fn address(&self) -> &str {
-        self.base_url().strip_prefix("http://").expect("it is made so")
+        self.base_url().split_once("://").expect("it is made so").1
     }
 
     /// Resets all connections, and from now on each new one.
@@ -110,6 +122,7 @@ impl Drop for FakeGcs {
 /// The server's thread.
 fn run(
     listener: std::net::TcpListener,
+    tls: Option<TlsAcceptor>,
     server: Arc<Server>,
     is_down: Arc<AtomicBool>,
     mut epoch: watch::Receiver<u64>,
@@ -129,7 +142,7 @@ fn run(
             let Ok((stream, _)) = accepted else { continue };
             server.lock().counts.connections += 1;
             let (server, is_down) = (Arc::clone(&server), is_down.load(Ordering::SeqCst));
-            tokio::spawn(connection::serve(stream, server, is_down, epoch.clone()));
+            tokio::spawn(connection::serve(stream, server, is_down, tls.clone(), epoch.clone()));
         }
     });
     // Connections that stall on purpose end with it.

@@ -36,6 +36,7 @@ impl<'a> Observation<'a> {
             _ => call.query.get("name").map(str::to_owned),
         };
         let content_range = call.header("content-range").map(str::to_owned);
+        let user_project = call.header("x-goog-user-project").map(str::to_owned);
 
         let mut state = server.lock();
         *state.counts.requests.entry(call.kind).or_default() += 1;
@@ -44,7 +45,7 @@ impl<'a> Observation<'a> {
             state.counts.data_puts_at_most = state.counts.data_puts_at_most.max(state.counts.data_puts_now);
         }
         state.violations.extend(blind.or_else(|| forbidden(call)));
-        state.journal.push(Seen { kind: call.kind, name, content_range, status: None });
+        state.journal.push(Seen { kind: call.kind, name, content_range, user_project, status: None });
         let index = state.journal.len() - 1;
         drop(state);
         Observation { server, kind: call.kind, session, index }

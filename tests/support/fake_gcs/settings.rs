@@ -30,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) empty_pages: bool,
     /// How fast a connection takes in bodies.
     pub(crate) bytes_per_second: Option<u64>,
+    /// Tokens must be ones that this service account has signed itself.
+    pub(crate) token_issuer: Option<String>,
     /// Of a token that is issued.
     pub(crate) token_seconds: u64,
     /// What the token endpoint answers instead of a token.
@@ -53,6 +55,7 @@ impl Default for Settings {
             page_limit: 1000,
             empty_pages: false,
             bytes_per_second: None,
+            token_issuer: None,
             token_seconds: 3600,
             token_failure: None,
         }

@@ -78,6 +78,8 @@ pub(crate) struct Seen {
     /// Of the object, where there is one.
     pub(crate) name: Option<String>,
     pub(crate) content_range: Option<String>,
+    /// Who pays for it, if another does than the bucket's owner.
+    pub(crate) user_project: Option<String>,
     /// `None` if no answer was given.
     pub(crate) status: Option<u16>,
 }
@@ -126,6 +128,9 @@ impl State {
 
     /// Whether a bearer token is good.
     pub(crate) fn accepts(&self, token: &str) -> bool {
+        if let Some(issuer) = &self.settings.token_issuer {
+            return super::auth::is_issued_by(token, issuer, self.clock.now());
+        }
         self.tokens.get(token).is_some_and(|end| end.is_none_or(|end| self.clock.now() < end))
     }
 

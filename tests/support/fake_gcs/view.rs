@@ -64,6 +64,11 @@ impl FakeGcs {
         self.server.lock().tokens.clear();
     }
 
+    /// All tokens that were ever issued or accepted, and not revoked.
+    pub(crate) fn tokens(&self) -> Vec<String> {
+        self.server.lock().tokens.keys().cloned().collect()
+    }
+
     /// How many tokens were issued.
     pub(crate) fn tokens_issued(&self) -> u64 {
         self.server.lock().tokens_issued
