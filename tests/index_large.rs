@@ -23,7 +23,7 @@ const TOPICS: u64 = 4;
 const PARTITIONS: u64 = 25;
 const ROWS_OF_A_CHAIN: u64 = 10_000;
 const FIRST_TIME: i64 = 1_600_000_000_000;
-/// How long the server may take for a question, by the issue that asked for it.
+/// How long a question may take.
 const ANSWER_TIME: Duration = Duration::from_millis(10);
 
 /// What a chain's rows are: each covers as many offsets and milliseconds as chance says; some times go back.
