@@ -12,7 +12,9 @@ use std::process::Command;
 use support::archive::{Archive, bytes_or_null};
 use support::broker::{Broker, unique};
 use support::daemon::Daemon;
+use support::mysql::{Database, command};
 use support::records::{Logged, Record, assert_same, logged_from, numbered};
+use support::rows::assert_rows_are_the_files;
 
 /// One partition of the golden archive, in a topic that has another name on this broker.
 struct Partition {
@@ -231,4 +233,52 @@ fn a_truncated_segment_freezes_its_partition_until_it_is_moved_away() {
 
 fn starts_of(golden: &Golden, name: &str) -> Vec<i64> {
     golden.find(name).starts.clone()
+}
+
+/// The original's table beside its archive: it is widened in place, its rows stay as they are, and ours follow.
+#[test]
+fn its_table_goes_on_with_its_archive() {
+    let mut golden = Golden::new();
+    let database = Database::of_the_original("golden");
+    for (name, topic) in ["sample", "ones", "trimmed"].iter().zip(&golden.topics) {
+        // The topics have other names on this broker.
+        database.execute(&format!("UPDATE kafka_store SET topic = '{topic}' WHERE topic = '{name}'"));
+    }
+    database.execute("DELETE FROM kafka_store WHERE topic IN ('codecs', 'sizes')");
+    golden.commit();
+    golden.produce_more();
+    let url = database.url();
+    let (code, told) = command(&["index", "migrate", "--mysql-metadata-url", &url]);
+    assert_eq!(code, Some(0), "{told}");
+    const OLD: &str = "SELECT topic, `partition`, startOffset, finalOffset, byteSize, md5Hash, CAST(`time` AS CHAR) FROM \
+                       kafka_store WHERE writer IS NULL ORDER BY topic, `partition`, startOffset";
+    type Old = (String, i32, i64, i64, i64, String, String);
+    let before: Vec<Old> = database.query(OLD);
+    assert_eq!(before.len(), 16, "the rows of sample, ones and trimmed");
+
+    golden.daemon().args(&["--mysql-metadata-url", &url]).until_end();
+    golden.check_continued();
+    let rows = assert_rows_are_the_files(&database, &golden.archive);
+    assert_eq!(rows, 16 + golden.partitions.len(), "one more segment of each partition");
+    assert_eq!(database.query::<Old>(OLD), before, "the original's rows are as they were");
+
+    // It did not say when its records are from, so a moment may lie in its files.
+    let (topic, archive) = (&golden.topics[2], golden.archive.path().to_str().expect("UTF-8"));
+    let find =
+        |more: &[&str]| command(&[&["find", topic, "--time=0", "--json", "--mysql-metadata-url", &url], more].concat());
+    let (code, told) = find(&[]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("have no times in the index"), "{told}");
+    let first = |told: &str| serde_json::from_str::<Value>(told).expect("JSON")["start_offset"].clone();
+    let (code, told) = find(&["--local-store", archive]);
+    assert_eq!((code, first(&told)), (Some(0), Value::from(7)), "the archive knows");
+    let (code, told) = command(&["index", "rebuild", archive, "--mysql-metadata-url", &url]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("16 rows of the original kafka-store have all columns now"), "{told}");
+    assert_eq!(database.query::<i64>("SELECT COUNT(*) FROM kafka_store WHERE maxTimestampSoFar IS NULL"), [0]);
+    let (code, told) = find(&[]);
+    assert_eq!((code, first(&told)), (Some(0), Value::from(7)), "and now the index does");
+    let (code, told) = command(&["verify", archive, "--deep", "--index", "--mysql-metadata-url", &url]);
+    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(database.query::<Old>(OLD), before, "and what the original wrote is still as it was");
 }

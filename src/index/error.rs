@@ -96,6 +96,7 @@ fn text_of(error: &Error) -> String {
         }
         Error::IoError(error) if is_timeout(error) => "the server did not answer in time".to_owned(),
         Error::IoError(error) => error.to_string(),
+        Error::CodecError(error) => error.to_string(),
         Error::TlsError(error) => format!("TLS: {error}"),
         Error::DriverError(error) => error.to_string(),
         Error::FromValueError(_) | Error::FromRowError(_) => "a column holds what does not belong there".to_owned(),

@@ -27,35 +27,58 @@ pub enum Moment {
 }
 
 /// The chains of a topic that have rows, or those of one of its partitions, in order.
+///
+/// From one to the next in a step each: servers that are asked for all at once read every row of the topic.
 pub(super) fn chains(
     connection: &mut Conn,
     topic: &TopicName,
     partition: Option<PartitionId>,
 ) -> IndexResult<Vec<ChainName>> {
-    // The server jumps from group to group of the primary key.
-    let groups = "GROUP BY topic, `partition`, lineage ORDER BY `partition`, lineage";
-    let found: Vec<(i32, u32)> = match partition {
-        None => {
-            let query = format!("SELECT `partition`, lineage FROM {TABLE} WHERE topic = ? {groups}");
-            connection.exec(query, (topic.as_str(),))?
-        }
-        Some(partition) => {
-            let query =
-                format!("SELECT `partition`, lineage FROM {TABLE} WHERE topic = ? AND `partition` = ? {groups}");
-            connection.exec(query, (topic.as_str(), partition.get()))?
-        }
+    let mut chains = Vec::new();
+    let mut at = match partition {
+        Some(partition) => next_lineage(connection, topic, partition.get(), 0)?,
+        None => next_partition(connection, topic, -1)?,
     };
-    let chain = |(partition, lineage)| {
-        let partition = PartitionId::new(partition)?;
-        Some(ChainName { topic_partition: TopicPartition { topic: topic.clone(), partition }, lineage })
-    };
-    Ok(found.into_iter().filter_map(chain).collect())
+    while let Some((number, lineage)) = at {
+        if let Some(id) = PartitionId::new(number) {
+            chains.push(ChainName { topic_partition: TopicPartition { topic: topic.clone(), partition: id }, lineage });
+        }
+        at = match (next_lineage(connection, topic, number, lineage)?, partition) {
+            (None, None) => next_partition(connection, topic, number)?,
+            (next, _) => next,
+        };
+    }
+    Ok(chains)
+}
+
+fn next_lineage(
+    connection: &mut Conn,
+    topic: &TopicName,
+    partition: i32,
+    after: u32,
+) -> IndexResult<Option<(i32, u32)>> {
+    let query = format!(
+        "SELECT `partition`, lineage FROM {TABLE} WHERE topic = ? AND `partition` = ? AND lineage > ? ORDER BY lineage LIMIT 1"
+    );
+    Ok(connection.exec_first(query, (topic.as_str(), partition, after))?)
+}
+
+fn next_partition(connection: &mut Conn, topic: &TopicName, after: i32) -> IndexResult<Option<(i32, u32)>> {
+    let query = format!(
+        "SELECT `partition`, lineage FROM {TABLE} WHERE topic = ? AND `partition` > ? ORDER BY `partition`, lineage LIMIT 1"
+    );
+    Ok(connection.exec_first(query, (topic.as_str(), after))?)
 }
 
 /// The topics that have rows, in order. What is no name of a topic is left out.
 pub(super) fn topics(connection: &mut Conn) -> IndexResult<Vec<TopicName>> {
-    let names: Vec<String> = connection.query(format!("SELECT topic FROM {TABLE} GROUP BY topic ORDER BY topic"))?;
-    Ok(names.iter().filter_map(|name| TopicName::new(name).ok()).collect())
+    let (mut topics, mut after) = (Vec::new(), String::new());
+    let query = format!("SELECT topic FROM {TABLE} WHERE topic > ? ORDER BY topic LIMIT 1");
+    while let Some(name) = connection.exec_first::<String, _, _>(&query, (&after,))? {
+        topics.extend(TopicName::new(&name).ok());
+        after = name;
+    }
+    Ok(topics)
 }
 
 /// The row that covers an offset, if there is one.

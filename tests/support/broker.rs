@@ -30,6 +30,23 @@ pub(crate) struct Acknowledged {
     failures: Mutex<Vec<String>>,
 }
 
+/// Asks for a group's commits.
+pub(crate) struct Commits(BaseConsumer);
+
+impl Commits {
+    /// What is committed of the first partitions of a topic, all asked at once.
+    pub(crate) fn of(&self, topic: &str, partitions: i32) -> Vec<Option<i64>> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_range(topic, 0, partitions - 1);
+        let committed = self.0.committed_offsets(list, PATIENCE).expect("committed offsets");
+        let offset = |partition| match committed.find_partition(topic, partition)?.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        };
+        (0..partitions).map(offset).collect()
+    }
+}
+
 impl ClientContext for Acknowledged {}
 
 impl ProducerContext for Acknowledged {
@@ -203,6 +220,11 @@ impl Broker {
             Offset::Offset(offset) => Some((offset, element.metadata().to_owned())),
             _ => None,
         }
+    }
+
+    /// One who asks for a group's commits again and again.
+    pub(crate) fn commits_of(&self, group: &str) -> Commits {
+        Commits(self.consumer(&[("group.id", group)]))
     }
 
     /// Commits an offset for a group without members, as the original tool did: without metadata.

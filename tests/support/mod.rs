@@ -3,6 +3,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod broker;
+pub(crate) mod cutting_proxy;
 pub(crate) mod daemon;
 pub(crate) mod mysql;
 pub(crate) mod raw_produce;

@@ -158,6 +158,8 @@ impl Server {
     /// Starts it, and does not wait.
     pub(crate) fn spawn(&mut self) {
         let path = |name: &str| self.directory.path().join(name);
+        // Servers that share a directory for temporary tables remove each other's at their start.
+        std::fs::create_dir_all(path("tmp")).expect("created");
         let log = File::options().create(true).append(true).open(path("log")).expect("a log");
         let child = Command::new(program("mariadbd"))
             .arg("--no-defaults")
@@ -165,6 +167,7 @@ impl Server {
             .arg(format!("--datadir={}", path("data").display()))
             .arg(format!("--socket={}", path("sock").display()))
             .arg(format!("--pid-file={}", path("pid").display()))
+            .arg(format!("--tmpdir={}", path("tmp").display()))
             .arg(format!("--port={}", self.port))
             .args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--innodb-buffer-pool-size=32M"])
             .args(&self.flags)

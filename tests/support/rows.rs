@@ -1,7 +1,7 @@
 //! Rows of the index, held against the files and the committed offsets by plain SQL and plain files.
 
 use super::archive::Archive;
-use super::broker::Broker;
+use super::broker::{Broker, Commits};
 use super::mysql::Database;
 use md5::{Digest, Md5};
 use mysql::prelude::Queryable;
@@ -74,8 +74,9 @@ impl Watch<'_> {
         let (stop, looks) = (AtomicBool::new(false), AtomicU64::new(0));
         let done = std::thread::scope(|scope| {
             let watching = scope.spawn(|| {
+                let commits = self.broker.commits_of(self.topic);
                 while !stop.load(Ordering::Relaxed) {
-                    if self.look() {
+                    if self.look(&commits) {
                         looks.fetch_add(1, Ordering::Relaxed);
                     }
                     // The pace of the watch.
@@ -94,12 +95,11 @@ impl Watch<'_> {
 
     /// In this order: what is committed had its row before, and what has a row had its file. False while the server is
     /// away.
-    fn look(&self) -> bool {
-        let committed: Vec<Option<(i64, String)>> =
-            (0..self.partitions).map(|partition| self.broker.committed(self.topic, self.topic, partition)).collect();
+    fn look(&self, commits: &Commits) -> bool {
+        let committed = commits.of(self.topic, self.partitions);
         let Some(rows) = self.try_rows() else { return false };
         for (partition, committed) in (0..).zip(committed) {
-            let Some((committed, _)) = committed else { continue };
+            let Some(committed) = committed else { continue };
             let ends = rows.iter().any(|(of, _, last)| *of == partition && last + 1 == committed);
             assert!(ends, "{committed} is committed of partition {partition}, and no row ends there: {rows:?}");
         }
