@@ -12,7 +12,7 @@ use std::num::NonZeroU64;
 
 fn chart_step(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("chart_step");
-    let idle = Segment::new(false);
+    let idle = Segment::new(false, false);
     group.bench_function("segment: first record", |bencher| {
         bencher.iter(|| on(black_box(&idle), Now::default(), SegmentEvent::FirstRecord { start: Offset::default() }));
     });

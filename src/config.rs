@@ -345,12 +345,7 @@ impl Checks {
             GcsConfig::parse(args).map_err(|problems| problems.into_iter().for_each(|problem| self.usage(problem)));
         let local = args.local_store.as_deref().map(|path| check_directory("--local-store", path)).transpose();
         let local = local.map_err(|error| self.problems.push(Problem::Store(error)));
-        let (gcs, local) = (gcs.ok()?, local.ok()?);
-        if gcs.is_some() && local.is_some() {
-            self.usage("--gcloud-store-url and --local-store: give one of them");
-            return None;
-        }
-        Some((gcs, local))
+        Some((gcs.ok()?, local.ok()?))
     }
 }
 

@@ -1,6 +1,8 @@
 //! The daemon: builds the adapters, wires the actors, and ends in good order.
 
-use crate::archive::{Arbiter, FirstStart, Identity, Locator, LocatorParams, Spool, TopicFacts};
+use crate::archive::{
+    Arbiter, FirstStart, Identity, Locator, LocatorParams, MirroredLocator, Mirrors, Spool, TopicFacts,
+};
 use crate::audit::{AuditLog, InstanceStart};
 use crate::blocking::BlockingPool;
 use crate::clock::SystemClock;
@@ -20,7 +22,7 @@ use kafka_store_actors::budget::Budget;
 use kafka_store_actors::consumer::{Consumer, ConsumerParams, Finished, LogSink};
 use kafka_store_actors::indexer::Indexer;
 use kafka_store_actors::partition_writer::{WriterContext, WriterSettings};
-use kafka_store_actors::ports::{Ports, SegmentIndex};
+use kafka_store_actors::ports::{MirrorStores, Ports, SegmentIndex};
 use kafka_store_actors::progress::Progress;
 use kafka_store_actors::spool_account::SpoolAccount;
 use kafka_store_actors::uploader::{Uploader, UploaderPool};
@@ -73,6 +75,7 @@ struct Prepared {
     asked: Arc<Client>,
     facts: Arc<TopicFacts>,
     stores: Stores,
+    mirrors: Option<Mirrors>,
     identity: Identity,
     index: Option<MysqlIndex>,
     locator: Locator,
@@ -146,10 +149,11 @@ impl Prepared {
         };
         let (asked, facts) = (Arc::clone(&params.client), Arc::clone(&params.facts));
         forget_events_of(&asked);
+        let mirrors = stores.mirrors(uploaders(config), log);
         let locator = Locator::new(params, BlockingPool::new("walk", WALKS_AT_A_TIME));
         let audit = audit.map(Arc::new);
         let client = client(config)?;
-        Ok(Prepared { client, asked, facts, stores, identity, index, locator, targets, audit })
+        Ok(Prepared { client, asked, facts, stores, mirrors, identity, index, locator, targets, audit })
     }
 
     fn run(self, config: &DaemonConfig, log: &Logger) -> ExitCode {
@@ -180,10 +184,15 @@ impl Prepared {
             drop(thread);
             Ok::<_, String>(ended)
         });
-        self.stores.remove_directories();
-        match ended {
+        let code = match ended {
             Ok(Ended::Finished(finished, timed_out)) => {
-                let code = exit_code(&finished, timed_out, log);
+                let mut code = exit_code(&finished, timed_out, log);
+                if let (Some(mirrors), Some(_), ExitCode::Done) = (&self.mirrors, until_end, code)
+                    && let Err(reason) = mirrors.finish()
+                {
+                    error!(log, "the mirror is not whole"; "reason" => reason);
+                    code = ExitCode::Frozen;
+                }
                 if let Some(audit) = audit {
                     audit.end(code);
                 }
@@ -197,7 +206,9 @@ impl Prepared {
                 error!(log, "cannot run"; "reason" => reason);
                 ExitCode::CannotRun
             }
-        }
+        };
+        self.stores.remove_directories();
+        code
     }
 
     fn instance_start(&self, config: &DaemonConfig) -> InstanceStart {
@@ -226,9 +237,13 @@ impl Prepared {
         Ports {
             clock,
             source: Arc::new(poll_thread.source()),
-            locator: Arc::new(self.locator.clone()),
+            locator: match &self.mirrors {
+                Some(mirrors) => Arc::new(MirroredLocator::new(self.locator.clone(), mirrors.clone())),
+                None => Arc::new(self.locator.clone()),
+            },
             spool: Arc::new(Spool::new(directory, config.codec, config.boundary, self.identity.clone())),
             store: Arc::new(arbiter.with_md5(self.index.is_some())),
+            mirrors: self.mirrors.clone().map(|mirrors| Arc::new(mirrors) as Arc<dyn MirrorStores>),
             index: index.map(|index| Arc::new(index) as Arc<dyn SegmentIndex>),
             transitions,
         }

@@ -9,6 +9,7 @@
 //!      ^                            ^                             |         |
 //!      |                            +------WriterReport, 256------+         +--StoreSegment, 64--> UploaderPool --1--> Uploader
 //!      +--- RecordSource port (start, stop, commit) --------------+         +--WriteIndexRow, 64--> Indexer
+//!                                                                          +--MirrorStores port (copy), where there are mirrors
 //! ```
 //!
 //! The numbers bound the mailboxes. Bytes in memory are bounded by one [`budget::Budget`] for the whole

@@ -37,6 +37,8 @@ pub struct Ports {
     pub spool: Arc<dyn SegmentSpool>,
     /// The arbiter store.
     pub store: Arc<dyn ObjectStore>,
+    /// The other stores, where there are any.
+    pub mirrors: Option<Arc<dyn MirrorStores>>,
     /// The index, where there is one.
     pub index: Option<Arc<dyn SegmentIndex>>,
     /// The log of transitions.
@@ -236,7 +238,7 @@ pub enum StoreAnswer {
     Stored(StoredSegment),
     /// Another object of this chain that is whole, or our own from an earlier try.
     AlreadyExists(StoredSegment),
-    /// Something that must not be adopted.
+    /// Something that must not be adopted, or a store that refuses for good.
     Conflicts {
         /// What, and what to do about it.
         reason: String,
@@ -273,6 +275,29 @@ pub struct StoredObject {
     pub seal_reason: Option<SealReason>,
     /// Program and version that wrote it, where the store keeps it.
     pub writer: Option<String>,
+}
+
+/// Stores that are to hold the same bytes as the arbiter, under the same names.
+pub trait MirrorStores: Debug + Send + Sync {
+    /// Copies what the arbiter holds of a segment to every mirror, create-only, after the earlier segments of its chain
+    /// that a mirror lacks. The spool file has the bytes if `stored` is its content.
+    fn copy(
+        &self,
+        segment: &CompletedSegment,
+        stored: &SegmentContent,
+    ) -> PortFuture<Result<MirrorAnswer, StoreFailure>>;
+}
+
+/// What became of a copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MirrorAnswer {
+    /// Every mirror has the bytes.
+    Stored,
+    /// A mirror has something else.
+    Conflicts {
+        /// What, and what to do about it.
+        reason: String,
+    },
 }
 
 /// The store could not be asked, or its answer was lost. The same call may be made again.

@@ -125,7 +125,9 @@ impl<'a> Detail<'a> {
                 Detail::Sealed { reason: *reason, final_offset: range.final_offset(), buffered }
             }
             (SegmentState::AwaitingTurn { content }, _) => Detail::Completed(*content),
-            (SegmentState::AwaitingPredecessor { stored }, _) => Detail::Stored(*stored),
+            (SegmentState::Mirroring { stored, .. } | SegmentState::AwaitingPredecessor { stored }, _) => {
+                Detail::Stored(*stored)
+            }
             (SegmentState::AwaitingIndexRow { stored, .. }, _) => Detail::Row(*stored),
             (SegmentState::AwaitingOffsetCommit { stored, .. }, _)
             | (SegmentState::Idle, SegmentState::AwaitingOffsetCommit { stored, .. }) => {

@@ -135,11 +135,12 @@ fn rows<C: Chart>(name: fn(C::StateKind) -> &'static str) -> BTreeSet<String> {
 }
 
 /// What a simulation that proves something has seen.
-const SOMETIMES: [&str; 24] = [
+const SOMETIMES: [&str; 25] = [
     "a sealed segment was discarded",
     "adopted",
     "an end amid faults",
     "another row",
+    "other bytes in a mirror",
     "another writer",
     "an open segment was discarded",
     "calm",

@@ -49,6 +49,12 @@ impl SegmentTrail {
                 self.agree(self.sealed.is_none_or(|other| other == sealed), "what was sealed", place, findings);
                 self.completed = Some(content);
             }
+            name::MIRRORING => self.resolve(partition, start, place, moved, findings)?,
+            name::AWAITING_PREDECESSOR if moved.from == name::MIRRORING => {
+                let content = moved.content()?;
+                let as_stored = self.stored.as_ref().is_none_or(|stored| *stored == content);
+                self.agree(as_stored, "what the arbiter holds", place, findings);
+            }
             name::AWAITING_PREDECESSOR => self.resolve(partition, start, place, moved, findings)?,
             name::AWAITING_INDEX_ROW => {
                 let row = (moved.final_offset()?, moved.record_count()?);

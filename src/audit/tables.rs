@@ -27,6 +27,7 @@ pub(super) mod name {
     pub(in super::super) const SEALING: &str = Segment::Sealing.path();
     pub(in super::super) const AWAITING_TURN: &str = Segment::AwaitingTurn.path();
     pub(in super::super) const UPLOADING: &str = Segment::Uploading.path();
+    pub(in super::super) const MIRRORING: &str = Segment::Mirroring.path();
     pub(in super::super) const AWAITING_PREDECESSOR: &str = Segment::AwaitingPredecessor.path();
     pub(in super::super) const AWAITING_INDEX_ROW: &str = Segment::AwaitingIndexRow.path();
     pub(in super::super) const AWAITING_OFFSET_COMMIT: &str = Segment::AwaitingOffsetCommit.path();

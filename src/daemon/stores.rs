@@ -1,6 +1,8 @@
 //! The stores of a daemon, and the directory of its files until they are stored.
 
 use super::text;
+use crate::archive::Mirrors;
+use crate::blocking::BlockingPool;
 use crate::chance::Chance;
 use crate::config::DaemonConfig;
 use crate::store::{ArchiveStore, GcsStore, InstanceDir, LocalStore, Sessions, UploadTransitions};
@@ -59,6 +61,12 @@ impl Stores {
         }
         let store = store.with_sessions(sessions).with_transitions(uploads.clone());
         Ok(Stores { arbiter: Arc::new(store), mirror: local.clone(), local, spool, uploads })
+    }
+
+    /// What copies to the mirror, if there is one.
+    pub(super) fn mirrors(&self, threads: usize, log: &Logger) -> Option<Mirrors> {
+        let mirror = Arc::clone(self.mirror.as_ref()?);
+        Some(Mirrors::new(Arc::clone(&self.arbiter), mirror, BlockingPool::new("mirror", threads), log))
     }
 
     /// All of them, for messages.

@@ -77,6 +77,11 @@ impl StoreError {
         self
     }
 
+    /// An error of a store that is made of files, from what the system said.
+    pub fn from_io(action: &'static str, path: &Path, source: io::Error) -> StoreError {
+        StoreError::io(action, path, source)
+    }
+
     /// An object that was found and could not be read to its end.
     pub(crate) fn unread(location: String, source: io::Error) -> StoreError {
         let advice = format!("{source}; it may pass by itself");

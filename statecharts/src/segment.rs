@@ -35,6 +35,8 @@ pub struct SegmentContent {
 pub struct Segment {
     /// Whether rows are written for segments.
     pub indexed: bool,
+    /// Whether other stores than the arbiter are to hold segments, too.
+    pub mirrored: bool,
     /// The state and what belongs to it.
     pub state: SegmentState,
 }
@@ -70,6 +72,13 @@ pub enum SegmentState {
         /// How many tries have failed.
         failures: u32,
     },
+    /// The arbiter has it; the mirrors are being given the same bytes.
+    Mirroring {
+        /// What the arbiter holds.
+        stored: SegmentContent,
+        /// How many tries have failed.
+        failures: u32,
+    },
     /// Stored; rows and commits of earlier segments of the partition are still under way.
     AwaitingPredecessor {
         /// What the store holds.
@@ -94,7 +103,8 @@ pub enum SegmentState {
 kinds! {
     /// The names of [`SegmentState`].
     SegmentStateKind of SegmentState {
-        Idle, Buffering, Sealing, AwaitingTurn, Uploading, AwaitingPredecessor, AwaitingIndexRow, AwaitingOffsetCommit,
+        Idle, Buffering, Sealing, AwaitingTurn, Uploading, Mirroring, AwaitingPredecessor, AwaitingIndexRow,
+        AwaitingOffsetCommit,
     }
 }
 
@@ -107,6 +117,7 @@ impl SegmentStateKind {
             SegmentStateKind::Sealing => "Sealing.Completing",
             SegmentStateKind::AwaitingTurn => "Sealing.AwaitingTurn",
             SegmentStateKind::Uploading => "Uploading.Arbiter",
+            SegmentStateKind::Mirroring => "Uploading.Mirrors",
             SegmentStateKind::AwaitingPredecessor => "Committing.AwaitingPredecessor",
             SegmentStateKind::AwaitingIndexRow => "Committing.AwaitingIndexRow",
             SegmentStateKind::AwaitingOffsetCommit => "Committing.AwaitingOffsetCommit",
@@ -146,8 +157,14 @@ pub enum SegmentEvent {
         /// What the store holds.
         stored: SegmentContent,
     },
-    /// The name was taken by something that must not be adopted.
+    /// The name was taken by something that must not be adopted, or the store refuses for good.
     ObjectConflicts,
+    /// Every mirror has the bytes that the arbiter has.
+    MirrorsStored,
+    /// A mirror has something else under the name.
+    MirrorsConflict,
+    /// A mirror could not be written, or the arbiter not read.
+    MirrorsFailed,
     /// The store could not be asked, or its answer was lost.
     StoreFailed,
     /// All earlier segments of the partition are committed: its row may be written, its offset committed.
@@ -172,7 +189,7 @@ kinds! {
     /// The names of [`SegmentEvent`].
     SegmentEventKind of SegmentEvent {
         FirstRecord, BoundaryReached, SpoolCompleted, UploadGranted, ObjectStored, ObjectAlreadyExists, ObjectConflicts,
-        StoreFailed, CommitGranted, IndexRowWritten, IndexFailed, IndexConflicts, OffsetCommitted, CommitFailed, RetryDue, Discarded,
+        MirrorsStored, MirrorsConflict, MirrorsFailed, StoreFailed, CommitGranted, IndexRowWritten, IndexFailed, IndexConflicts, OffsetCommitted, CommitFailed, RetryDue, Discarded,
     }
 }
 
@@ -193,6 +210,11 @@ pub enum SegmentEffect {
     },
     /// Ask the arbiter to store the spool file under its name, create-only.
     StoreObject,
+    /// Give the mirrors the bytes that the arbiter has, create-only.
+    CopyToMirrors {
+        /// What the arbiter holds.
+        stored: SegmentContent,
+    },
     /// Try again later what failed; the more failures, the later.
     RetryLater {
         /// How many tries have failed.
@@ -215,13 +237,13 @@ pub enum SegmentEffect {
 kinds! {
     /// The names of [`SegmentEffect`].
     SegmentEffectKind of SegmentEffect {
-        OpenSpool, CompleteSpool, StoreObject, RetryLater, WriteIndexRow, CommitOffset, DropSpool,
+        OpenSpool, CompleteSpool, StoreObject, CopyToMirrors, RetryLater, WriteIndexRow, CommitOffset, DropSpool,
     }
 }
 
 impl Segment {
     /// A segment without records.
-    pub fn new(indexed: bool) -> Segment {
-        Segment { indexed, state: SegmentState::Idle }
+    pub fn new(indexed: bool, mirrored: bool) -> Segment {
+        Segment { indexed, mirrored, state: SegmentState::Idle }
     }
 }

@@ -6,6 +6,7 @@ mod broken;
 mod fake_gcs;
 mod kills;
 mod layout;
+mod mirror;
 mod others;
 #[path = "../support/mod.rs"]
 mod support;

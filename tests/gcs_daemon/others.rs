@@ -100,3 +100,30 @@ fn a_right_that_is_missing_freezes_the_partition() {
     bucket.check();
     assert_same("the archive", &bucket.download().records(&topic, 0), &logged_from(0, &numbered(0..1_000)));
 }
+
+/// Tokens stop counting while an upload is under way: it needs none, and what comes after it gets others.
+#[test]
+fn tokens_may_expire_in_the_middle_of_an_upload() {
+    let broker = Broker::get();
+    let topic = broker.create_topic("gcs-token", 1, &[]);
+    broker.produce(&topic, 0, &numbered(0..1_000), &[]);
+    let bucket = Bucket::new();
+    bucket.fake.set(|settings| settings.checks_tokens = true);
+    let credentials = bucket.spool.path().join("credentials.json");
+    std::fs::write(&credentials, bucket.fake.authorized_user()).expect("room for it");
+    bucket.fake.arm(&[Kind::DataPut], Fault::Delay(Duration::from_millis(500)));
+    let daemon = bucket
+        .daemon(&broker, &topic, &topic)
+        .args(&["--file-records", "500", "--gcs-credentials", "google"])
+        .env("GOOGLE_APPLICATION_CREDENTIALS", credentials.to_str().expect("UTF-8"));
+    let ended = std::thread::scope(|scope| {
+        let running = scope.spawn(|| daemon.until_end());
+        wait_until("it uploads", || bucket.fake.counts().of(Kind::DataPut) > 0);
+        bucket.fake.revoke_tokens();
+        running.join().expect("no panic")
+    });
+    assert!(bucket.fake.tokens_issued() >= 2, "another token. The log:\n{}", ended.log);
+    assert!(!ended.log.contains("ya29"), "a token is a secret");
+    bucket.check();
+    assert_same("the archive", &bucket.download().records(&topic, 0), &logged_from(0, &numbered(0..1_000)));
+}

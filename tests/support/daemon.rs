@@ -48,6 +48,12 @@ impl Daemon {
         self
     }
 
+    /// A variable of its environment.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Daemon {
+        self.command.env(name, value);
+        self
+    }
+
     /// No segment ends by the clock.
     pub(crate) fn never_seals_by_the_clock(self) -> Daemon {
         self.args(&["--idle-seal-seconds", "4000000000", "--seal-after-seconds", "4000000000"])

@@ -38,8 +38,8 @@ impl PartitionWriter {
                 if !self.has_spool(ctx) {
                     break;
                 }
-                let indexed = self.context.indexer.is_some();
-                let chart = Segment::new(indexed);
+                let (indexed, mirrored) = (self.context.indexer.is_some(), self.context.ports.mirrors.is_some());
+                let chart = Segment::new(indexed, mirrored);
                 let segment = OnItsWay { chart, completed: None, stored: None, reason: None, leader_epoch: None };
                 self.segments.insert(position, segment);
                 self.segment_event(position, SegmentEvent::FirstRecord { start: position }, ctx);

@@ -2,7 +2,7 @@
 
 use super::{Input, PartitionWriter, Pending};
 use crate::messages::{Report, StoreSegment, WriteIndexRow};
-use crate::ports::{IndexAnswer, IndexRow, OffsetCommit, StoreAnswer, StoredSegment};
+use crate::ports::{IndexAnswer, IndexRow, MirrorAnswer, OffsetCommit, StoreAnswer, StoredSegment};
 use crate::retry;
 use actix::prelude::*;
 use kafka_store_statecharts::boundary::SealReason;
@@ -72,6 +72,7 @@ impl PartitionWriter {
             SegmentEffect::OpenSpool { start } => self.open_spool(start, ctx),
             SegmentEffect::CompleteSpool { range, reason } => self.complete(range, reason),
             SegmentEffect::StoreObject => self.store(start, ctx),
+            SegmentEffect::CopyToMirrors { stored } => self.copy_to_mirrors(start, stored, ctx),
             SegmentEffect::RetryLater { failures } => {
                 ctx.run_later(retry::delay(failures), move |writer, ctx| {
                     writer.segment_event(start, SegmentEvent::RetryDue, ctx);
@@ -152,6 +153,33 @@ impl PartitionWriter {
         self.pending.push_back(Pending::Segment(start, event));
         self.block(reason);
         self.run_pending(ctx);
+    }
+
+    fn copy_to_mirrors(&mut self, start: Offset, stored: SegmentContent, ctx: &mut Context<Self>) {
+        let Some((completed, spool)) = self.segments.get(&start).and_then(|segment| segment.completed.clone()) else {
+            return;
+        };
+        let mirrors = self.context.ports.mirrors.as_ref().expect("only where there are mirrors is anything copied");
+        let copy = mirrors.copy(&completed, &stored).into_actor(self);
+        ctx.spawn(copy.map(move |answer, writer, ctx| {
+            // Until now the file had to stay.
+            drop((completed, spool));
+            let event = match answer {
+                Ok(MirrorAnswer::Stored) => SegmentEvent::MirrorsStored,
+                Ok(MirrorAnswer::Conflicts { reason }) => {
+                    writer.pending.push_back(Pending::Segment(start, SegmentEvent::MirrorsConflict));
+                    writer.block(reason);
+                    writer.run_pending(ctx);
+                    return;
+                }
+                Err(failure) => {
+                    warn!(writer.log, "segment not mirrored, trying again"; "segment" => %start,
+                        "reason" => &failure.reason);
+                    SegmentEvent::MirrorsFailed
+                }
+            };
+            writer.segment_event(start, event, ctx);
+        }));
     }
 
     /// What the row will say.

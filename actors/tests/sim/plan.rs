@@ -15,6 +15,7 @@ pub(crate) struct Plan {
     pub(crate) sealed_max: usize,
     pub(crate) uploaders: u64,
     pub(crate) indexed: bool,
+    pub(crate) mirrored: bool,
     pub(crate) budget_bytes: u64,
     /// The disk for the spool's files.
     pub(crate) spool_bytes: u64,
@@ -58,6 +59,7 @@ impl Plan {
             sealed_max: rng.between(1, 3) as usize,
             uploaders: rng.between(1, 3),
             indexed: rng.per_mille(500),
+            mirrored: rng.per_mille(300),
             budget_bytes: rng.between(4_000, 80_000),
             block_bytes: *rng.one(&[0, 2_000, 1_000_000]),
             spool_bytes: u64::MAX,

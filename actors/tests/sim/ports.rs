@@ -3,8 +3,9 @@
 use super::Sim;
 use super::world::{LatePut, Object, World};
 use kafka_store_actors::ports::{
-    Blocked, ChainLocator, Clock, CompletedSegment, IndexAnswer, IndexFailure, IndexRow, Located, ObjectStore,
-    OpenFile, PortFuture, SegmentIndex, SegmentSpool, SegmentSummary, SpoolError, SpoolFile, StoreAnswer, StoreFailure,
+    Blocked, ChainLocator, Clock, CompletedSegment, IndexAnswer, IndexFailure, IndexRow, Located, MirrorAnswer,
+    MirrorStores, ObjectStore, OpenFile, PortFuture, SegmentIndex, SegmentSpool, SegmentSummary, SpoolError, SpoolFile,
+    StoreAnswer, StoreFailure,
 };
 use kafka_store_actors::transition::{Detail, TransitionLog, TransitionRecord};
 use kafka_store_statecharts::chart::Now;
@@ -250,6 +251,38 @@ impl ObjectStore for Sim {
                         return failure();
                     }
                     Fate::Answered | Fate::AnswerLost => world.put(&partition, segment.content, &bytes),
+                }
+            };
+            tokio::time::sleep(after).await;
+            if let Fate::AnswerLost = fate { failure() } else { Ok(answer) }
+        })
+    }
+}
+
+impl MirrorStores for Sim {
+    fn copy(
+        &self,
+        segment: &CompletedSegment,
+        stored: &SegmentContent,
+    ) -> PortFuture<Result<MirrorAnswer, StoreFailure>> {
+        let (sim, segment, stored) = (self.clone(), segment.clone(), *stored);
+        Box::pin(async move {
+            let failure = || Err(StoreFailure { reason: "the mirror did not answer".to_owned() });
+            let (fate, before, after) = sim.fate();
+            tokio::time::sleep(before).await;
+            if let Fate::Failed | Fate::Late = fate {
+                return failure();
+            }
+            let answer = {
+                let mut world = sim.lock();
+                if world.disk_fails() {
+                    // As rare, and put right as soon: somebody takes the other bytes away.
+                    world.saw("other bytes in a mirror");
+                    MirrorAnswer::Conflicts { reason: "other bytes are there".to_owned() }
+                } else {
+                    let has_file = world.spool.contains_key(segment.file.path());
+                    world.mirror(&segment.name.chain.topic_partition, stored, has_file);
+                    MirrorAnswer::Stored
                 }
             };
             tokio::time::sleep(after).await;

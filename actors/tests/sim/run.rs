@@ -9,7 +9,7 @@ use kafka_store_actors::consumer::{Consumer, ConsumerParams, Finished, LogSink};
 use kafka_store_actors::indexer::Indexer;
 use kafka_store_actors::messages::Drain;
 use kafka_store_actors::partition_writer::{WriterContext, WriterSettings};
-use kafka_store_actors::ports::{Ports, SegmentIndex};
+use kafka_store_actors::ports::{MirrorStores, Ports, SegmentIndex};
 use kafka_store_actors::spool_account::SpoolAccount;
 use kafka_store_actors::uploader::{Uploader, UploaderPool};
 use kafka_store_statecharts::offset::Offset;
@@ -158,6 +158,7 @@ impl Process {
             locator: port.clone(),
             spool: port.clone(),
             store: port.clone(),
+            mirrors: plan.mirrored.then(|| Arc::clone(&port) as Arc<dyn MirrorStores>),
             index: index.clone(),
             transitions: port.clone(),
         };

@@ -55,6 +55,8 @@ pub(crate) struct PartitionWorld {
     pub(crate) log: Log,
     pub(crate) objects: BTreeMap<Offset, Object>,
     pub(crate) rows: BTreeMap<Offset, SegmentContent>,
+    /// What the mirror holds.
+    pub(crate) mirror: BTreeMap<Offset, SegmentContent>,
     pub(crate) committed: Option<Offset>,
 }
 
@@ -123,8 +125,14 @@ impl World {
             let mut log = Log::new(origin);
             let backlog = rng.between(0, plan.backlog_max);
             log.append(&mut rng, backlog, WALL_START_MS - 3_600_000);
-            let world =
-                PartitionWorld { origin, log, objects: BTreeMap::new(), rows: BTreeMap::new(), committed: None };
+            let world = PartitionWorld {
+                origin,
+                log,
+                objects: BTreeMap::new(),
+                rows: BTreeMap::new(),
+                mirror: BTreeMap::new(),
+                committed: None,
+            };
             partitions.insert(partition.clone(), world);
         }
         World {
@@ -293,6 +301,22 @@ impl World {
             self.violations.push(format!(
                 "row {partition} {}: stored {stored:?}, all before it: {before}, another row: {other}",
                 row.range
+            ));
+        }
+    }
+
+    /// A mirror holds what the arbiter holds, and lacks nothing before it; until it has it, the spool file is there.
+    pub(crate) fn mirror(&mut self, partition: &TopicPartition, copied: SegmentContent, has_file: bool) {
+        let start = copied.range.start();
+        let world = self.partition_mut(partition);
+        let arbiters: Vec<(Offset, SegmentContent)> =
+            world.segments().take_while(|(at, _)| **at <= start).map(|(at, content)| (*at, *content)).collect();
+        let stored = arbiters.last().copied();
+        world.mirror.extend(arbiters);
+        if stored != Some((start, copied)) || !has_file {
+            self.violations.push(format!(
+                "mirror {partition} {}: stored {stored:?}, the spool file is there: {has_file}",
+                copied.range
             ));
         }
     }

@@ -17,7 +17,20 @@ const HAS_INDEX: Guard<Segment> = Guard { name: "with index", holds: |segment, _
 const NO_INDEX: Guard<Segment> = Guard { name: "without index", holds: |segment, _| !segment.indexed };
 const NOT_EMPTY: Guard<Segment> = Guard { name: "it has a record", holds: |segment, event| segment.ends_well(event) };
 const AS_SEALED: Guard<Segment> = Guard { name: "as sealed", holds: |segment, event| segment.is_as_sealed(event) };
-const SAME_START: Guard<Segment> = Guard { name: "same start", holds: |segment, event| segment.has_same_start(event) };
+const STORED: Guard<Segment> = Guard {
+    name: "as sealed, without mirrors",
+    holds: |segment, event| !segment.mirrored && segment.is_as_sealed(event),
+};
+const STORED_MIRRORED: Guard<Segment> =
+    Guard { name: "as sealed, with mirrors", holds: |segment, event| segment.mirrored && segment.is_as_sealed(event) };
+const EXISTS: Guard<Segment> = Guard {
+    name: "same start, without mirrors",
+    holds: |segment, event| !segment.mirrored && segment.has_same_start(event),
+};
+const EXISTS_MIRRORED: Guard<Segment> = Guard {
+    name: "same start, with mirrors",
+    holds: |segment, event| segment.mirrored && segment.has_same_start(event),
+};
 
 impl Chart for Segment {
     type Event = SegmentEvent;
@@ -36,19 +49,33 @@ impl Chart for Segment {
         Row::new(In::Sealing, On::Discarded, None, In::Idle, &[Do::DropSpool], finish),
         Row::new(In::AwaitingTurn, On::UploadGranted, None, In::Uploading, &[Do::StoreObject], upload),
         Row::new(In::AwaitingTurn, On::Discarded, None, In::Idle, &[Do::DropSpool], finish),
-        Row::new(In::Uploading, On::ObjectStored, Some(AS_SEALED), In::AwaitingPredecessor, &[Do::DropSpool], resolve),
+        Row::new(In::Uploading, On::ObjectStored, Some(STORED), In::AwaitingPredecessor, &[Do::DropSpool], resolve),
+        Row::new(In::Uploading, On::ObjectStored, Some(STORED_MIRRORED), In::Mirroring, &[Do::CopyToMirrors], mirror),
         Row::new(
             In::Uploading,
             On::ObjectAlreadyExists,
-            Some(SAME_START),
+            Some(EXISTS),
             In::AwaitingPredecessor,
             &[Do::DropSpool],
             resolve,
+        ),
+        Row::new(
+            In::Uploading,
+            On::ObjectAlreadyExists,
+            Some(EXISTS_MIRRORED),
+            In::Mirroring,
+            &[Do::CopyToMirrors],
+            mirror,
         ),
         Row::new(In::Uploading, On::ObjectConflicts, None, In::Idle, &[Do::DropSpool], finish),
         Row::new(In::Uploading, On::StoreFailed, None, In::Uploading, &[Do::RetryLater], retry_later),
         Row::new(In::Uploading, On::RetryDue, None, In::Uploading, &[Do::StoreObject], retry),
         Row::new(In::Uploading, On::Discarded, None, In::Idle, &[Do::DropSpool], finish),
+        Row::new(In::Mirroring, On::MirrorsStored, None, In::AwaitingPredecessor, &[Do::DropSpool], mirrored),
+        Row::new(In::Mirroring, On::MirrorsConflict, None, In::Idle, &[Do::DropSpool], finish),
+        Row::new(In::Mirroring, On::MirrorsFailed, None, In::Mirroring, &[Do::RetryLater], retry_later),
+        Row::new(In::Mirroring, On::RetryDue, None, In::Mirroring, &[Do::CopyToMirrors], retry),
+        Row::new(In::Mirroring, On::Discarded, None, In::Idle, &[Do::DropSpool], finish),
         Row::new(
             In::AwaitingPredecessor,
             On::CommitGranted,
@@ -96,6 +123,9 @@ impl Chart for Segment {
         (In::Idle, On::ObjectStored),
         (In::Idle, On::ObjectAlreadyExists),
         (In::Idle, On::ObjectConflicts),
+        (In::Idle, On::MirrorsStored),
+        (In::Idle, On::MirrorsConflict),
+        (In::Idle, On::MirrorsFailed),
         (In::Idle, On::StoreFailed),
         (In::Idle, On::IndexRowWritten),
         (In::Idle, On::IndexFailed),
@@ -176,6 +206,20 @@ fn resolve(segment: &mut Segment, _: Now, event: SegmentEvent, effects: &mut Eff
     }
 }
 
+fn mirror(segment: &mut Segment, _: Now, event: SegmentEvent, effects: &mut Effects) {
+    if let SegmentEvent::ObjectStored { stored } | SegmentEvent::ObjectAlreadyExists { stored } = event {
+        segment.state = SegmentState::Mirroring { stored, failures: 0 };
+        effects.push(SegmentEffect::CopyToMirrors { stored });
+    }
+}
+
+fn mirrored(segment: &mut Segment, _: Now, _: SegmentEvent, effects: &mut Effects) {
+    if let SegmentState::Mirroring { stored, .. } = segment.state {
+        segment.state = SegmentState::AwaitingPredecessor { stored };
+        effects.push(SegmentEffect::DropSpool);
+    }
+}
+
 fn index(segment: &mut Segment, _: Now, _: SegmentEvent, effects: &mut Effects) {
     if let SegmentState::AwaitingPredecessor { stored } = segment.state {
         segment.state = SegmentState::AwaitingIndexRow { stored, failures: 0 };
@@ -193,6 +237,7 @@ fn commit(segment: &mut Segment, _: Now, _: SegmentEvent, effects: &mut Effects)
 
 fn retry_later(segment: &mut Segment, _: Now, _: SegmentEvent, effects: &mut Effects) {
     if let SegmentState::Uploading { failures, .. }
+    | SegmentState::Mirroring { failures, .. }
     | SegmentState::AwaitingIndexRow { failures, .. }
     | SegmentState::AwaitingOffsetCommit { failures, .. } = &mut segment.state
     {
@@ -204,6 +249,7 @@ fn retry_later(segment: &mut Segment, _: Now, _: SegmentEvent, effects: &mut Eff
 fn retry(segment: &mut Segment, _: Now, _: SegmentEvent, effects: &mut Effects) {
     match segment.state {
         SegmentState::Uploading { .. } => effects.push(SegmentEffect::StoreObject),
+        SegmentState::Mirroring { stored, .. } => effects.push(SegmentEffect::CopyToMirrors { stored }),
         SegmentState::AwaitingIndexRow { stored, .. } => effects.push(SegmentEffect::WriteIndexRow { stored }),
         SegmentState::AwaitingOffsetCommit { stored, .. } => effects.push(SegmentEffect::CommitOffset { stored }),
         _ => {}

@@ -138,7 +138,10 @@ fn segment_event(chart: &Segment, (what, which, how): Draw, sealed: &mut Option<
         8 => SegmentEvent::ObjectStored { stored: content(theirs) },
         9 => SegmentEvent::ObjectAlreadyExists { stored: content(theirs) },
         10 => SegmentEvent::ObjectConflicts,
+        11 if how < 40 => SegmentEvent::MirrorsFailed,
+        11 if how < 50 => SegmentEvent::MirrorsConflict,
         11 => SegmentEvent::StoreFailed,
+        12 if how < 128 => SegmentEvent::MirrorsStored,
         12..=14 => SegmentEvent::CommitGranted,
         15 | 16 => SegmentEvent::IndexRowWritten,
         17 => SegmentEvent::IndexFailed,
@@ -242,16 +245,20 @@ proptest! {
     }
 
     #[test]
-    fn a_segment_keeps_the_order_of_the_promise(indexed: bool, draws in draws()) {
-        let mut chart = Segment::new(indexed);
+    fn a_segment_keeps_the_order_of_the_promise(indexed: bool, has_mirrors: bool, draws in draws()) {
+        let mut chart = Segment::new(indexed, has_mirrors);
         let (mut sealed, mut stored, mut row) = (None, None, None);
+        let mut is_mirrored = false;
         for (step, draw) in draws.into_iter().enumerate() {
             let event = segment_event(&chart, draw, &mut sealed);
             if let Ok(transition) = on(&chart, now(step), event.clone()) {
                 match event {
                     SegmentEvent::FirstRecord { .. } => (stored, row) = (None, None),
                     SegmentEvent::ObjectStored { stored: content }
-                    | SegmentEvent::ObjectAlreadyExists { stored: content } => stored = Some(content),
+                    | SegmentEvent::ObjectAlreadyExists { stored: content } => {
+                        (stored, is_mirrored) = (Some(content), false);
+                    }
+                    SegmentEvent::MirrorsStored => is_mirrored = true,
                     SegmentEvent::IndexRowWritten => row = stored,
                     _ => {}
                 }
@@ -262,6 +269,7 @@ proptest! {
                             prop_assert_eq!(Some(*content), stored, "a row says what is stored");
                         }
                         SegmentEffect::CommitOffset { stored: content } => {
+                            prop_assert!(is_mirrored == has_mirrors, "arbiter, then mirrors, then commit");
                             prop_assert_eq!(Some(*content), if indexed { row } else { stored }, "row, then commit");
                         }
                         _ => {}
@@ -357,8 +365,9 @@ fn the_random_events_are_of_all_kinds() {
         }
     }
     assert_eq!(kinds.len(), <Partition as Chart>::EventKind::ALL.len());
-    let segment = |what| Segment::event_kind(&segment_event(&Segment::new(true), (what, 1, 1), &mut None));
-    let kinds: std::collections::BTreeSet<_> = (0..=255).map(segment).collect();
+    let segment = |what, how| Segment::event_kind(&segment_event(&Segment::new(true, true), (what, 1, how), &mut None));
+    let hows = [1, 45, 200];
+    let kinds: std::collections::BTreeSet<_> = (0..=255).flat_map(|what| hows.map(|how| segment(what, how))).collect();
     assert_eq!(kinds.len(), <Segment as Chart>::EventKind::ALL.len());
     let over = Upload { state: UploadState::GivenUp, ..Upload::new(1000, CRC32C, None, 3) };
     let upload = |what| Upload::event_kind(&upload_event(&over, (what, 1, 1)));

@@ -31,6 +31,11 @@ const SEGMENT: Examples = Examples {
             "with index",
             "FirstRecord 10; BoundaryReached 19; SpoolCompleted 10-19; UploadGranted; ObjectAlreadyExists 10-14",
         ),
+        ("with mirrors", "FirstRecord 10; BoundaryReached 19; SpoolCompleted 10-19; UploadGranted"),
+        (
+            "with mirrors",
+            "FirstRecord 10; BoundaryReached 19; SpoolCompleted 10-19; UploadGranted; ObjectStored 10-19; MirrorsFailed",
+        ),
         (
             "without index",
             "FirstRecord 10; BoundaryReached 19; SpoolCompleted 10-19; UploadGranted; ObjectStored 10-19",
@@ -57,6 +62,9 @@ const SEGMENT: Examples = Examples {
         "ObjectAlreadyExists 10-14",
         "ObjectAlreadyExists 5-19",
         "ObjectConflicts",
+        "MirrorsStored",
+        "MirrorsConflict",
+        "MirrorsFailed",
         "StoreFailed",
         "CommitGranted",
         "IndexRowWritten",

@@ -59,11 +59,12 @@ fn kind<K: Kind>(words: &str) -> K {
 
 impl ChartText for Segment {
     fn start(words: &str) -> Segment {
-        Segment::new(match words {
-            "with index" => true,
-            "without index" => false,
-            other => panic!("a segment is with or without index, not {other:?}"),
-        })
+        match words {
+            "with index" => Segment::new(true, false),
+            "without index" => Segment::new(false, false),
+            "with mirrors" => Segment::new(false, true),
+            other => panic!("a segment is with or without index, or with mirrors, not {other:?}"),
+        }
     }
 
     fn show(&self) -> String {
@@ -75,6 +76,7 @@ impl ChartText for Segment {
             SegmentState::Sealing { range, reason } => format!("{name} {range} {reason}"),
             SegmentState::AwaitingTurn { content } => format!("{name} {}", content.range),
             SegmentState::Uploading { content, failures } => format!("{name} {}{}", content.range, tries(*failures)),
+            SegmentState::Mirroring { stored, failures } => format!("{name} {}{}", stored.range, tries(*failures)),
             SegmentState::AwaitingPredecessor { stored } => format!("{name} {}", stored.range),
             SegmentState::AwaitingIndexRow { stored, failures }
             | SegmentState::AwaitingOffsetCommit { stored, failures } => {
@@ -96,6 +98,9 @@ impl ChartText for Segment {
             SegmentEventKind::ObjectStored => SegmentEvent::ObjectStored { stored: content() },
             SegmentEventKind::ObjectAlreadyExists => SegmentEvent::ObjectAlreadyExists { stored: content() },
             SegmentEventKind::ObjectConflicts => SegmentEvent::ObjectConflicts,
+            SegmentEventKind::MirrorsStored => SegmentEvent::MirrorsStored,
+            SegmentEventKind::MirrorsConflict => SegmentEvent::MirrorsConflict,
+            SegmentEventKind::MirrorsFailed => SegmentEvent::MirrorsFailed,
             SegmentEventKind::StoreFailed => SegmentEvent::StoreFailed,
             SegmentEventKind::CommitGranted => SegmentEvent::CommitGranted,
             SegmentEventKind::IndexRowWritten => SegmentEvent::IndexRowWritten,
@@ -114,6 +119,7 @@ impl ChartText for Segment {
             SegmentEffect::OpenSpool { start } => format!("{name} {start}"),
             SegmentEffect::CompleteSpool { range, .. } => format!("{name} {range}"),
             SegmentEffect::RetryLater { failures } => format!("{name} {failures}"),
+            SegmentEffect::CopyToMirrors { stored } => format!("{name} {}", stored.range),
             SegmentEffect::WriteIndexRow { stored } => format!("{name} {}", stored.range),
             SegmentEffect::CommitOffset { stored } => format!("{name} {}", stored.range.next_offset()),
             SegmentEffect::StoreObject | SegmentEffect::DropSpool => name.to_owned(),

@@ -109,7 +109,7 @@ impl Daemon {
     }
 
     fn segment(&mut self, partition: i32, start: i64, event: SegmentEvent) {
-        let before = self.segments.remove(&(partition, start)).unwrap_or_else(|| Segment::new(self.indexed));
+        let before = self.segments.remove(&(partition, start)).unwrap_or_else(|| Segment::new(self.indexed, false));
         let buffered = match event {
             SegmentEvent::BoundaryReached { final_offset, .. } => {
                 Buffered { record_count: content(start, final_offset.get()).record_count, record_bytes: 700 }
