@@ -53,6 +53,8 @@ fn bytes_after_an_unclear_answer() {
         Fault::AnswerAfter(middle, 500),
         Fault::DropAnswer,
         Fault::NoRange,
+        // An honest 308 without a Range.
+        Fault::PersistOnly(0),
     ];
     for fault in unclear {
         for asks in [false, true] {
