@@ -136,7 +136,15 @@ fn with_md5(
     segment: &CompletedSegment,
     mut stored: StoredSegment,
 ) -> Result<StoreAnswer, StoreFailure> {
-    if stored.object.md5.is_none() {
+    if let Some(said) = stored.object.md5 {
+        // What it says goes into the row: it must be what was sent. Asked again, it looks at the object.
+        let failure = |reason: String| Err(StoreFailure { reason });
+        match md5::of_file(segment.file.path()) {
+            Ok(sent) if sent == said => {}
+            Ok(_) => return failure(format!("{} is said to have another MD5 than was sent", stored.object.location)),
+            Err(error) => return failure(format!("the spool file cannot be read: {error}")),
+        }
+    } else {
         match md5::of_object(store, &segment.name) {
             Ok(md5) => stored.object.md5 = Some(md5),
             Err(Unfit::Store(error)) => return Err(StoreFailure { reason: error.to_string() }),

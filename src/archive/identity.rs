@@ -236,7 +236,7 @@ fn unfit(location: &str, error: ReadError) -> Unfit {
     let error = match error {
         // The store gave up in the middle. What it gives with a wrong checksum is wrong, and stays so.
         ReadError::Io { source, .. } if source.kind() != ErrorKind::InvalidData => {
-            return Unfit::Store(StoreError::unread(location.to_owned(), source));
+            return Unfit::Store(StoreError::reading(location.to_owned(), source));
         }
         error => error,
     };

@@ -4,7 +4,9 @@ use super::identity::Unfit;
 use crate::store::{ArchiveStore, StoreError};
 use kafka_store_statecharts::name::SegmentName;
 use md5::{Digest, Md5};
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 /// How much is read at a time.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -38,13 +40,16 @@ impl<R: Read> Read for Md5Reader<R> {
 pub(super) fn of_object(store: &dyn ArchiveStore, name: &SegmentName) -> Result<[u8; 16], Unfit> {
     let location = store.location(name);
     let object = store.open(name)?.ok_or_else(|| Unfit::blocked(format!("{location} has vanished")))?;
-    let mut reader = Md5Reader::new(object);
-    let mut piece = vec![0; PIECE_BYTES];
-    loop {
-        match reader.read(&mut piece) {
-            Ok(0) => return Ok(reader.finish()),
-            Ok(_) => {}
-            Err(error) => return Err(StoreError::reading(location, error).into()),
-        }
-    }
+    of(object).map_err(|error| StoreError::reading(location, error).into())
+}
+
+/// MD5 of a spool file.
+pub(super) fn of_file(path: &Path) -> io::Result<[u8; 16]> {
+    of(File::open(path)?)
+}
+
+fn of(bytes: impl Read) -> io::Result<[u8; 16]> {
+    let (mut reader, mut piece) = (Md5Reader::new(bytes), vec![0; PIECE_BYTES]);
+    while reader.read(&mut piece)? > 0 {}
+    Ok(reader.finish())
 }

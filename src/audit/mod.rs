@@ -3,8 +3,9 @@
 //! One line of JSON a transition. Each has `sequence` (from 1, without holes, in each instance), `time` and
 //! `instance` (one run of the program: host, process id and start), and
 //!
-//! * a transition: `topic`, `partition`, `lineage` (only from the second on), `epoch` (of the assignment) and
-//!   `start_offset` (of the segment), as far as the chart has them; `chart`, `from`, `event`, `to`; and what
+//! * a transition: `topic`, `partition`, `lineage` (only from the second on), `epoch` (of the assignment),
+//!   `start_offset` (of the segment) and `upload` (its number in the instance), as far as the chart has them; `chart`,
+//!   `from`, `event`, `to`; and what
 //!   [`Detail`](kafka_store_actors::transition::Detail) says of the state after;
 //! * the first and, where it ended in good order, the last of an instance: `chart` is `instance`, `event` is
 //!   `Started` or `Ended`.

@@ -41,6 +41,9 @@ Examples:
   Archive what is there now, and end (for cron):
     kafka-store --broker-list kafka:9092 --topic orders --group archive \\
       --local-store /srv/archive --until-end --timeout 30m
+  Archive to a bucket, with a mirror in a directory:
+    kafka-store --broker-list kafka:9092 --topic orders --group archive \\
+      --gcloud-store-url gs://my-bucket/archive --local-store /srv/archive
   With TLS on both sides:
     kafka-store --broker-list kafka:9093 --topic orders --group archive \\
       --local-store /srv/archive -X security.protocol=SSL -X ssl.ca.location=ca.pem \\

@@ -82,12 +82,6 @@ impl StoreError {
         StoreError::io(action, path, source)
     }
 
-    /// An object that was found and could not be read to its end.
-    pub(crate) fn unread(location: String, source: io::Error) -> StoreError {
-        let advice = format!("{source}; it may pass by itself");
-        StoreError::at(StoreErrorKind::Transient, "read", location, Some(source)).with_advice(advice)
-    }
-
     /// An object that was opened cannot be read on.
     pub fn reading(location: String, source: io::Error) -> StoreError {
         StoreError::at(classify(&source), "read", location, Some(source))
