@@ -347,6 +347,20 @@ fn a_bucket_is_followed() {
 }
 
 #[test]
+fn files_are_found_in_a_bucket_that_has_no_index() {
+    let archives = Archives::new();
+    let found = |args: &[&str]| {
+        archives.printed(&[&["find", "orders", "--gcloud-store-url", &archives.url("")], args].concat())
+    };
+    let one = found(&["3", "--offset", "25", "--json"]);
+    let one: Value = serde_json::from_str(&one).expect("one line of JSON");
+    assert_eq!((&one["start_offset"], &one["final_offset"]), (&20.into(), &29.into()));
+    assert_eq!(found(&["--offset", "3"]).lines().count(), 2, "one of each partition");
+    let output = archives.run(&["find", "orders", "--offset", "3", "--gcloud-store-url", "/archive"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
 fn what_is_wrong_with_a_location_is_one_clear_line() {
     let archives = Archives::new();
     let said = |args: &[&str]| {

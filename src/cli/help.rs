@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use crate::exit::ExitCode;
 
-/// Both ways to call the program.
+/// The ways to call the program.
 pub(super) const USAGE: &str = "\
 kafka-store --broker-list BROKERS --topic TOPIC --group GROUP --local-store DIR [OPTIONS]
+       kafka-store --broker-list BROKERS --topic TOPIC --group GROUP --gcloud-store-url gs://BUCKET[/PREFIX] [OPTIONS]
        kafka-store <COMMAND>";
 
 /// What stands below the flags.

@@ -2,13 +2,14 @@
 
 use super::error::CommandError;
 use super::index::{failed, open_if_named};
+use super::location::bucket;
 use super::print::{Output, Stop, finish};
 use super::window::{parse_offset, parse_time};
 use crate::archive::{Search, Sought};
-use crate::cli::IndexArgs;
+use crate::cli::{GcsArgs, IndexArgs};
 use crate::exit::ExitCode;
 use crate::index::{MysqlIndex, RowValues};
-use crate::store::LocalStore;
+use crate::store::{ArchiveStore, LocalStore};
 use clap::{ArgGroup, Args};
 use kafka_store_actors::ports::Timestamps;
 use kafka_store_statecharts::name::ChainName;
@@ -17,6 +18,7 @@ use kafka_store_statecharts::topic::{PartitionId, TopicName};
 use serde_json::json;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -45,6 +47,12 @@ pub struct FindArgs {
     /// The archive's directory, to look there where no index is named, or the index does not know
     #[arg(long, value_name = "DIR", help_heading = "Store")]
     pub local_store: Option<PathBuf>,
+    /// The archive's bucket, to look there instead
+    #[arg(long, value_name = "gs://BUCKET[/PREFIX]", conflicts_with = "local_store", help_heading = "Store")]
+    pub gcloud_store_url: Option<String>,
+    /// The way to the bucket.
+    #[command(flatten)]
+    pub gcs: GcsArgs,
     /// The index to ask.
     #[command(flatten)]
     pub index: IndexArgs,
@@ -68,13 +76,12 @@ pub fn run(args: &FindArgs) -> Result<ExitCode, CommandError> {
     if let Some(index) = &index {
         index.check_schema().map_err(|error| failed(&error))?;
     }
-    let store = args.local_store.as_deref().map(LocalStore::open_read_only).transpose();
-    let store = store.map_err(|error| failed(&error))?;
+    let store = open_store(args)?;
     if index.is_none() && store.is_none() {
-        let message = "name an index to ask (--mysql-metadata-url) or an archive (--local-store)";
+        let message = "name an index to ask (--mysql-metadata-url) or an archive (--local-store, --gcloud-store-url)";
         return Err(CommandError::with_code(message, ExitCode::WrongUsage));
     }
-    let search = Search { index: index.as_ref(), store: store.as_ref().map(|store| store as _) };
+    let search = Search { index: index.as_ref(), store: store.as_deref() };
     let sought = match (args.offset, args.time) {
         (Some(offset), _) => Sought::Offset(offset),
         (None, Some(time)) => Sought::Time(time),
@@ -89,6 +96,16 @@ pub fn run(args: &FindArgs) -> Result<ExitCode, CommandError> {
         return Ok(ExitCode::Done);
     }
     Err(CommandError::new(nothing(args, sought, found.is_empty(), index.as_ref())))
+}
+
+/// The archive that is named, if one is.
+fn open_store(args: &FindArgs) -> Result<Option<Arc<dyn ArchiveStore>>, CommandError> {
+    if let Some(url) = &args.gcloud_store_url {
+        return bucket::archive(url, &args.gcs).map(Some);
+    }
+    let Some(directory) = &args.local_store else { return Ok(None) };
+    let store = LocalStore::open_read_only(directory).map_err(|error| failed(&error))?;
+    Ok(Some(Arc::new(store)))
 }
 
 /// A moment as people read it, where it has a date.

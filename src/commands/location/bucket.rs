@@ -71,6 +71,16 @@ pub(in crate::commands) fn segment(
     Ok((bucket.open(root)?, name))
 }
 
+/// The archive itself, whatever it holds.
+pub(in crate::commands) fn archive(url: &str, gcs: &GcsArgs) -> Result<Arc<dyn ArchiveStore>, CommandError> {
+    if !url.starts_with(SCHEME) {
+        let message = format!("--gcloud-store-url {url} is no bucket: write gs://BUCKET or gs://BUCKET/PREFIX");
+        return Err(CommandError::with_code(message, ExitCode::WrongUsage));
+    }
+    let (bucket, parts) = split(url, gcs)?;
+    bucket.open(&parts)
+}
+
 fn no_segment(url: &str) -> CommandError {
     CommandError::new(format!(
         "{url} is not the name of a segment: give one, as in gs://bucket/prefix/sample/000000/00000000000000000000"
