@@ -168,6 +168,27 @@ fn a_service_account_signs_its_tokens_itself() {
     assert_eq!(fake.tokens_issued(), 0);
 }
 
+/// The address at which a token of the account is given to who may act as it.
+fn impersonation_url(fake: &FakeGcs) -> String {
+    let name = "archiver@tests.iam.gserviceaccount.com";
+    format!("{}/v1/projects/-/serviceAccounts/{name}:generateAccessToken", fake.base_url())
+}
+
+#[test]
+fn a_user_who_acts_as_a_service_account() {
+    let fake = strict();
+    let user: Value = serde_json::from_str(&fake.authorized_user()).expect("JSON");
+    let account = json!({
+        "type": "impersonated_service_account",
+        "service_account_impersonation_url": impersonation_url(&fake),
+        "source_credentials": user,
+    });
+    let (home, path) = credentials(&account.to_string());
+    let said = run(&fake, home.path(), &[("GOOGLE_APPLICATION_CREDENTIALS", &path)]);
+    has_stored(&fake, &said);
+    assert_eq!(fake.tokens_issued(), 2, "the user's, and for it the account's");
+}
+
 fn workload(fake: &FakeGcs, subject_token: &str) -> Value {
     json!({
         "type": "external_account",
@@ -185,9 +206,7 @@ fn a_workload_with_an_identity_of_elsewhere() {
     let mut account = workload(&fake, &token);
     for impersonates in [false, true] {
         if impersonates {
-            let name = "archiver@tests.iam.gserviceaccount.com";
-            let url = format!("{}/v1/projects/-/serviceAccounts/{name}:generateAccessToken", fake.base_url());
-            account["service_account_impersonation_url"] = json!(url);
+            account["service_account_impersonation_url"] = json!(impersonation_url(&fake));
             fake.delete_object(BUCKET, OBJECT);
         }
         let path = home.path().join("workload.json");

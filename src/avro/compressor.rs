@@ -14,10 +14,9 @@ pub struct Compressor {
     zstandard: Option<(u8, zstd::bulk::Compressor<'static>)>,
     /// Only its front is ever in use; it is kept at its longest so that it is not zeroed for every block.
     out: Vec<u8>,
+    /// The two numbers before a block.
+    prefix: Vec<u8>,
 }
-
-/// The most bytes that the two numbers before a block take.
-const PREFIX_BYTES_MAX: usize = 20;
 
 /// A buffer that one huge record has blown up is given back after the next block.
 const KEPT_BUFFER_BYTES: usize = 4 * 1024 * 1024;
@@ -34,41 +33,34 @@ impl Compressor {
 
     /// Compresses `data` alone.
     pub fn compress<'a>(&'a mut self, codec: Codec, data: &'a [u8]) -> &'a [u8] {
-        match codec {
-            Codec::Null => data,
-            _ => {
-                let length = self.compress_into(codec, data, 0, 0);
-                &self.out[..length]
-            }
-        }
+        let length = match codec {
+            Codec::Null => return data,
+            Codec::Deflate { level } => self.deflate(level, data),
+            Codec::Snappy => self.snappy(data),
+            Codec::Zstandard { level } => self.zstandard(level, data),
+        };
+        &self.out[..length]
     }
 
-    /// A whole block, ready to be written by one call: count, size, compressed records, sync marker.
-    pub(super) fn frame(&mut self, codec: Codec, record_count: u64, records: &[u8], sync: &[u8; 16]) -> &[u8] {
-        let length = self.compress_into(codec, records, PREFIX_BYTES_MAX, sync.len());
-        let mut prefix = Vec::with_capacity(PREFIX_BYTES_MAX);
-        encode_long(record_count as i64, &mut prefix);
-        encode_long(length as i64, &mut prefix);
-        let (start, end) = (PREFIX_BYTES_MAX - prefix.len(), PREFIX_BYTES_MAX + length);
-        self.out[start..PREFIX_BYTES_MAX].copy_from_slice(&prefix);
-        self.out[end..end + sync.len()].copy_from_slice(sync);
-        &self.out[start..end + sync.len()]
+    /// A whole block, ready to be written by one call, in pieces: count and size, compressed records, sync marker.
+    pub(super) fn frame<'a>(
+        &'a mut self,
+        codec: Codec,
+        record_count: u64,
+        records: &'a [u8],
+        sync: &'a [u8; 16],
+    ) -> [&'a [u8]; 3] {
+        let body = self.compress(codec, records).len();
+        self.prefix.clear();
+        encode_long(record_count as i64, &mut self.prefix);
+        encode_long(body as i64, &mut self.prefix);
+        // Records that are not compressed go into the file from where they are.
+        let body = if codec == Codec::Null { records } else { &self.out[..body] };
+        [&self.prefix, body, sync]
     }
 
-    /// Compresses into `out` from `front` on, leaves room for `back` bytes after it, and returns the length.
-    fn compress_into(&mut self, codec: Codec, data: &[u8], front: usize, back: usize) -> usize {
-        match codec {
-            Codec::Null => {
-                self.room(front, data.len(), back).copy_from_slice(data);
-                data.len()
-            }
-            Codec::Deflate { level } => self.deflate(level, data, front, back),
-            Codec::Snappy => self.snappy(data, front, back),
-            Codec::Zstandard { level } => self.zstandard(level, data, front, back),
-        }
-    }
-
-    fn deflate(&mut self, level: u8, data: &[u8], front: usize, back: usize) -> usize {
+    /// Into `out`, as the others do; says how long it is.
+    fn deflate(&mut self, level: u8, data: &[u8]) -> usize {
         let mut context = match self.deflate.take() {
             Some((same_level, context)) if same_level == level => context,
             _ => {
@@ -78,18 +70,17 @@ impl Compressor {
             }
         };
         let bound = context.deflate_compress_bound(data.len());
-        let length = context
-            .deflate_compress(data, self.room(front, bound, back))
-            .expect("libdeflate's own bound leaves room for any data");
+        let length =
+            context.deflate_compress(data, self.room(bound)).expect("libdeflate's own bound leaves room for any data");
         self.deflate = Some((level, context));
         length
     }
 
     /// Raw Snappy, then the CRC-32 of the data, big-endian.
-    fn snappy(&mut self, data: &[u8], front: usize, back: usize) -> usize {
+    fn snappy(&mut self, data: &[u8]) -> usize {
         const CRC_BYTES: usize = 4;
         let mut context = self.snappy.take().unwrap_or_else(snap::raw::Encoder::new);
-        let out = self.room(front, snap::raw::max_compress_len(data.len()) + CRC_BYTES, back);
+        let out = self.room(snap::raw::max_compress_len(data.len()) + CRC_BYTES);
         let length = context.compress(data, out).expect("a block is shorter than the 4 GiB that Snappy takes");
         out[length..length + CRC_BYTES].copy_from_slice(&crc32fast::hash(data).to_be_bytes());
         self.snappy = Some(context);
@@ -97,31 +88,29 @@ impl Compressor {
     }
 
     /// One frame, with the length of the data and its checksum.
-    fn zstandard(&mut self, level: u8, data: &[u8], front: usize, back: usize) -> usize {
+    fn zstandard(&mut self, level: u8, data: &[u8]) -> usize {
         let mut context = match self.zstandard.take() {
             Some((same_level, context)) if same_level == level => context,
             _ => zstandard_context(level).expect("Codec's levels are Zstandard's"),
         };
         let bound = zstd::zstd_safe::compress_bound(data.len());
-        let length = context
-            .compress_to_buffer(data, self.room(front, bound, back))
-            .expect("Zstandard's own bound leaves room for any data");
+        let length =
+            context.compress_to_buffer(data, self.room(bound)).expect("Zstandard's own bound leaves room for any data");
         if data.len() <= KEPT_CONTEXT_BLOCK_BYTES {
             self.zstandard = Some((level, context));
         }
         length
     }
 
-    /// `length` bytes of `out`, with room before and after them.
-    fn room(&mut self, front: usize, length: usize, back: usize) -> &mut [u8] {
-        let whole = front + length + back;
-        if self.out.len() > KEPT_BUFFER_BYTES && whole <= KEPT_BUFFER_BYTES {
+    /// The first `length` bytes of `out`.
+    fn room(&mut self, length: usize) -> &mut [u8] {
+        if self.out.len() > KEPT_BUFFER_BYTES && length <= KEPT_BUFFER_BYTES {
             self.out = Vec::new();
         }
-        if self.out.len() < whole {
-            self.out.resize(whole, 0);
+        if self.out.len() < length {
+            self.out.resize(length, 0);
         }
-        &mut self.out[front..front + length]
+        &mut self.out[..length]
     }
 }
 

@@ -8,7 +8,7 @@ use super::header::{HEADER_BYTES, SealError, SegmentHeader, sync_marker};
 use super::summary::SegmentSummary;
 use kafka_store_statecharts::name::SegmentName;
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 
 /// A segment that is being written into a spool file.
@@ -82,13 +82,13 @@ impl SegmentWriter {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
         let block = compressor.frame(self.codec, record_count, records, &self.sync);
-        self.file.write_all_at(block, self.bytes_written)?;
+        let block_bytes = write_pieces_at(&self.file, block, self.bytes_written)?;
         self.hasher.update(records);
-        self.blocks_crc32c = crc32c::crc32c_append(self.blocks_crc32c, block);
-        self.bytes_written += block.len() as u64;
+        self.blocks_crc32c = block.into_iter().fold(self.blocks_crc32c, crc32c::crc32c_append);
+        self.bytes_written += block_bytes;
         self.record_count += record_count;
         self.record_bytes += records.len() as u64;
-        Ok(block.len() as u64)
+        Ok(block_bytes)
     }
 
     /// Keeps canonical bytes behind the blocks, after those that are kept there already.
@@ -163,6 +163,24 @@ impl SegmentWriter {
     pub fn record_bytes(&self) -> u64 {
         self.record_bytes
     }
+}
+
+/// Writes pieces one after the other, mostly by one call, and says how many bytes they have.
+fn write_pieces_at(file: &File, pieces: [&[u8]; 3], position: u64) -> io::Result<u64> {
+    let slices = pieces.map(IoSlice::new);
+    let mut written = match rustix::io::pwritev(file, &slices, position) {
+        Ok(written) => written,
+        Err(rustix::io::Errno::INTR) => 0,
+        Err(error) => return Err(error.into()),
+    };
+    let mut at = position;
+    for piece in pieces {
+        let skipped = written.min(piece.len());
+        file.write_all_at(&piece[skipped..], at + skipped as u64)?;
+        written -= skipped;
+        at += piece.len() as u64;
+    }
+    Ok(at - position)
 }
 
 impl std::fmt::Debug for SegmentWriter {
