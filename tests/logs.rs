@@ -250,18 +250,19 @@ fn what_is_held_when_the_rest_is_deleted_is_kept_in_an_eager_group() {
 
 fn goes_on_after_a_loss(group: &[&str]) {
     let log = Log::new("held", 1);
-    let daemon = log.records_loss().args(&["--file-records", "5000"]).args(group);
+    // More than there are at first, so that these stay in an open segment; as many as there are from 5,045 on.
+    let daemon = log.records_loss().args(&["--file-records", "5005"]).args(group);
     let mut running = deleted_while_it_is_stopped(&log, daemon);
     running.wait_for("records were deleted before they were archived");
-    log.produce(5_050..10_045);
+    log.produce(5_050..10_050);
     wait_until("it has gone on to the end", || {
-        log.broker.committed(&log.topic, &log.topic, 0).is_some_and(|(offset, _)| offset == 10_045)
+        log.broker.committed(&log.topic, &log.topic, 0).is_some_and(|(offset, _)| offset == 10_050)
     });
     assert_eq!(running.terminate(), Some(0));
     let archived = log.archive.records(&log.topic, 0);
     let held = archived.iter().position(|record| record.offset == 5_045).expect("it is there");
     println!("{held} records were held");
-    assert_same("what follows", &archived[held..], &logged_from(5_045, &numbered(5_045..10_045)));
+    assert_same("what follows", &archived[held..], &logged_from(5_045, &numbered(5_045..10_050)));
     let start = archived[held - 1].offset + 1;
     assert_eq!(log.archive.starts(&log.topic, 0).last(), Some(&start));
     assert_eq!(log.gaps(start), [(start, 5_044, "deleted")]);

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Several uploads at a time, while anything goes wrong that can: all of them end, with their very bytes, once.
+///
+/// But for a session that claims more than was sent: with a time-out this short the client may be gone before the claim
+/// reaches it, and rightly goes on by what it is told then. That fault has a test of its own.
 #[test]
 fn any_mix_of_faults_ends_well() {
     let mut chance = seed::Chance::from_seed();
@@ -31,7 +34,6 @@ fn any_mix_of_faults_ends_well() {
                 (&data, Fault::AnswerAfter(After::Request(256 << 10), 503), 40),
                 (&data, Fault::StallAfter(After::Request(100_000)), 10),
                 (&data, Fault::NoRange, 40),
-                (&data, Fault::AckMore(1 << 20), 10),
                 (Kind::UPLOAD, Fault::DropAnswer, 60),
                 (Kind::SESSION, Fault::DropFinalAnswer, 100),
                 (Kind::SESSION, Fault::GarbledFinal, 60),

@@ -93,7 +93,10 @@ impl Shared {
             return None;
         }
         let state = self.state.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-        let draw = (state ^ (state >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 20;
+        // SplitMix64: less mixing leaves draws of the same kind next to each other.
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let draw = mixed ^ (mixed >> 31);
         match draw % (2 * one_of) {
             0 => Some(Cut::BeforeServer(0)),
             1 => Some(Cut::AfterServer(0)),

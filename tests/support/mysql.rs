@@ -133,7 +133,11 @@ impl Server {
     /// One that is running, with more flags.
     pub(crate) fn start(flags: &[String]) -> Server {
         let directory = tempfile::tempdir().expect("a temporary directory");
+        // Servers that share a directory for temporary tables remove each other's at their start; this one, too, is one.
+        let tables = directory.path().join("tmp");
+        std::fs::create_dir_all(&tables).expect("created");
         let installed = Command::new(program("mariadb-install-db"))
+            .env("TMPDIR", &tables)
             .args(["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal"])
             .arg(format!("--user={}", user()))
             .arg(format!("--datadir={}", directory.path().join("data").display()))
@@ -158,8 +162,6 @@ impl Server {
     /// Starts it, and does not wait.
     pub(crate) fn spawn(&mut self) {
         let path = |name: &str| self.directory.path().join(name);
-        // Servers that share a directory for temporary tables remove each other's at their start.
-        std::fs::create_dir_all(path("tmp")).expect("created");
         let log = File::options().create(true).append(true).open(path("log")).expect("a log");
         let child = Command::new(program("mariadbd"))
             .arg("--no-defaults")
