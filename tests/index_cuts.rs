@@ -181,7 +181,8 @@ fn a_daemon_whose_connections_are_cut_at_random_writes_every_row() {
         proxy.cut_at_random(25, chance.next());
         (looks, ()) = watch.during(|| {
             // About one a second: after each the writer waits longer before it connects again.
-            wait_until("it was cut often", || proxy.cut_count() >= 25);
+            wait_until("it was cut often", || proxy.cut_count() >= 30);
+            wait_until("it was cut as often again", || proxy.cut_count() >= 60);
             wait_until("much was indexed", || {
                 database.query::<i64>("SELECT COUNT(*) FROM kafka_store").first().is_some_and(|count| *count >= 60)
             });
