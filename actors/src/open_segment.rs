@@ -62,11 +62,12 @@ impl OpenBlock {
     /// Adds records that do not fill it.
     fn extend(&mut self, run: &[u8], file: &mut dyn OpenFile) -> Result<(), SpoolError> {
         self.bytes.extend_from_slice(run);
-        self.share.set(self.bytes.capacity() as u64);
+        self.account(file)?;
         if self.memory.is_used_up() && !self.bytes.is_empty() {
             file.set_aside(&self.bytes)?;
             self.set_aside_bytes += self.bytes.len();
-            self.free();
+            self.bytes = Vec::new();
+            self.account(file)?;
         }
         Ok(())
     }
@@ -76,7 +77,8 @@ impl OpenBlock {
         let records = std::mem::take(&mut self.records);
         if self.len() == 0 {
             // The usual case of a backlog: a whole block lies in the batch and need not be copied.
-            return file.append_block(run, records);
+            file.append_block(run, records)?;
+            return self.account(file);
         }
         if self.set_aside_bytes > 0 {
             let mut whole = Vec::with_capacity(self.len() + run.len());
@@ -89,15 +91,20 @@ impl OpenBlock {
         file.append_block(&self.bytes, records)?;
         self.bytes.clear();
         if self.bytes.capacity() > 2 * BLOCK_BYTES || self.memory.is_used_up() {
-            self.free();
+            self.bytes = Vec::new();
         }
-        self.share.set(self.bytes.capacity() as u64);
-        Ok(())
+        self.account(file)
     }
 
-    fn free(&mut self) {
-        self.bytes = Vec::new();
-        self.share.set(0);
+    /// Tells the budget what the block and the file hold; where it is used up, the file holds nothing.
+    fn account(&mut self, file: &mut dyn OpenFile) -> Result<(), SpoolError> {
+        let held_bytes = file.held_bytes();
+        self.share.set(self.bytes.capacity() as u64 + held_bytes);
+        if held_bytes > 0 && self.memory.is_used_up() {
+            file.write_held()?;
+            self.share.set(self.bytes.capacity() as u64);
+        }
+        Ok(())
     }
 }
 

@@ -156,7 +156,13 @@ pub trait OpenFile: Debug + Send {
     /// Appends to `records` what was set aside. It is then set aside no more.
     fn take_back(&mut self, records: &mut Vec<u8>) -> Result<(), SpoolError>;
 
-    /// How many bytes it takes on disk.
+    /// The memory that blocks take which wait to be written together.
+    fn held_bytes(&self) -> u64;
+
+    /// Writes those, and gives their memory back.
+    fn write_held(&mut self) -> Result<(), SpoolError>;
+
+    /// How many bytes it takes on disk, with what waits to be written.
     fn disk_bytes(&self) -> u64;
 
     /// Writes the header: the file is complete, though not yet on disk.

@@ -91,6 +91,14 @@ impl OpenFile for OpenSpoolFile {
         })
     }
 
+    fn held_bytes(&self) -> u64 {
+        self.writer.held_bytes() as u64
+    }
+
+    fn write_held(&mut self) -> Result<(), SpoolError> {
+        self.writer.write_held().map_err(|error| cannot_write(&self.path.path, &error))
+    }
+
     fn disk_bytes(&self) -> u64 {
         self.writer.disk_bytes()
     }

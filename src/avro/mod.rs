@@ -13,6 +13,7 @@ mod error;
 mod header;
 mod header_entries;
 mod metadata;
+mod pieces_file;
 mod reader;
 mod schema;
 mod segment_check;

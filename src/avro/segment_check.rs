@@ -1,6 +1,6 @@
 //! What is known of a segment only when its last block has been read.
 
-use super::content_hash::ContentHash;
+use super::content_hash::{ContentHash, ContentHasher};
 use super::error::ReadError;
 use super::reader::{FileHeader, FileKind};
 
@@ -8,7 +8,7 @@ use super::reader::{FileHeader, FileKind};
 #[derive(Clone, Debug, Default)]
 pub struct SegmentCheck {
     record_count: u64,
-    hasher: blake3::Hasher,
+    hasher: ContentHasher,
 }
 
 impl SegmentCheck {
@@ -25,7 +25,7 @@ impl SegmentCheck {
 
     /// The hash of the blocks so far.
     pub fn content_hash(&self) -> ContentHash {
-        self.hasher.finalize().into()
+        self.hasher.finish()
     }
 
     /// After the last block, which ends at `position`. The original tool's files have nothing to compare with.

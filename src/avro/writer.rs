@@ -3,12 +3,13 @@
 use super::BLOCK_BYTES_MAX;
 use super::codec::Codec;
 use super::compressor::Compressor;
-use super::content_hash::ContentHash;
+use super::content_hash::{ContentHash, ContentHasher};
 use super::header::{HEADER_BYTES, SealError, SegmentHeader, sync_marker};
+use super::pieces_file::PiecesFile;
 use super::summary::SegmentSummary;
 use kafka_store_statecharts::name::SegmentName;
 use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::unix::fs::FileExt;
 
 /// A segment that is being written into a spool file.
@@ -16,18 +17,17 @@ use std::os::unix::fs::FileExt;
 /// The first [`HEADER_BYTES`] stay unwritten until [`SegmentWriter::seal`]: until then the file is no
 /// Avro file, and nobody can take it for a segment. Nothing here calls fsync; the store does.
 pub struct SegmentWriter {
-    file: File,
+    file: PiecesFile,
     name: SegmentName,
     codec: Codec,
     sync: [u8; 16],
-    bytes_written: u64,
-    /// Bytes after those, which the next block will be made of.
+    /// Bytes behind the blocks, which the next block will be made of.
     set_aside_bytes: u64,
-    /// How long the file is, or has been.
-    file_bytes: u64,
+    /// How far bytes were set aside, at most.
+    set_aside_until: u64,
     record_count: u64,
     record_bytes: u64,
-    hasher: blake3::Hasher,
+    hasher: ContentHasher,
     /// CRC-32C of what follows the header.
     blocks_crc32c: u32,
 }
@@ -55,21 +55,20 @@ impl SegmentWriter {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the spool file is not empty"));
         }
         Ok(SegmentWriter {
-            file,
+            file: PiecesFile::new(file, HEADER_BYTES as u64),
             sync: sync_marker(&name),
             name,
             codec,
-            bytes_written: HEADER_BYTES as u64,
             set_aside_bytes: 0,
-            file_bytes: 0,
+            set_aside_until: 0,
             record_count: 0,
             record_bytes: 0,
-            hasher: blake3::Hasher::new(),
+            hasher: ContentHasher::default(),
             blocks_crc32c: 0,
         })
     }
 
-    /// Compresses and writes one block and returns the bytes that the file has grown by.
+    /// Compresses and appends one block and returns the bytes that the file grows by.
     ///
     /// `records` are the canonical bytes of `record_count` whole records. Where blocks end is the
     /// caller's part ([`super::BLOCK_RECORD_BYTES`]).
@@ -82,10 +81,9 @@ impl SegmentWriter {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
         let block = compressor.frame(self.codec, record_count, records, &self.sync);
-        let block_bytes = write_pieces_at(&self.file, block, self.bytes_written)?;
+        let block_bytes = self.file.append(block)?;
         self.hasher.update(records);
         self.blocks_crc32c = block.into_iter().fold(self.blocks_crc32c, crc32c::crc32c_append);
-        self.bytes_written += block_bytes;
         self.record_count += record_count;
         self.record_bytes += records.len() as u64;
         Ok(block_bytes)
@@ -98,9 +96,9 @@ impl SegmentWriter {
     /// # Errors
     /// What the system says.
     pub fn set_aside(&mut self, records: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(records, self.bytes_written + self.set_aside_bytes)?;
+        self.file.file().write_all_at(records, self.file.end() + self.set_aside_bytes)?;
         self.set_aside_bytes += records.len() as u64;
-        self.file_bytes = self.file_bytes.max(self.bytes_written + self.set_aside_bytes);
+        self.set_aside_until = self.set_aside_until.max(self.file.end() + self.set_aside_bytes);
         Ok(())
     }
 
@@ -112,7 +110,7 @@ impl SegmentWriter {
         let from = records.len();
         let length = usize::try_from(self.set_aside_bytes).expect("it came from memory");
         records.resize(from + length, 0);
-        self.file.read_exact_at(&mut records[from..], self.bytes_written)?;
+        self.file.file().read_exact_at(&mut records[from..], self.file.end())?;
         self.set_aside_bytes = 0;
         Ok(())
     }
@@ -122,16 +120,31 @@ impl SegmentWriter {
     /// # Errors
     /// If the summary contradicts what was written, or what the system says.
     pub fn seal(self, summary: &SegmentSummary) -> Result<SealedFile, SealError> {
-        if self.file_bytes > self.bytes_written {
-            self.file.set_len(self.bytes_written).map_err(SealError::Io)?;
-        }
         let content_hash = self.content_hash();
         let header = SegmentHeader::new(self.name, self.codec, self.record_count, content_hash, summary.clone())?;
         let front = header.encode()?;
-        self.file.write_all_at(&front, 0).map_err(SealError::Io)?;
-        let behind = usize::try_from(self.bytes_written).expect("a 64-bit system") - front.len();
+        let file_bytes = self.file.end();
+        let file = self.file.into_file().map_err(SealError::Io)?;
+        if self.set_aside_until > file_bytes {
+            file.set_len(file_bytes).map_err(SealError::Io)?;
+        }
+        file.write_all_at(&front, 0).map_err(SealError::Io)?;
+        let behind = usize::try_from(file_bytes).expect("a 64-bit system") - front.len();
         let crc32c = crc32c::crc32c_combine(crc32c::crc32c(&front), self.blocks_crc32c, behind);
-        Ok(SealedFile { header, file_bytes: self.bytes_written, crc32c, file: self.file })
+        Ok(SealedFile { header, file_bytes, crc32c, file })
+    }
+
+    /// Writes what waits to be written in a larger piece, and gives its memory back.
+    ///
+    /// # Errors
+    /// What the system says. The segment is then as before the call.
+    pub fn write_held(&mut self) -> io::Result<()> {
+        self.file.write_held()
+    }
+
+    /// The memory that waits to be written.
+    pub fn held_bytes(&self) -> usize {
+        self.file.held_bytes()
     }
 
     /// The segment's name.
@@ -141,17 +154,17 @@ impl SegmentWriter {
 
     /// The hash of the records written so far.
     pub fn content_hash(&self) -> ContentHash {
-        self.hasher.finalize().into()
+        self.hasher.finish()
     }
 
-    /// The length of the file so far, the unwritten header included.
+    /// The length of the file so far, the unwritten header and what is held included.
     pub fn bytes_written(&self) -> u64 {
-        self.bytes_written
+        self.file.end()
     }
 
     /// The length of the file, with what is set aside.
     pub fn disk_bytes(&self) -> u64 {
-        self.bytes_written.max(self.file_bytes)
+        self.file.end().max(self.set_aside_until)
     }
 
     /// Records written so far.
@@ -165,30 +178,12 @@ impl SegmentWriter {
     }
 }
 
-/// Writes pieces one after the other, mostly by one call, and says how many bytes they have.
-fn write_pieces_at(file: &File, pieces: [&[u8]; 3], position: u64) -> io::Result<u64> {
-    let slices = pieces.map(IoSlice::new);
-    let mut written = match rustix::io::pwritev(file, &slices, position) {
-        Ok(written) => written,
-        Err(rustix::io::Errno::INTR) => 0,
-        Err(error) => return Err(error.into()),
-    };
-    let mut at = position;
-    for piece in pieces {
-        let skipped = written.min(piece.len());
-        file.write_all_at(&piece[skipped..], at + skipped as u64)?;
-        written -= skipped;
-        at += piece.len() as u64;
-    }
-    Ok(at - position)
-}
-
 impl std::fmt::Debug for SegmentWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SegmentWriter")
             .field("name", &self.name)
             .field("codec", &self.codec)
-            .field("bytes_written", &self.bytes_written)
+            .field("bytes_written", &self.bytes_written())
             .field("record_count", &self.record_count)
             .finish_non_exhaustive()
     }

@@ -12,7 +12,7 @@ use kafka_store_statecharts::chart::Now;
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
 use kafka_store_statecharts::name::ChainName;
 use kafka_store_statecharts::offset::Offset;
-use kafka_store_statecharts::record::Decoder;
+use kafka_store_statecharts::record::{BLOCK_BYTES, Decoder};
 use kafka_store_statecharts::segment::SegmentContent;
 use kafka_store_statecharts::topic::{TopicId, TopicPartition};
 use std::path::{Path, PathBuf};
@@ -77,7 +77,7 @@ impl SegmentSpool for Sim {
         drop(world);
         let held = Held { sim: self.clone(), bytes: 0 };
         let (chain, bytes, aside) = (chain.clone(), Vec::new(), Vec::new());
-        Ok(Box::new(SimOpenFile { chain, topic_id, start, bytes, aside, count: 0, held }))
+        Ok(Box::new(SimOpenFile { chain, topic_id, start, bytes, aside, count: 0, held_bytes: 0, held }))
     }
 }
 
@@ -108,8 +108,13 @@ struct SimOpenFile {
     bytes: Vec<u8>,
     aside: Vec<u8>,
     count: u64,
+    /// What waits to be written in a larger piece.
+    held_bytes: u64,
     held: Held,
 }
+
+/// A file holds less than this.
+const HELD_BYTES_MAX: u64 = 3 * BLOCK_BYTES as u64;
 
 impl OpenFile for SimOpenFile {
     fn append_block(&mut self, records: &[u8], record_count: u64) -> Result<(), SpoolError> {
@@ -127,6 +132,7 @@ impl OpenFile for SimOpenFile {
         world.grow_spool(records.len() as u64);
         self.held.bytes += records.len() as u64;
         self.bytes.extend_from_slice(records);
+        self.held_bytes = (self.held_bytes + records.len() as u64) % HELD_BYTES_MAX;
         self.count += record_count;
         Ok(())
     }
@@ -151,6 +157,20 @@ impl OpenFile for SimOpenFile {
         world.spool_bytes -= self.aside.len() as u64;
         self.held.bytes -= self.aside.len() as u64;
         records.append(&mut self.aside);
+        Ok(())
+    }
+
+    fn held_bytes(&self) -> u64 {
+        self.held_bytes
+    }
+
+    fn write_held(&mut self) -> Result<(), SpoolError> {
+        let mut world = self.held.sim.lock();
+        if world.disk_fails() {
+            return Err(disk_full());
+        }
+        world.saw("blocks that waited to be written together were written early");
+        self.held_bytes = 0;
         Ok(())
     }
 
