@@ -72,12 +72,26 @@ impl Budget {
 
 /// What one partition has taken of the budget.
 #[derive(Clone, Debug, Default)]
-pub struct PartitionUse(Arc<AtomicU64>);
+pub struct PartitionUse(Arc<UseCounts>);
+
+/// Both only grow.
+#[derive(Debug, Default)]
+struct UseCounts {
+    taken: AtomicU64,
+    given_back: AtomicU64,
+}
 
 impl PartitionUse {
-    /// In bytes.
+    /// What it has now, in bytes.
     pub fn bytes(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        // In this order: what is given back was taken before.
+        let given_back = self.given_back();
+        self.0.taken.load(Ordering::Acquire) - given_back
+    }
+
+    /// All that it ever gave back, in bytes: as long as it does not change, the partition stands still.
+    pub fn given_back(&self) -> u64 {
+        self.0.given_back.load(Ordering::Acquire)
     }
 }
 
@@ -95,10 +109,10 @@ impl BudgetShare {
         let before = std::mem::replace(&mut self.bytes, bytes);
         if bytes > before {
             budget.used_bytes.fetch_add(bytes - before, Ordering::SeqCst);
-            partition.0.fetch_add(bytes - before, Ordering::Relaxed);
+            partition.0.taken.fetch_add(bytes - before, Ordering::Release);
         } else if bytes < before {
             budget.used_bytes.fetch_sub(before - bytes, Ordering::SeqCst);
-            partition.0.fetch_sub(before - bytes, Ordering::Relaxed);
+            partition.0.given_back.fetch_add(before - bytes, Ordering::Release);
             if budget.waiters.load(Ordering::SeqCst) > 0 {
                 // Under the lock, so that it cannot fall between the waiter's look and its sleep.
                 let (lock, given_back) = &budget.given_back;
@@ -143,7 +157,7 @@ mod tests {
         share.set(80);
         assert!(budget.has_room_for(20) && !budget.has_room_for(21));
         share.set(30);
-        assert_eq!((budget.used_bytes(), partition.bytes()), (30, 30));
+        assert_eq!((budget.used_bytes(), partition.bytes(), partition.given_back()), (30, 30, 50));
         drop(share);
         assert_eq!((budget.used_bytes(), partition.bytes()), (0, 0));
     }

@@ -1,7 +1,7 @@
 //! The partitions of this process, as the poll thread knows them: what is fetched, and the batches being filled.
 
 use super::ffi::{FetchedRecord, KafkaError};
-use kafka_store_actors::batch::{RecordBatch, RecordMark};
+use kafka_store_actors::batch::{RecordBatch, RecordMark, SpareBuffers};
 use kafka_store_actors::budget::{Budget, PartitionUse};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
@@ -9,6 +9,7 @@ use kafka_store_statecharts::record::{RecordFields, encode_record};
 use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// A batch is handed over when it holds this much, or when nothing more has been fetched.
 const BATCH_BYTES: usize = 256 * 1024;
@@ -32,7 +33,11 @@ pub(super) struct Fetching {
     pub(super) next: Offset,
     pub(super) paused: bool,
     pub(super) in_use: PartitionUse,
+    /// While memory is half used up: what was given back when it last gave something back, and when that was.
+    pub(super) moved: Option<(u64, Instant)>,
     batch: RecordBatch,
+    /// It is among those whose batch may hold something.
+    is_filling: bool,
     /// How long the last batch was.
     last_batch: (usize, usize),
 }
@@ -46,7 +51,9 @@ impl Fetching {
             next: Offset::default(),
             paused: false,
             in_use: PartitionUse::default(),
+            moved: None,
             batch: RecordBatch::default(),
+            is_filling: false,
             last_batch: (0, 0),
         }
     }
@@ -63,6 +70,18 @@ impl Fetching {
         self.batch = RecordBatch::default();
     }
 
+    /// How long its writer has given nothing back, as far as that was watched.
+    pub(super) fn stands_still_since(&mut self, now: Instant) -> Duration {
+        let given_back = self.in_use.given_back();
+        match self.moved {
+            Some((before, since)) if before == given_back => now.saturating_duration_since(since),
+            _ => {
+                self.moved = Some((given_back, now));
+                Duration::ZERO
+            }
+        }
+    }
+
     /// Takes the filled batch out, if it holds anything.
     pub(super) fn take_batch(&mut self) -> Option<RecordBatch> {
         let (seek_epoch, _) = self.started?;
@@ -76,7 +95,12 @@ impl Fetching {
     }
 
     /// Encodes a record into the batch, which takes its bytes from the budget as it grows.
-    fn append(&mut self, record: &FetchedRecord<'_>, budget: &Arc<Budget>) -> Result<Appended, KafkaError> {
+    fn append(
+        &mut self,
+        record: &FetchedRecord<'_>,
+        budget: &Arc<Budget>,
+        spares: &Arc<SpareBuffers>,
+    ) -> Result<Appended, KafkaError> {
         let Some((_, position)) = self.started else { return Ok(Appended::Waiting) };
         let Some(offset) = Offset::new(record.offset()).filter(|offset| *offset >= position) else {
             return Ok(Appended::Waiting);
@@ -92,7 +116,7 @@ impl Fetching {
             if is_large && !budget.has_room_for(needed_for(record.size())) {
                 return Ok(Appended::NoRoom);
             }
-            self.begin_batch(record, is_large, budget);
+            self.begin_batch(record, is_large, budget, spares);
         }
         let (timestamp, timestamp_type) = record.timestamp();
         let fields = RecordFields { timestamp, timestamp_type, offset, key: record.key(), value: record.value() };
@@ -105,14 +129,23 @@ impl Fetching {
         Ok(if self.batch.bytes.len() >= BATCH_BYTES { Appended::Full } else { Appended::Waiting })
     }
 
-    fn begin_batch(&mut self, record: &FetchedRecord<'_>, is_large: bool, budget: &Arc<Budget>) {
+    fn begin_batch(
+        &mut self,
+        record: &FetchedRecord<'_>,
+        is_large: bool,
+        budget: &Arc<Budget>,
+        spares: &Arc<SpareBuffers>,
+    ) {
         self.batch.leader_epoch = record.leader_epoch();
         self.batch.share = budget.share(&self.in_use);
         if is_large {
             self.batch.bytes.reserve_exact(record.size() + LARGE_RECORD_FRAME_BYTES);
-        } else if budget.used_bytes() < budget.limit_bytes() / 4 {
-            // It will likely be as large as the last one. Where memory is short it grows as it must.
-            self.batch.bytes.reserve_exact(self.last_batch.0 + self.last_batch.0 / 64);
+            return;
+        }
+        // It will likely be as large as the last one. Where memory is short it grows as it must.
+        let likely = self.last_batch.0 + self.last_batch.0 / 64;
+        if budget.has_room_for(likely as u64) {
+            self.batch.bytes = spares.buffer(likely);
             self.batch.marks.reserve_exact(self.last_batch.1 + self.last_batch.1 / 64);
         }
     }
@@ -154,6 +187,9 @@ pub(super) struct Partitions {
     /// By librdkafka's handle of the topic: spares a look-up by name for each record.
     by_handle: HashMap<(usize, i32), usize>,
     last: Option<((usize, i32), usize)>,
+    /// Those whose batch may hold something: of a thousand partitions, a fetch brings a few.
+    filling: Vec<usize>,
+    spares: Arc<SpareBuffers>,
 }
 
 impl Partitions {
@@ -177,6 +213,11 @@ impl Partitions {
             self.all.iter().enumerate().map(|(index, fetching)| (fetching.partition.clone(), index)).collect();
         self.by_handle.clear();
         self.last = None;
+        self.filling.clear();
+        for (index, fetching) in self.all.iter_mut().enumerate() {
+            fetching.is_filling = !fetching.batch.marks.is_empty();
+            self.filling.extend(fetching.is_filling.then_some(index));
+        }
     }
 
     pub(super) fn find(&mut self, partition: &TopicPartition) -> Option<&mut Fetching> {
@@ -196,12 +237,27 @@ impl Partitions {
         self.all.iter_mut()
     }
 
+    /// Takes all batches that hold something.
+    pub(super) fn take_batches(&mut self) -> impl Iterator<Item = (TopicPartition, RecordBatch)> {
+        self.filling.drain(..).filter_map(|index| {
+            let fetching = &mut self.all[index];
+            fetching.is_filling = false;
+            fetching.take_batch().map(|batch| (fetching.partition.clone(), batch))
+        })
+    }
+
     /// Encodes a record into the batch of its partition.
     ///
     /// [`Taken::NeedsNewBatch`] asks for the batch to be taken first, and the record to be given again.
     pub(super) fn take(&mut self, record: &FetchedRecord<'_>, budget: &Arc<Budget>) -> Taken {
         let Some(index) = self.index_of(record) else { return Taken::Waiting };
-        match self.all[index].append(record, budget) {
+        let fetching = &mut self.all[index];
+        let appended = fetching.append(record, budget, &self.spares);
+        if !fetching.is_filling && !fetching.batch.marks.is_empty() {
+            fetching.is_filling = true;
+            self.filling.push(index);
+        }
+        match appended {
             Ok(Appended::Waiting) => Taken::Waiting,
             Ok(Appended::Full) => Taken::BatchFull(index),
             Ok(Appended::NeedsNewBatch) => Taken::NeedsNewBatch(index),

@@ -54,6 +54,7 @@ pub fn start(client: Arc<Client>, budget: Arc<Budget>, large_record_bytes: u64, 
         leaving: None,
         held: VecDeque::new(),
         stalled_since: None,
+        is_watching: false,
         assign_is_due: false,
     };
     PollThreadStart { source, thread }
@@ -102,6 +103,8 @@ struct PollThread {
     held: VecDeque<Held>,
     /// Since when there is no room for what comes next.
     stalled_since: Option<Instant>,
+    /// How the partitions stand with the budget was of interest when it was looked at last.
+    is_watching: bool,
     /// In an eager group: what is fetched has changed.
     assign_is_due: bool,
 }

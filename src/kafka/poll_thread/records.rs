@@ -124,10 +124,7 @@ impl PollThread {
     }
 
     pub(super) fn flush_all(&mut self) {
-        for fetching in self.partitions.iter_mut() {
-            if let Some(batch) = fetching.take_batch() {
-                self.out.push(LogEvent::Records(fetching.partition.clone(), batch));
-            }
-        }
+        let batches = self.partitions.take_batches();
+        self.out.extend(batches.map(|(partition, batch)| LogEvent::Records(partition, batch)));
     }
 }

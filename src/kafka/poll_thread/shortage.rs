@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 /// How long the budget may be used up before everything is paused, so that the group's events are polled for
 /// well within `max.poll.interval.ms`.
 const STALL_BEFORE_PAUSE: Duration = Duration::from_secs(30);
+/// How long a partition that holds half of the budget may give nothing back before it is paused: a writer that only
+/// takes its turn gives back a batch in a fraction of it.
+const STANDSTILL_BEFORE_PAUSE: Duration = Duration::from_secs(1);
 
 impl PollThread {
     /// Whether there is no room for what comes next.
@@ -24,28 +27,44 @@ impl PollThread {
         self.stalled_since.get_or_insert_with(Instant::now).elapsed() >= STALL_BEFORE_PAUSE
     }
 
-    /// Pauses a partition that is full while others are not, and resumes it when it has drained.
+    /// Pauses a partition that is full and stands still while others could go on, and resumes it when it has drained.
     ///
-    /// Pausing throws away what was fetched ahead, so the two bounds lie far apart. When the budget has been used up
-    /// for long, all are paused: then nothing but the group's events is polled.
+    /// Pausing throws away what was fetched ahead, and it is fetched and unpacked again: a partition that is only
+    /// slower than others goes on. When the budget has been used up for long, all are paused: then nothing but the
+    /// group's events is polled.
     pub(super) fn pause_and_resume(&mut self) {
-        let limit = self.budget.limit_bytes();
+        let (limit, used) = (self.budget.limit_bytes(), self.budget.used_bytes());
         let was_stalled = self.stalled_since.is_some_and(|since| since.elapsed() >= STALL_BEFORE_PAUSE);
-        if !self.is_short() && (!was_stalled || self.budget.used_bytes() < limit / 2) {
+        if !self.is_short() && (!was_stalled || used < limit / 2) {
             self.stalled_since = None;
         }
+        let is_watched = used > limit / 2;
+        if is_watched || self.stalled_since.is_some() || self.is_watching {
+            self.is_watching = is_watched;
+            self.look_at_partitions(limit, is_watched);
+        }
+    }
+
+    fn look_at_partitions(&mut self, limit: u64, is_watched: bool) {
         let stalled = self.stalled_since.is_some() && self.stalled_long();
+        let now = Instant::now();
         let others = self.partitions.iter_mut().filter(|fetching| fetching.started.is_some()).count() > 1;
         let (mut full, mut drained) = (Vec::new(), Vec::new());
         for fetching in self.partitions.iter_mut().filter(|fetching| fetching.started.is_some()) {
             let in_use = fetching.in_use.bytes();
-            if !fetching.paused && ((others && in_use > limit / 2) || stalled) {
+            let stands_still = is_watched && fetching.stands_still_since(now) >= STANDSTILL_BEFORE_PAUSE;
+            if !is_watched {
+                fetching.moved = None;
+            }
+            if !fetching.paused && ((others && in_use > limit / 2 && stands_still) || stalled) {
                 fetching.paused = true;
                 full.push(fetching.partition.clone());
             } else if fetching.paused && in_use < limit / 8 && !stalled {
                 fetching.paused = false;
                 drained.push(fetching.partition.clone());
             }
+            // Until it is resumed it is looked at each time.
+            self.is_watching |= fetching.paused;
         }
         if !full.is_empty() {
             debug!(self.log, "partitions paused"; "count" => full.len());
