@@ -64,7 +64,13 @@ impl Contender {
         let records = filled.records.to_string();
         let partitions = filled.partitions.to_string();
         match self {
-            Contender::BareConsumer => measure(child(&[BARE, broker, &filled.topic, &partitions, &records])),
+            Contender::BareConsumer => {
+                let mut command = child(&[BARE, broker, &filled.topic, &partitions, &records]);
+                // As kafka-store does it for itself. Else it depends on chance whether the memory of each batch goes back
+                // to the system, which then takes as much time as all the rest.
+                command.envs([("MALLOC_MMAP_THRESHOLD_", "4194304"), ("MALLOC_TRIM_THRESHOLD_", "33554432")]);
+                measure(command)
+            }
             Contender::CodecAlone(codec) => {
                 measure(child(&[ALONE, codec, &filled.value_size.to_string(), &filled.bytes.to_string()]))
             }
