@@ -292,3 +292,27 @@ impl Partitions {
         Some(index)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_stands_still_while_nothing_is_given_back() {
+        let partition = TopicPartition {
+            topic: TopicName::new("t").expect("legal"),
+            partition: PartitionId::new(0).expect("legal"),
+        };
+        let mut fetching = Fetching::new(partition, AssignmentEpoch::default());
+        let mut share = Budget::new(100).take(60, &fetching.in_use);
+        let start = Instant::now();
+        let mut after = |seconds| fetching.stands_still_since(start + Duration::from_secs(seconds)).as_secs();
+        assert_eq!([after(0), after(2)], [0, 2]);
+        share.set(80);
+        assert_eq!(after(3), 3, "taking more is no progress");
+        share.set(70);
+        assert_eq!([after(4), after(5)], [0, 1]);
+        drop(share);
+        assert_eq!(after(6), 0);
+    }
+}

@@ -55,6 +55,7 @@ pub fn start(client: Arc<Client>, budget: Arc<Budget>, large_record_bytes: u64, 
         held: VecDeque::new(),
         stalled_since: None,
         is_watching: false,
+        looked_at: None,
         assign_is_due: false,
     };
     PollThreadStart { source, thread }
@@ -105,6 +106,7 @@ struct PollThread {
     stalled_since: Option<Instant>,
     /// How the partitions stand with the budget was of interest when it was looked at last.
     is_watching: bool,
+    looked_at: Option<Instant>,
     /// In an eager group: what is fetched has changed.
     assign_is_due: bool,
 }

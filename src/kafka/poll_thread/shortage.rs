@@ -11,6 +11,8 @@ const STALL_BEFORE_PAUSE: Duration = Duration::from_secs(30);
 /// How long a partition that holds half of the budget may give nothing back before it is paused: a writer that only
 /// takes its turn gives back a batch in a fraction of it.
 const STANDSTILL_BEFORE_PAUSE: Duration = Duration::from_secs(1);
+/// How often the partitions are looked at, of which there may be thousands.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 impl PollThread {
     /// Whether there is no room for what comes next.
@@ -20,7 +22,8 @@ impl PollThread {
 
     /// What there must be room for before anything is taken.
     pub(super) fn needed_bytes(&self) -> u64 {
-        self.held_bytes().map_or(1, needed_for)
+        // Not at each batch that is given back: waking up costs more than taking the next one.
+        self.held_bytes().map_or(self.budget.limit_bytes() / 8, needed_for)
     }
 
     pub(super) fn stalled_long(&mut self) -> bool {
@@ -40,14 +43,17 @@ impl PollThread {
         }
         let is_watched = used > limit / 2;
         if is_watched || self.stalled_since.is_some() || self.is_watching {
-            self.is_watching = is_watched;
-            self.look_at_partitions(limit, is_watched);
+            let now = Instant::now();
+            if self.looked_at.is_none_or(|at| now.saturating_duration_since(at) >= LOOK_INTERVAL) {
+                self.looked_at = Some(now);
+                self.is_watching = is_watched;
+                self.look_at_partitions(limit, is_watched, now);
+            }
         }
     }
 
-    fn look_at_partitions(&mut self, limit: u64, is_watched: bool) {
+    fn look_at_partitions(&mut self, limit: u64, is_watched: bool, now: Instant) {
         let stalled = self.stalled_since.is_some() && self.stalled_long();
-        let now = Instant::now();
         let others = self.partitions.iter_mut().filter(|fetching| fetching.started.is_some()).count() > 1;
         let (mut full, mut drained) = (Vec::new(), Vec::new());
         for fetching in self.partitions.iter_mut().filter(|fetching| fetching.started.is_some()) {
