@@ -21,7 +21,7 @@ pub enum MemoryLimitError {
 ///
 /// | part | of the limit | bounds |
 /// | --- | --- | --- |
-/// | `batch_bytes` | at most an eighth, and 4 MB for each core | records from when they are encoded until they are in a block or on disk. A large one counts thrice: for itself, its block, and the block compressed |
+/// | `batch_bytes` | at most a twelfth, and 4 MB for each core | records from when they are encoded until they are in a block or on disk; half as much again where some partitions stand still. A large one counts thrice: for itself, its block, and the block compressed |
 /// | `block_bytes` | an eighth | blocks that are being filled, of all partitions, and those that wait to be written together; what does not fit goes to the disk early |
 /// | `queue_bytes`, `queue_records` | at most a 32nd, and 1 MB for each core; a 32nd | what librdkafka has fetched ahead, values and what it keeps beside each record; looked at before each fetch |
 /// | `fetch_bytes` | a 150th | one fetch, as it is sent. Unpacked it is 20 times that, and records of 100 bytes take five times their size in librdkafka: two thirds of the limit, by which the queue overshoots |
@@ -63,7 +63,7 @@ impl MemoryPlan {
     fn for_cores(limit_bytes: u64, cores: u64) -> MemoryPlan {
         // The upper bounds are librdkafka's own.
         MemoryPlan {
-            batch_bytes: (limit_bytes / 8).min(cores * BATCH_BYTES_A_CORE),
+            batch_bytes: (limit_bytes / 12).min(cores * BATCH_BYTES_A_CORE),
             block_bytes: limit_bytes / 8,
             queue_bytes: (limit_bytes / 32).min(cores * QUEUE_BYTES_A_CORE).min(2_000_000_000),
             queue_records: (limit_bytes / 32 / QUEUED_RECORD_BYTES).min(1_000_000),
@@ -102,7 +102,7 @@ mod tests {
         {
             let plan = MemoryPlan::for_cores(limit, cores);
             let unpacked = plan.fetch_bytes * 20 * 5;
-            let all = plan.batch_bytes
+            let all = plan.batch_bytes * 3 / 2
                 + plan.block_bytes
                 + plan.queue_bytes
                 + plan.queue_records * QUEUED_RECORD_BYTES

@@ -56,6 +56,7 @@ pub fn start(client: Arc<Client>, budget: Arc<Budget>, large_record_bytes: u64, 
         stalled_since: None,
         is_watching: false,
         looked_at: None,
+        paused_bytes: 0,
         assign_is_due: false,
     };
     PollThreadStart { source, thread }
@@ -107,6 +108,8 @@ struct PollThread {
     /// How the partitions stand with the budget was of interest when it was looked at last.
     is_watching: bool,
     looked_at: Option<Instant>,
+    /// What paused partitions held then.
+    paused_bytes: u64,
     /// In an eager group: what is fetched has changed.
     assign_is_due: bool,
 }

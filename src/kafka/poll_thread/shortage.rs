@@ -10,14 +10,16 @@ use std::time::{Duration, Instant};
 const STALL_BEFORE_PAUSE: Duration = Duration::from_secs(30);
 /// How long a partition that holds half of the budget may give nothing back before it is paused: a writer that only
 /// takes its turn gives back a batch in a fraction of it.
-const STANDSTILL_BEFORE_PAUSE: Duration = Duration::from_secs(1);
+const STANDSTILL_BEFORE_PAUSE: Duration = Duration::from_millis(100);
 /// How often the partitions are looked at, of which there may be thousands.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 impl PollThread {
-    /// Whether there is no room for what comes next.
+    /// Whether there is no room for what comes next. What paused partitions hold does not keep the others from half of
+    /// the budget: their writers may wait for long, until a slow store has taken a segment.
     pub(super) fn is_short(&self) -> bool {
-        self.budget.is_used_up() || !self.held.is_empty()
+        let others_bytes = self.budget.used_bytes().saturating_sub(self.paused_bytes);
+        !self.held.is_empty() || (self.budget.is_used_up() && others_bytes >= self.budget.limit_bytes() / 2)
     }
 
     /// What there must be room for before anything is taken.
@@ -56,6 +58,7 @@ impl PollThread {
         let stalled = self.stalled_since.is_some() && self.stalled_long();
         let others = self.partitions.iter_mut().filter(|fetching| fetching.started.is_some()).count() > 1;
         let (mut full, mut drained) = (Vec::new(), Vec::new());
+        self.paused_bytes = 0;
         for fetching in self.partitions.iter_mut().filter(|fetching| fetching.started.is_some()) {
             let in_use = fetching.in_use.bytes();
             let stands_still = is_watched && fetching.stands_still_since(now) >= STANDSTILL_BEFORE_PAUSE;
@@ -69,8 +72,11 @@ impl PollThread {
                 fetching.paused = false;
                 drained.push(fetching.partition.clone());
             }
-            // Until it is resumed it is looked at each time.
-            self.is_watching |= fetching.paused;
+            if fetching.paused {
+                self.paused_bytes += in_use;
+                // Until it is resumed it is looked at each time.
+                self.is_watching = true;
+            }
         }
         if !full.is_empty() {
             debug!(self.log, "partitions paused"; "count" => full.len());
