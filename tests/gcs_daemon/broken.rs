@@ -113,3 +113,37 @@ fn a_store_that_hangs_holds_back_and_nothing_else() {
     }
     assert!(bucket.fake.all_generations(BUCKET).len() > 4);
 }
+
+/// One upload hangs, and behind it a partition whose records would fill all memory for batches: the other goes on.
+#[test]
+fn a_partition_whose_upload_hangs_does_not_hold_the_other_back() {
+    const RECORDS: i64 = 60;
+    let mut chance = Chance::from_seed();
+    let broker = Broker::get();
+    let topic = broker.create_topic("gcs-one-hangs", 2, &[]);
+    let records: Vec<_> =
+        (0..RECORDS).map(|number| record(None, Some(&chance.bytes(500_000)), 1_700_000_000_000 + number)).collect();
+    broker.produce(&topic, 0, &records, &[]);
+    let bucket = Bucket::new();
+    let daemon = || {
+        let daemon = bucket.patient_daemon(&broker, &topic, "300s");
+        daemon.args(&["--file-size", "2M", "--memory-limit", "64M", "--codec", "null", "-vv"])
+    };
+    bucket.fake.arm(&[Kind::DataPut], Fault::StallAfter(After::Object(MIB)));
+    let mut running = daemon().spawn();
+    running.wait_for("partitions paused");
+    broker.produce(&topic, 1, &records, &[]);
+    wait_until("all but the last segment of the other are committed", || {
+        assert!(running.is_running(), "it ended. Its log:\n{}", running.log());
+        broker.committed(&topic, &topic, 1).is_some_and(|(offset, _)| offset > RECORDS - 10)
+    });
+    assert_eq!(broker.committed(&topic, &topic, 0), None, "it hangs still");
+    running.kill();
+    bucket.fake.faults(|faults| faults.disarm());
+    daemon().until_end();
+    bucket.check();
+    let archive = bucket.download();
+    for partition in 0..2 {
+        assert_same("the archive", &archive.records(&topic, partition), &logged_from(0, &records));
+    }
+}
