@@ -82,9 +82,7 @@ fn what_is_open_at_sigterm_is_discarded() {
     let archive = Archive::new();
     let daemon = || Daemon::new(&broker, &[&topic], &topic, archive.path()).never_seals_by_the_clock();
     let mut running = daemon().spawn();
-    let directory = archive.path().join(format!("~kafka-store/tmp/{}-1", running.id()));
-    // Its file is made for the first record.
-    wait_until("a segment is open", || std::fs::read_dir(&directory).is_ok_and(|mut files| files.next().is_some()));
+    wait_until("a segment is open", || archive.has_first_segment_open(running.id()));
     assert_eq!(running.terminate(), Some(0));
     assert_eq!(archive.segments(), Vec::<String>::new());
     assert_eq!(archive.instance_directories(), Vec::<String>::new());

@@ -194,17 +194,11 @@ fn a_loss_is_not_forgotten_while_nothing_comes() {
     log.check(&[logged_from(0, &numbered(0..10)), logged_from(26, &numbered(26..30))].concat());
 }
 
-/// Waits until the daemon holds records: the file of a segment is made for the first one.
-fn wait_until_it_holds_records(log: &Log, running: &Running) {
-    let directory = log.archive.path().join(format!("~kafka-store/tmp/{}-1", running.id()));
-    wait_until("a segment is open", || fs::read_dir(&directory).is_ok_and(|mut files| files.next().is_some()));
-}
-
 /// Kafka deletes records while the daemon, which holds earlier ones, cannot look.
 fn deleted_while_it_is_stopped(log: &Log, daemon: Daemon) -> Running {
     log.produce(0..5_000);
     let mut running = daemon.session_timeout_ms(30_000).spawn();
-    wait_until_it_holds_records(log, &running);
+    wait_until("it holds records", || log.archive.has_first_segment_open(running.id()));
     running.stop();
     // More than one answer to a fetch that is under way can bring.
     let mut chance = Chance::fixed(4);

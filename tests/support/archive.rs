@@ -59,6 +59,13 @@ impl Archive {
         names.filter(|name| name != "lock").collect()
     }
 
+    /// Whether a process has a segment open that starts at offset 0. Its file is made for the first record.
+    pub(crate) fn has_first_segment_open(&self, process: u32) -> bool {
+        let entries = fs::read_dir(self.path().join(format!("~kafka-store/tmp/{process}-1"))).into_iter().flatten();
+        let mut names = entries.map(|entry| entry.expect("an entry").file_name());
+        names.any(|name| name.as_encoded_bytes().ends_with(b",00000000000000000000"))
+    }
+
     /// Every file but those of running processes: what is kept.
     fn all_files(&self) -> Vec<String> {
         let mut files = Vec::new();
