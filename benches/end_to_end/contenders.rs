@@ -5,6 +5,7 @@ use crate::measure::{Measured, measure, prepared};
 use crate::{child, sample};
 use kafka_store::avro::{Codec, Compressor, Isolation};
 use kafka_store::config::{KafkaProperties, MemoryPlan, Subscription};
+use kafka_store::kafka::ffi::keep_freed_memory;
 use kafka_store::kafka::{ClientSettings, properties};
 use kafka_store_statecharts::topic::TopicName;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -64,13 +65,7 @@ impl Contender {
         let records = filled.records.to_string();
         let partitions = filled.partitions.to_string();
         match self {
-            Contender::BareConsumer => {
-                let mut command = child(&[BARE, broker, &filled.topic, &partitions, &records]);
-                // As kafka-store does it for itself. Else it depends on chance whether the memory of each batch goes back
-                // to the system, which then takes as much time as all the rest.
-                command.envs([("MALLOC_MMAP_THRESHOLD_", "4194304"), ("MALLOC_TRIM_THRESHOLD_", "33554432")]);
-                measure(command)
-            }
+            Contender::BareConsumer => measure(child(&[BARE, broker, &filled.topic, &partitions, &records])),
             Contender::CodecAlone(codec) => {
                 measure(child(&[ALONE, codec, &filled.value_size.to_string(), &filled.bytes.to_string()]))
             }
@@ -105,6 +100,9 @@ pub(crate) fn run_child(args: &[String]) {
 }
 
 fn consume(broker: &str, topic: &str, partitions: i32, records: u64) {
+    // As kafka-store does. Else it depends on chance whether the memory of each batch goes back to the system, which
+    // then takes as much time as all the rest.
+    keep_freed_memory();
     let given = KafkaProperties::default();
     let topics = Subscription::of([TopicName::new(topic).expect("legal")]);
     let settings = ClientSettings {

@@ -71,7 +71,7 @@ impl Fetching {
     }
 
     /// How long its writer has given nothing back, as far as that was watched.
-    pub(super) fn stands_still_since(&mut self, now: Instant) -> Duration {
+    pub(super) fn stands_still_for(&mut self, now: Instant) -> Duration {
         let given_back = self.in_use.given_back();
         match self.moved {
             Some((before, since)) if before == given_back => now.saturating_duration_since(since),
@@ -306,7 +306,7 @@ mod tests {
         let mut fetching = Fetching::new(partition, AssignmentEpoch::default());
         let mut share = Budget::new(100).take(60, &fetching.in_use);
         let start = Instant::now();
-        let mut after = |seconds| fetching.stands_still_since(start + Duration::from_secs(seconds)).as_secs();
+        let mut after = |seconds| fetching.stands_still_for(start + Duration::from_secs(seconds)).as_secs();
         assert_eq!([after(0), after(2)], [0, 2]);
         share.set(80);
         assert_eq!(after(3), 3, "taking more is no progress");

@@ -54,8 +54,7 @@ pub fn start(client: Arc<Client>, budget: Arc<Budget>, large_record_bytes: u64, 
         leaving: None,
         held: VecDeque::new(),
         stalled_since: None,
-        is_watching: false,
-        looked_at: None,
+        looked_at: Instant::now(),
         paused_bytes: 0,
         assign_is_due: false,
     };
@@ -105,9 +104,8 @@ struct PollThread {
     held: VecDeque<Held>,
     /// Since when there is no room for what comes next.
     stalled_since: Option<Instant>,
-    /// How the partitions stand with the budget was of interest when it was looked at last.
-    is_watching: bool,
-    looked_at: Option<Instant>,
+    /// When it was looked at last how the partitions stand with the budget.
+    looked_at: Instant,
     /// What paused partitions held then.
     paused_bytes: u64,
     /// In an eager group: what is fetched has changed.

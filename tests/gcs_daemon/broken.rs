@@ -2,12 +2,17 @@
 
 use super::fake_gcs::{After, Fault, Kind};
 use super::support::broker::Broker;
-use super::support::records::{assert_same, logged_from, numbered, record};
+use super::support::records::{Record, assert_same, logged_from, numbered, record};
 use super::support::seed::Chance;
 use super::support::wait_until;
 use super::{BUCKET, Bucket};
 
 const MIB: u64 = 1 << 20;
+
+/// Records that no codec makes smaller.
+fn random_records(count: i64, value_bytes: usize, chance: &mut Chance) -> Vec<Record> {
+    (0..count).map(|number| record(None, Some(&chance.bytes(value_bytes)), 1_700_000_000_000 + number)).collect()
+}
 
 /// Fails if the successor of a killed process sends again what is persisted.
 #[test]
@@ -16,8 +21,7 @@ fn a_killed_upload_of_512_mib_goes_on_where_it_was() {
     let broker = Broker::get();
     let topic = broker.create_topic("gcs-large", 1, &[]);
     // Random, so that the file is as large as its records.
-    let records: Vec<_> =
-        (0..512).map(|number| record(None, Some(&chance.bytes(MIB as usize)), 1_700_000_000_000 + number)).collect();
+    let records = random_records(512, MIB as usize, &mut chance);
     broker.produce(&topic, 0, &records, &[]);
     let bucket = Bucket::new();
     let daemon = || {
@@ -73,8 +77,7 @@ fn a_store_that_hangs_holds_back_and_nothing_else() {
     let mut chance = Chance::from_seed();
     let broker = Broker::get();
     let topic = broker.create_topic("gcs-hang", 4, &[]);
-    let records: Vec<_> =
-        (0..60).map(|number| record(None, Some(&chance.bytes(500_000)), 1_700_000_000_000 + number)).collect();
+    let records = random_records(60, 500_000, &mut chance);
     (0..4).for_each(|partition| broker.produce(&topic, partition, &records, &[]));
     let bucket = Bucket::new();
     bucket.fake.faults(|faults| faults.arm_chance(&[Kind::DataPut], Fault::Stall, 1_000, 1));
@@ -121,8 +124,7 @@ fn a_partition_whose_upload_hangs_does_not_hold_the_other_back() {
     let mut chance = Chance::from_seed();
     let broker = Broker::get();
     let topic = broker.create_topic("gcs-one-hangs", 2, &[]);
-    let records: Vec<_> =
-        (0..RECORDS).map(|number| record(None, Some(&chance.bytes(500_000)), 1_700_000_000_000 + number)).collect();
+    let records = random_records(RECORDS, 500_000, &mut chance);
     broker.produce(&topic, 0, &records, &[]);
     let bucket = Bucket::new();
     let daemon = || {

@@ -5,7 +5,7 @@
 /// Batches are unpacked into buffers of a megabyte or so. By default glibc asks the system for each of them and gives
 /// it back at once, and the system clears every page: a tenth of what it takes to archive without compression. What is
 /// larger still goes back, and so does what is kept beyond the second bound; the most that is in use is not changed.
-pub(crate) fn keep_freed_memory() {
+pub fn keep_freed_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it only sets two numbers of the allocator, which takes its own locks. Where it refuses, nothing changes.
     unsafe {

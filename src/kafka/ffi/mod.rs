@@ -16,7 +16,7 @@ mod list;
 mod mock;
 
 pub use admin::LogEnd;
-pub(crate) use allocator::keep_freed_memory;
+pub use allocator::keep_freed_memory;
 pub use client::{Client, CommitAnswer, CommitTicket};
 pub use event::{Event, EventKind, FetchedRecord, Headers, PartitionProblem};
 pub use list::{Committed, PartitionOffset};

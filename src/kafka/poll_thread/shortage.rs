@@ -43,14 +43,10 @@ impl PollThread {
         if !self.is_short() && (!was_stalled || used < limit / 2) {
             self.stalled_since = None;
         }
-        let is_watched = used > limit / 2;
-        if is_watched || self.stalled_since.is_some() || self.is_watching {
-            let now = Instant::now();
-            if self.looked_at.is_none_or(|at| now.saturating_duration_since(at) >= LOOK_INTERVAL) {
-                self.looked_at = Some(now);
-                self.is_watching = is_watched;
-                self.look_at_partitions(limit, is_watched, now);
-            }
+        let now = Instant::now();
+        if now.saturating_duration_since(self.looked_at) >= LOOK_INTERVAL {
+            self.looked_at = now;
+            self.look_at_partitions(limit, used > limit / 2, now);
         }
     }
 
@@ -61,7 +57,7 @@ impl PollThread {
         self.paused_bytes = 0;
         for fetching in self.partitions.iter_mut().filter(|fetching| fetching.started.is_some()) {
             let in_use = fetching.in_use.bytes();
-            let stands_still = is_watched && fetching.stands_still_since(now) >= STANDSTILL_BEFORE_PAUSE;
+            let stands_still = is_watched && fetching.stands_still_for(now) >= STANDSTILL_BEFORE_PAUSE;
             if !is_watched {
                 fetching.moved = None;
             }
@@ -74,8 +70,6 @@ impl PollThread {
             }
             if fetching.paused {
                 self.paused_bytes += in_use;
-                // Until it is resumed it is looked at each time.
-                self.is_watching = true;
             }
         }
         if !full.is_empty() {
