@@ -27,8 +27,9 @@ const BATCH_OVERHEAD_BYTES: usize = 1024;
 pub(super) struct Fetching {
     pub(super) partition: TopicPartition,
     pub(super) epoch: AssignmentEpoch,
-    /// Set while librdkafka fetches it: the epoch that records carry, and the first offset wanted.
+    /// Set while it is to be fetched: the epoch that records carry, and the first offset wanted.
     pub(super) started: Option<(SeekEpoch, Offset)>,
+    pub(super) turn: Turn,
     /// The offset after what was fetched so far.
     pub(super) next: Offset,
     pub(super) paused: bool,
@@ -42,12 +43,24 @@ pub(super) struct Fetching {
     last_batch: (usize, usize),
 }
 
+/// Whether librdkafka fetches a partition that is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Not yet, or not now.
+    Waiting,
+    /// Since then, and its end has not been seen.
+    Behind(Instant),
+    /// It does, and its end has been seen.
+    AtEnd,
+}
+
 impl Fetching {
     fn new(partition: TopicPartition, epoch: AssignmentEpoch) -> Fetching {
         Fetching {
             partition,
             epoch,
             started: None,
+            turn: Turn::Waiting,
             next: Offset::default(),
             paused: false,
             in_use: PartitionUse::default(),
@@ -60,6 +73,7 @@ impl Fetching {
 
     pub(super) fn start(&mut self, seek_epoch: SeekEpoch, position: Offset) {
         self.started = Some((seek_epoch, position));
+        self.turn = Turn::Waiting;
         self.next = position;
         self.paused = false;
         self.batch = RecordBatch::default();
@@ -68,6 +82,25 @@ impl Fetching {
     pub(super) fn stop(&mut self) {
         self.started = None;
         self.batch = RecordBatch::default();
+    }
+
+    /// Whether librdkafka fetches it.
+    pub(super) fn is_fetched(&self) -> bool {
+        self.started.is_some() && self.turn != Turn::Waiting
+    }
+
+    /// Whether it is fetched and its end has not been seen.
+    pub(super) fn is_behind(&self) -> bool {
+        self.started.is_some() && matches!(self.turn, Turn::Behind(_))
+    }
+
+    /// Begins its turn, if it waits for one.
+    pub(super) fn takes_turn(&mut self, now: Instant) -> bool {
+        let waits = self.started.is_some() && self.turn == Turn::Waiting;
+        if waits {
+            self.turn = Turn::Behind(now);
+        }
+        waits
     }
 
     /// How long its writer has given nothing back, as far as that was watched.
@@ -205,7 +238,7 @@ impl Partitions {
             std::mem::take(&mut self.all).into_iter().partition(|fetching| partitions.contains(&fetching.partition));
         self.all = kept;
         self.index();
-        gone.into_iter().filter(|fetching| fetching.started.is_some()).map(|fetching| fetching.partition).collect()
+        gone.into_iter().filter(Fetching::is_fetched).map(|fetching| fetching.partition).collect()
     }
 
     fn index(&mut self) {

@@ -5,7 +5,7 @@
 //! budget is used up, or the Consumer has no room, it does not pop.
 
 use super::blocked;
-use super::fetching::Partitions;
+use super::fetching::{Partitions, Turn};
 use super::ffi::{Client, CommitTicket, Event, EventKind, KafkaError, PartitionOffset};
 use super::source::{KafkaSource, ORDERS_MAX, Order};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -24,8 +24,10 @@ use tokio::sync::oneshot;
 
 mod records;
 mod shortage;
+mod turns;
 
 use records::Held;
+use turns::Turns;
 
 /// How long one poll waits when nothing is expected: an order wakes it.
 const IDLE_WAIT: Duration = Duration::from_millis(500);
@@ -57,6 +59,7 @@ pub fn start(client: Arc<Client>, budget: Arc<Budget>, large_record_bytes: u64, 
         looked_at: Instant::now(),
         paused_bytes: 0,
         assign_is_due: false,
+        turns: Turns::default(),
     };
     PollThreadStart { source, thread }
 }
@@ -110,6 +113,7 @@ struct PollThread {
     paused_bytes: u64,
     /// In an eager group: what is fetched has changed.
     assign_is_due: bool,
+    turns: Turns,
 }
 
 /// What to do next.
@@ -134,6 +138,7 @@ impl PollThread {
         while let Ok(order) = self.orders.try_recv() {
             self.carry_out(order);
         }
+        self.give_turns();
         self.assign_anew();
         self.answer_commits();
         if self.leaving.is_some() && self.client.is_closed() {
@@ -225,12 +230,14 @@ impl PollThread {
         };
         self.tell_errors("answer an assignment", answered);
         self.epoch = AssignmentEpoch(self.epoch.0 + 1);
+        self.end_pauses(partitions);
         self.partitions.assign(partitions, self.epoch);
         self.out.push(LogEvent::Assigned { epoch: self.epoch, partitions: partitions.to_vec() });
     }
 
     /// Answers the group at once, and names only what was added before.
     fn revoked(&mut self, partitions: Vec<TopicPartition>) {
+        self.end_pauses(&partitions);
         let added = self.partitions.remove(&partitions);
         let answered = if self.client.rebalances_eagerly() {
             self.client.unassign()
@@ -250,6 +257,9 @@ impl PollThread {
         }
         if let (Some((seek_epoch, _)), Some(position)) = (started, Offset::new(offset)) {
             fetching.next = fetching.next.max(position);
+            if fetching.is_behind() {
+                fetching.turn = Turn::AtEnd;
+            }
             let high_watermark = self.client.high_watermark(partition);
             let end = EndReached { epoch, seek_epoch, position, high_watermark };
             self.out.push(LogEvent::EndReached(partition.clone(), end));
@@ -305,14 +315,7 @@ impl PollThread {
                 self.stop(&partition, epoch);
                 let Some(fetching) = self.partitions.find_in(&partition, epoch) else { return };
                 fetching.start(seek_epoch, position);
-                if self.client.rebalances_eagerly() {
-                    self.assign_is_due = true;
-                    return;
-                }
-                let from = PartitionOffset { partition, offset: position };
-                if let Err(error) = self.client.incremental_assign(std::slice::from_ref(&from)) {
-                    self.fail(&from.partition, &format!("librdkafka does not fetch it: {error}"));
-                }
+                self.await_turn(partition, epoch);
             }
             Order::Stop { partition, epoch } => self.stop(&partition, epoch),
             Order::Commit { commit, answer } => self.commit(&commit, answer),
@@ -325,14 +328,10 @@ impl PollThread {
 
     fn stop(&mut self, partition: &TopicPartition, epoch: AssignmentEpoch) {
         let Some(fetching) = self.partitions.find_in(partition, epoch) else { return };
-        if fetching.started.is_some() {
-            fetching.stop();
-            if self.client.rebalances_eagerly() {
-                self.assign_is_due = true;
-                return;
-            }
-            let unassigned = self.client.incremental_unassign(std::slice::from_ref(partition));
-            self.tell_errors("stop fetching", unassigned);
+        let was_fetched = fetching.is_fetched();
+        fetching.stop();
+        if was_fetched {
+            self.fetch_no_more(std::slice::from_ref(partition));
         }
     }
 
@@ -344,13 +343,14 @@ impl PollThread {
         }
         // It is fetched again, as all that was not taken.
         self.held.clear();
-        let fetched = self.partitions.iter_mut().filter(|fetching| fetching.started.is_some());
-        let all: Vec<PartitionOffset> = fetched
+        let fetched = self.partitions.iter_mut().filter(|fetching| fetching.is_fetched());
+        let (names, all): (Vec<TopicPartition>, Vec<PartitionOffset>) = fetched
             .map(|fetching| {
-                fetching.paused = false;
-                PartitionOffset { partition: fetching.partition.clone(), offset: fetching.next }
+                let partition = fetching.partition.clone();
+                (partition.clone(), PartitionOffset { partition, offset: fetching.next })
             })
-            .collect();
+            .unzip();
+        self.end_pauses(&names);
         self.tell_errors("fetch", self.client.assign(&all));
     }
 

@@ -2,6 +2,7 @@
 
 use super::super::fetching::needed_for;
 use super::PollThread;
+use kafka_store_statecharts::topic::TopicPartition;
 use slog::{debug, info};
 use std::time::{Duration, Instant};
 
@@ -50,12 +51,24 @@ impl PollThread {
         }
     }
 
+    /// Resumes partitions that are about to be fetched no more. librdkafka keeps a pause beyond the end of an assignment:
+    /// fetched again, they would stay paused.
+    pub(super) fn end_pauses(&mut self, partitions: &[TopicPartition]) {
+        let mut paused = partitions.to_vec();
+        paused.retain(|partition| {
+            self.partitions.find(partition).is_some_and(|fetching| std::mem::take(&mut fetching.paused))
+        });
+        if !paused.is_empty() {
+            self.tell_errors("resume", self.client.resume(&paused));
+        }
+    }
+
     fn look_at_partitions(&mut self, limit: u64, is_watched: bool, now: Instant) {
         let stalled = self.stalled_since.is_some() && self.stalled_long();
-        let others = self.partitions.iter_mut().filter(|fetching| fetching.started.is_some()).count() > 1;
+        let others = self.partitions.iter_mut().filter(|fetching| fetching.is_fetched()).count() > 1;
         let (mut full, mut drained) = (Vec::new(), Vec::new());
         self.paused_bytes = 0;
-        for fetching in self.partitions.iter_mut().filter(|fetching| fetching.started.is_some()) {
+        for fetching in self.partitions.iter_mut().filter(|fetching| fetching.is_fetched()) {
             let in_use = fetching.in_use.bytes();
             let stands_still = is_watched && fetching.stands_still_for(now) >= STANDSTILL_BEFORE_PAUSE;
             if !is_watched {

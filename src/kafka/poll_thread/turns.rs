@@ -1,0 +1,237 @@
+//! Which of the started partitions librdkafka fetches: not too many of those that are behind at a time.
+//!
+//! A fetch names every partition that is fetched, and the broker looks at each of them although the first few fill the
+//! answer: with 1,000 of them that took more of its time than all the rest. A turn ends by the clock, so a partition
+//! whose leader does not answer holds up nobody for longer.
+
+use super::super::fetching::Turn;
+use super::super::ffi::PartitionOffset;
+use super::PollThread;
+use kafka_store_statecharts::partition::AssignmentEpoch;
+use kafka_store_statecharts::topic::TopicPartition;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Partitions that wait for their turn, and what a turn is.
+#[derive(Debug)]
+pub(super) struct Turns {
+    /// In order. Those that were stopped in the meantime wait no more, and are passed over.
+    waiting: VecDeque<(TopicPartition, AssignmentEpoch)>,
+    /// How many partitions whose end has not been seen are fetched at a time.
+    behind_max: usize,
+    /// How long a partition is fetched before another one that waits takes its place.
+    length: Duration,
+}
+
+impl Default for Turns {
+    /// Enough partitions for tens of brokers. What was fetched ahead at the end of a turn is fetched again: at most
+    /// a fetch, in the time of hundreds.
+    fn default() -> Turns {
+        Turns { waiting: VecDeque::new(), behind_max: 64, length: Duration::from_secs(10) }
+    }
+}
+
+impl PollThread {
+    /// The partition is to be fetched once it is its turn.
+    pub(super) fn await_turn(&mut self, partition: TopicPartition, epoch: AssignmentEpoch) {
+        self.turns.waiting.push_back((partition, epoch));
+    }
+
+    /// Lets those fetch that wait, as far as there is room among those that are behind.
+    pub(super) fn give_turns(&mut self) {
+        if self.turns.waiting.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        // In an eager group each change begins all that is fetched anew, which costs more than it spares.
+        let behind_max = if self.client.rebalances_eagerly() { usize::MAX } else { self.turns.behind_max };
+        let behind = self.partitions.iter_mut().filter(|fetching| fetching.is_behind()).count();
+        let mut room = behind_max.saturating_sub(behind);
+        if room == 0 {
+            room = self.end_turns(now);
+        }
+        while room > 0
+            && let Some((partition, epoch)) = self.turns.waiting.pop_front()
+        {
+            if let Some(fetching) = self.partitions.find_in(&partition, epoch)
+                && fetching.takes_turn(now)
+            {
+                let from = PartitionOffset { partition, offset: fetching.next };
+                self.fetch(&from);
+                room -= 1;
+            }
+        }
+    }
+
+    /// Ends turns that have lasted long enough, as many as are waited for; says how many.
+    fn end_turns(&mut self, now: Instant) -> usize {
+        if !self.held.is_empty() {
+            // A record that is held would be fetched again beside it.
+            return 0;
+        }
+        let length = self.turns.length;
+        let lasted = |turn| matches!(turn, Turn::Behind(since) if now.saturating_duration_since(since) >= length);
+        let had = self.partitions.iter_mut().filter(|fetching| fetching.started.is_some() && lasted(fetching.turn));
+        let mut ended = Vec::new();
+        for fetching in had.take(self.turns.waiting.len()) {
+            fetching.turn = Turn::Waiting;
+            ended.push(fetching.partition.clone());
+            self.turns.waiting.push_back((fetching.partition.clone(), fetching.epoch));
+        }
+        self.fetch_no_more(&ended);
+        ended.len()
+    }
+
+    fn fetch(&mut self, from: &PartitionOffset) {
+        if self.client.rebalances_eagerly() {
+            self.assign_is_due = true;
+        } else if let Err(error) = self.client.incremental_assign(std::slice::from_ref(from)) {
+            self.fail(&from.partition, &format!("librdkafka does not fetch it: {error}"));
+        }
+    }
+
+    /// Ends what librdkafka does for partitions.
+    pub(super) fn fetch_no_more(&mut self, partitions: &[TopicPartition]) {
+        if partitions.is_empty() {
+            return;
+        }
+        self.end_pauses(partitions);
+        if self.client.rebalances_eagerly() {
+            self.assign_is_due = true;
+            return;
+        }
+        let unassigned = self.client.incremental_unassign(partitions);
+        self.tell_errors("stop fetching", unassigned);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{KafkaProperties, MemoryPlan, Subscription};
+    use crate::kafka::ffi::{Client, MockBrokers};
+    use crate::kafka::poll_thread::start;
+    use crate::kafka::{ClientSettings, properties};
+    use kafka_store_actors::budget::Budget;
+    use kafka_store_actors::messages::LogEvent;
+    use kafka_store_actors::ports::RecordSource;
+    use kafka_store_statecharts::offset::Offset;
+    use kafka_store_statecharts::partition::SeekEpoch;
+    use kafka_store_statecharts::topic::TopicName;
+    use rdkafka::config::ClientConfig;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+    use slog::{Discard, Logger, o};
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    const PARTITIONS: i32 = 7;
+    const RECORDS: i64 = 3_000;
+
+    /// Records of a KiB, and large ones among them, for which there may be no room at first.
+    fn produce(broker: &str, topic: &str) {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", broker).set("message.max.bytes", "2000000").set("batch.size", "100000");
+        let producer: BaseProducer = config.create().expect("a producer");
+        for number in 0..RECORDS {
+            let value = vec![number as u8; if number % 1_500 == 700 { 1_100_000 } else { 1_000 }];
+            for partition in 0..PARTITIONS {
+                let record = BaseRecord::<(), [u8]>::to(topic).partition(partition).payload(&value);
+                producer.send(record).map_err(|(error, _)| error).expect("there is room");
+            }
+            producer.poll(Duration::ZERO);
+        }
+        producer.flush(Duration::from_secs(60)).expect("the brokers take it");
+    }
+
+    /// Turns that end at once: whatever is fetched is taken away and given again all the time, paused or not.
+    fn fetches_each_record_once_in_order(given: &[&str]) -> usize {
+        let mock = MockBrokers::start(1).expect("brokers in memory");
+        let topic = TopicName::new("turns").expect("legal");
+        mock.create_topic(&topic, PARTITIONS).expect("a topic");
+        produce(&mock.bootstrap_servers(), topic.as_str());
+        let settings = ClientSettings {
+            brokers: &mock.bootstrap_servers(),
+            group: "turns",
+            topics: &Subscription::of([topic.clone()]),
+            isolation: crate::avro::Isolation::ReadCommitted,
+            memory: MemoryPlan::parse("64M").expect("enough"),
+            starts_often: false,
+            given: &KafkaProperties::parse(given.iter().copied()).expect("allowed"),
+        };
+        let all = properties(&settings);
+        let client = Client::new(all.iter().map(|(name, value)| (name.as_str(), value.as_str()))).expect("a client");
+        client.subscribe(&[topic.as_str().to_owned()]).expect("subscribed");
+        // A batch of a large record fits in only once others have been given back.
+        let budget = Budget::new(4_000_000);
+        let started = start(Arc::new(client), budget, u64::MAX, Logger::root(Discard, o!()));
+        let (source, mut thread) = (started.source, started.thread);
+        thread.turns.behind_max = 2;
+        thread.turns.length = Duration::ZERO;
+
+        let mut next: BTreeMap<TopicPartition, i64> = BTreeMap::new();
+        let (mut ended, mut turns_ended, mut steps, mut undropped) = (0, 0, 0, VecDeque::new());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while ended < PARTITIONS {
+            assert!(Instant::now() < deadline, "{thread:#?}");
+            let waited = thread.turns.waiting.len();
+            thread.step();
+            let behind = thread.partitions.iter_mut().filter(|fetching| fetching.is_behind()).count();
+            assert!(behind <= 2 || thread.client.rebalances_eagerly(), "{behind}");
+            let gone_on = thread.turns.waiting.iter().any(|(partition, _)| next.get(partition) > Some(&0));
+            turns_ended += usize::from(gone_on && waited > 0);
+            for event in std::mem::take(&mut thread.out) {
+                match event {
+                    LogEvent::Assigned { epoch, partitions } => {
+                        for partition in partitions {
+                            next.insert(partition.clone(), 0);
+                            source.start_fetching(&partition, epoch, SeekEpoch::default(), Offset::default());
+                        }
+                    }
+                    LogEvent::Records(partition, batch) => {
+                        let next = next.get_mut(&partition).expect("it was assigned");
+                        for mark in &batch.marks {
+                            assert_eq!(mark.offset.get(), *next, "{partition}");
+                            *next += 1;
+                        }
+                        undropped.push_back(batch);
+                    }
+                    LogEvent::EndReached(partition, end) => {
+                        assert_eq!(next[&partition], RECORDS, "{partition}");
+                        ended += 1;
+                        source.stop_fetching(&partition, end.epoch);
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            // A slow writer.
+            undropped.pop_front();
+            steps += 1;
+            let behind = thread.partitions.iter_mut().find(|fetching| fetching.is_behind() && !fetching.paused);
+            if steps % 4 == 0
+                && let Some(fetching) = behind
+            {
+                fetching.paused = true;
+                let (partition, epoch, (seek_epoch, _)) =
+                    (fetching.partition.clone(), fetching.epoch, fetching.started.expect("it is fetched"));
+                thread.client.pause(std::slice::from_ref(&partition)).expect("paused");
+                if steps % 8 == 0 {
+                    let position = Offset::new(next[&partition]).expect("not negative");
+                    source.start_fetching(&partition, epoch, SeekEpoch(seek_epoch.0 + 1), position);
+                }
+            }
+        }
+        assert!(next.values().all(|next| *next == RECORDS), "{next:?}");
+        turns_ended
+    }
+
+    #[test]
+    fn each_record_comes_once_in_order_however_short_the_turns() {
+        let turns_ended = fetches_each_record_once_in_order(&[]);
+        assert!(turns_ended > 10, "{turns_ended}");
+    }
+
+    #[test]
+    fn in_an_eager_group_too_where_turns_never_end() {
+        assert_eq!(fetches_each_record_once_in_order(&["partition.assignment.strategy=range"]), 0);
+    }
+}
