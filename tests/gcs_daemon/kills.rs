@@ -13,6 +13,7 @@ use kafka_store_statecharts::name::SegmentName;
 use std::time::Duration;
 
 const PARTITIONS: i32 = 3;
+/// At least; as many more as it takes until as many faults and segments have come by.
 const KILLS: usize = 15;
 
 #[test]
@@ -26,9 +27,14 @@ fn killed_while_the_store_fails_it_loses_doubles_and_changes_nothing() {
         daemon.args(&["--file-size", "60k", "--file-records", "100"])
     };
     arm(&bucket.fake, chance.next());
+    let fired = || bucket.fake.faults(|faults| faults.fired().len());
+    let enough_was_tried = || fired() > KILLS && bucket.segments().len() > KILLS;
     let traffic_chance = Chance::fixed(chance.next());
     let produced = Traffic::new(&broker, &topic, PARTITIONS).during(traffic_chance, || {
-        for kill in 0..KILLS {
+        for kill in 0..4 * KILLS {
+            if kill >= KILLS && enough_was_tried() {
+                break;
+            }
             let mut running = daemon().spawn();
             wait_for_the_moment(&mut running, &mut chance, &bucket);
             assert!(running.is_running(), "it ended by itself. Its log:\n{}", running.log());
@@ -37,9 +43,8 @@ fn killed_while_the_store_fails_it_loses_doubles_and_changes_nothing() {
             check_commits(&broker, &topic, &bucket);
         }
     });
-    let fired = bucket.fake.faults(|faults| faults.fired().len());
-    println!("{fired} faults");
-    assert!(fired > KILLS && bucket.segments().len() > KILLS, "hardly anything was tried");
+    println!("{} faults", fired());
+    assert!(enough_was_tried(), "hardly anything was tried");
     daemon().until_end();
     bucket.check();
     let archive = bucket.download();
