@@ -145,6 +145,7 @@ impl PollThread {
             return Step::End;
         }
         if !self.hand_over() {
+            self.turns.not_quiet();
             // The Consumer has no room. It has within a moment, or an order says otherwise.
             return match self.orders.recv_timeout(Duration::from_millis(1)) {
                 Ok(order) => {
@@ -158,6 +159,7 @@ impl PollThread {
         self.take_held();
         self.pause_and_resume();
         if self.is_short() && self.leaving.is_none() && !self.stalled_long() {
+            self.turns.not_quiet();
             // What the writers do not have they cannot write.
             self.flush_all();
             if self.hand_over() {
@@ -171,9 +173,18 @@ impl PollThread {
     /// Takes events until there are none, or enough for one round.
     fn poll(&mut self) -> Step {
         let answers_due = !self.tickets.is_empty() || self.leaving.is_some();
-        let mut wait = if answers_due { ANSWER_WAIT } else { IDLE_WAIT };
-        for _ in 0..EVENTS_IN_A_ROW {
+        let mut wait = match () {
+            () if answers_due => ANSWER_WAIT,
+            () if self.turns_are_awaited() => self.turns.patience.min(IDLE_WAIT),
+            () => IDLE_WAIT,
+        };
+        let began = Instant::now();
+        for number in 0..EVENTS_IN_A_ROW {
             let Some(event) = self.client.poll(wait) else {
+                match number {
+                    0 => self.turns.quiet_since(began),
+                    _ => self.turns.not_quiet(),
+                }
                 self.flush_all();
                 return Step::GoOn;
             };
@@ -185,6 +196,7 @@ impl PollThread {
                 break;
             }
         }
+        self.turns.not_quiet();
         Step::GoOn
     }
 

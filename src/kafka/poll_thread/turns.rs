@@ -21,35 +21,63 @@ pub(super) struct Turns {
     behind_max: usize,
     /// How long a partition is fetched before another one that waits takes its place.
     length: Duration,
+    /// How long those that are fetched may bring nothing before more of them are fetched.
+    pub(super) patience: Duration,
+    /// Since when they bring nothing: they have nothing, or their brokers do not answer.
+    quiet_since: Option<Instant>,
 }
 
 impl Default for Turns {
     /// Enough partitions for tens of brokers. What was fetched ahead at the end of a turn is fetched again: at most
     /// a fetch, in the time of hundreds.
     fn default() -> Turns {
-        Turns { waiting: VecDeque::new(), behind_max: 64, length: Duration::from_secs(10) }
+        let (length, patience) = (Duration::from_secs(10), Duration::from_millis(50));
+        Turns { waiting: VecDeque::new(), behind_max: 64, length, patience, quiet_since: None }
+    }
+}
+
+impl Turns {
+    /// Something came, or nothing was asked for.
+    pub(super) fn not_quiet(&mut self) {
+        self.quiet_since = None;
+    }
+
+    /// A poll that began then brought nothing.
+    pub(super) fn quiet_since(&mut self, began: Instant) {
+        self.quiet_since.get_or_insert(began);
     }
 }
 
 impl PollThread {
+    /// Whether partitions wait for their turn.
+    pub(super) fn turns_are_awaited(&self) -> bool {
+        !self.turns.waiting.is_empty()
+    }
+
     /// The partition is to be fetched once it is its turn.
     pub(super) fn await_turn(&mut self, partition: TopicPartition, epoch: AssignmentEpoch) {
         self.turns.waiting.push_back((partition, epoch));
     }
 
-    /// Lets those fetch that wait, as far as there is room among those that are behind.
+    /// Lets those fetch that wait, as far as there is room among those that are behind. While nothing comes of these, they
+    /// become twice as many each time: thousands of partitions that have nothing do not wait for each other.
     pub(super) fn give_turns(&mut self) {
-        if self.turns.waiting.is_empty() {
+        if !self.turns_are_awaited() {
             return;
         }
         let now = Instant::now();
         // In an eager group each change begins all that is fetched anew, which costs more than it spares.
         let behind_max = if self.client.rebalances_eagerly() { usize::MAX } else { self.turns.behind_max };
         let behind = self.partitions.iter_mut().filter(|fetching| fetching.is_behind()).count();
-        let mut room = behind_max.saturating_sub(behind);
-        if room == 0 {
-            room = self.end_turns(now);
-        }
+        let patience = self.turns.patience;
+        let mut room =
+            if self.turns.quiet_since.take_if(|since| now.saturating_duration_since(*since) >= patience).is_some() {
+                behind_max.max(behind)
+            } else if behind < behind_max {
+                behind_max - behind
+            } else {
+                behind_max.saturating_sub(behind - self.end_turns(now))
+            };
         while room > 0
             && let Some((partition, epoch)) = self.turns.waiting.pop_front()
         {
@@ -111,6 +139,7 @@ mod tests {
     use crate::config::{KafkaProperties, MemoryPlan, Subscription};
     use crate::kafka::ffi::{Client, MockBrokers};
     use crate::kafka::poll_thread::start;
+    use crate::kafka::source::KafkaSource;
     use crate::kafka::{ClientSettings, properties};
     use kafka_store_actors::budget::Budget;
     use kafka_store_actors::messages::LogEvent;
@@ -143,12 +172,11 @@ mod tests {
         producer.flush(Duration::from_secs(60)).expect("the brokers take it");
     }
 
-    /// Turns that end at once: whatever is fetched is taken away and given again all the time, paused or not.
-    fn fetches_each_record_once_in_order(given: &[&str]) -> usize {
+    /// A poll thread, which is stepped by hand, and the brokers of its topic. At most two partitions are fetched at a time.
+    fn poll_thread(partitions: i32, given: &[&str]) -> (MockBrokers, KafkaSource, PollThread) {
         let mock = MockBrokers::start(1).expect("brokers in memory");
         let topic = TopicName::new("turns").expect("legal");
-        mock.create_topic(&topic, PARTITIONS).expect("a topic");
-        produce(&mock.bootstrap_servers(), topic.as_str());
+        mock.create_topic(&topic, partitions).expect("a topic");
         let settings = ClientSettings {
             brokers: &mock.bootstrap_servers(),
             group: "turns",
@@ -166,8 +194,20 @@ mod tests {
         let started = start(Arc::new(client), budget, u64::MAX, Logger::root(Discard, o!()));
         let (source, mut thread) = (started.source, started.thread);
         thread.turns.behind_max = 2;
-        thread.turns.length = Duration::ZERO;
+        (mock, source, thread)
+    }
 
+    fn count_behind(thread: &mut PollThread) -> usize {
+        thread.partitions.iter_mut().filter(|fetching| fetching.is_behind()).count()
+    }
+
+    /// Turns that end at once: whatever is fetched is taken away and given again all the time, paused or not. Says how
+    /// often some did.
+    fn fetches_each_record_once_in_order(given: &[&str]) -> usize {
+        let (mock, source, mut thread) = poll_thread(PARTITIONS, given);
+        produce(&mock.bootstrap_servers(), "turns");
+        thread.turns.length = Duration::ZERO;
+        thread.turns.patience = Duration::from_secs(60);
         let mut next: BTreeMap<TopicPartition, i64> = BTreeMap::new();
         let (mut ended, mut turns_ended, mut steps, mut undropped) = (0, 0, 0, VecDeque::new());
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -175,7 +215,7 @@ mod tests {
             assert!(Instant::now() < deadline, "{thread:#?}");
             let waited = thread.turns.waiting.len();
             thread.step();
-            let behind = thread.partitions.iter_mut().filter(|fetching| fetching.is_behind()).count();
+            let behind = count_behind(&mut thread);
             assert!(behind <= 2 || thread.client.rebalances_eagerly(), "{behind}");
             let gone_on = thread.turns.waiting.iter().any(|(partition, _)| next.get(partition) > Some(&0));
             turns_ended += usize::from(gone_on && waited > 0);
@@ -233,5 +273,30 @@ mod tests {
     #[test]
     fn in_an_eager_group_too_where_turns_never_end() {
         assert_eq!(fetches_each_record_once_in_order(&["partition.assignment.strategy=range"]), 0);
+    }
+
+    #[test]
+    fn partitions_that_have_nothing_do_not_wait_for_each_other() {
+        const MANY: usize = 40;
+        let (_mock, source, mut thread) = poll_thread(MANY as i32, &["fetch.wait.max.ms=5000"]);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let (mut most, mut ended) = (0, 0);
+        while ended < MANY {
+            assert!(Instant::now() < deadline, "{ended} ended");
+            thread.step();
+            most = most.max(count_behind(&mut thread));
+            for event in std::mem::take(&mut thread.out) {
+                match event {
+                    LogEvent::Assigned { epoch, partitions } => {
+                        for partition in partitions {
+                            source.start_fetching(&partition, epoch, SeekEpoch::default(), Offset::default());
+                        }
+                    }
+                    LogEvent::EndReached(..) => ended += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        assert!(most > MANY / 2, "{most}");
     }
 }
