@@ -30,6 +30,7 @@ pub(super) struct Fetching {
     /// Set while it is to be fetched: the epoch that records carry, and the first offset wanted.
     pub(super) started: Option<(SeekEpoch, Offset)>,
     pub(super) turn: Turn,
+    pub(super) turns_had: u64,
     /// The offset after what was fetched so far.
     pub(super) next: Offset,
     pub(super) paused: bool,
@@ -61,6 +62,7 @@ impl Fetching {
             epoch,
             started: None,
             turn: Turn::Waiting,
+            turns_had: 0,
             next: Offset::default(),
             paused: false,
             in_use: PartitionUse::default(),
@@ -99,6 +101,7 @@ impl Fetching {
         let waits = self.started.is_some() && self.turn == Turn::Waiting;
         if waits {
             self.turn = Turn::Behind(now);
+            self.turns_had += 1;
         }
         waits
     }

@@ -9,14 +9,15 @@ use super::super::ffi::PartitionOffset;
 use super::PollThread;
 use kafka_store_statecharts::partition::AssignmentEpoch;
 use kafka_store_statecharts::topic::TopicPartition;
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Partitions that wait for their turn, and what a turn is.
 #[derive(Debug)]
 pub(super) struct Turns {
-    /// In order. Those that were stopped in the meantime wait no more, and are passed over.
-    waiting: VecDeque<(TopicPartition, AssignmentEpoch)>,
+    /// Those that have had fewer turns come first, then by name: writers take their threads in that order, so that all of
+    /// these have something to do. Those that were stopped in the meantime wait no more, and are passed over.
+    waiting: BTreeMap<(u64, TopicPartition), AssignmentEpoch>,
     /// How many partitions whose end has not been seen are fetched at a time.
     behind_max: usize,
     /// How long a partition is fetched before another one that waits takes its place.
@@ -32,7 +33,7 @@ impl Default for Turns {
     /// a fetch, in the time of hundreds.
     fn default() -> Turns {
         let (length, patience) = (Duration::from_secs(10), Duration::from_millis(50));
-        Turns { waiting: VecDeque::new(), behind_max: 64, length, patience, quiet_since: None }
+        Turns { waiting: BTreeMap::new(), behind_max: 64, length, patience, quiet_since: None }
     }
 }
 
@@ -56,7 +57,9 @@ impl PollThread {
 
     /// The partition is to be fetched once it is its turn.
     pub(super) fn await_turn(&mut self, partition: TopicPartition, epoch: AssignmentEpoch) {
-        self.turns.waiting.push_back((partition, epoch));
+        if let Some(fetching) = self.partitions.find_in(&partition, epoch) {
+            self.turns.waiting.insert((fetching.turns_had, partition), epoch);
+        }
     }
 
     /// Lets those fetch that wait, as far as there is room among those that are behind. While nothing comes of these, they
@@ -79,7 +82,7 @@ impl PollThread {
                 behind_max.saturating_sub(behind - self.end_turns(now))
             };
         while room > 0
-            && let Some((partition, epoch)) = self.turns.waiting.pop_front()
+            && let Some(((_, partition), epoch)) = self.turns.waiting.pop_first()
         {
             if let Some(fetching) = self.partitions.find_in(&partition, epoch)
                 && fetching.takes_turn(now)
@@ -104,7 +107,7 @@ impl PollThread {
         for fetching in had.take(self.turns.waiting.len()) {
             fetching.turn = Turn::Waiting;
             ended.push(fetching.partition.clone());
-            self.turns.waiting.push_back((fetching.partition.clone(), fetching.epoch));
+            self.turns.waiting.insert((fetching.turns_had, fetching.partition.clone()), fetching.epoch);
         }
         self.fetch_no_more(&ended);
         ended.len()
@@ -150,7 +153,7 @@ mod tests {
     use rdkafka::config::ClientConfig;
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
     use slog::{Discard, Logger, o};
-    use std::collections::BTreeMap;
+    use std::collections::VecDeque;
     use std::sync::Arc;
 
     const PARTITIONS: i32 = 7;
@@ -217,7 +220,7 @@ mod tests {
             thread.step();
             let behind = count_behind(&mut thread);
             assert!(behind <= 2 || thread.client.rebalances_eagerly(), "{behind}");
-            let gone_on = thread.turns.waiting.iter().any(|(partition, _)| next.get(partition) > Some(&0));
+            let gone_on = thread.turns.waiting.keys().any(|(_, partition)| next.get(partition) > Some(&0));
             turns_ended += usize::from(gone_on && waited > 0);
             for event in std::mem::take(&mut thread.out) {
                 match event {
