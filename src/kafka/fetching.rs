@@ -29,6 +29,7 @@ pub(super) struct Fetching {
     pub(super) epoch: AssignmentEpoch,
     /// Set while it is to be fetched: the epoch that records carry, and the first offset wanted.
     pub(super) started: Option<(SeekEpoch, Offset)>,
+    /// Not waiting only while it is started.
     pub(super) turn: Turn,
     pub(super) turns_had: u64,
     /// The offset after what was fetched so far.
@@ -44,7 +45,7 @@ pub(super) struct Fetching {
     last_batch: (usize, usize),
 }
 
-/// Whether librdkafka fetches a partition that is started.
+/// Whether librdkafka fetches a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     /// Not yet, or not now.
@@ -75,25 +76,24 @@ impl Fetching {
 
     pub(super) fn start(&mut self, seek_epoch: SeekEpoch, position: Offset) {
         self.started = Some((seek_epoch, position));
-        self.turn = Turn::Waiting;
         self.next = position;
-        self.paused = false;
         self.batch = RecordBatch::default();
     }
 
     pub(super) fn stop(&mut self) {
         self.started = None;
+        self.turn = Turn::Waiting;
         self.batch = RecordBatch::default();
     }
 
     /// Whether librdkafka fetches it.
     pub(super) fn is_fetched(&self) -> bool {
-        self.started.is_some() && self.turn != Turn::Waiting
+        self.turn != Turn::Waiting
     }
 
     /// Whether it is fetched and its end has not been seen.
     pub(super) fn is_behind(&self) -> bool {
-        self.started.is_some() && matches!(self.turn, Turn::Behind(_))
+        matches!(self.turn, Turn::Behind(_))
     }
 
     /// Begins its turn, if it waits for one.

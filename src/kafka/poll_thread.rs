@@ -145,7 +145,6 @@ impl PollThread {
             return Step::End;
         }
         if !self.hand_over() {
-            self.turns.not_quiet();
             // The Consumer has no room. It has within a moment, or an order says otherwise.
             return match self.orders.recv_timeout(Duration::from_millis(1)) {
                 Ok(order) => {
@@ -159,7 +158,6 @@ impl PollThread {
         self.take_held();
         self.pause_and_resume();
         if self.is_short() && self.leaving.is_none() && !self.stalled_long() {
-            self.turns.not_quiet();
             // What the writers do not have they cannot write.
             self.flush_all();
             if self.hand_over() {
@@ -173,18 +171,17 @@ impl PollThread {
     /// Takes events until there are none, or enough for one round.
     fn poll(&mut self) -> Step {
         let answers_due = !self.tickets.is_empty() || self.leaving.is_some();
-        let mut wait = match () {
-            () if answers_due => ANSWER_WAIT,
-            () if self.turns_are_awaited() => self.turns.patience.min(IDLE_WAIT),
-            () => IDLE_WAIT,
+        let mut wait = if answers_due {
+            ANSWER_WAIT
+        } else if self.turns.are_awaited() {
+            self.turns.patience.min(IDLE_WAIT)
+        } else {
+            IDLE_WAIT
         };
         let began = Instant::now();
         for number in 0..EVENTS_IN_A_ROW {
             let Some(event) = self.client.poll(wait) else {
-                match number {
-                    0 => self.turns.quiet_since(began),
-                    _ => self.turns.not_quiet(),
-                }
+                self.turns.quiet_since = if number == 0 { self.turns.quiet_since.or(Some(began)) } else { None };
                 self.flush_all();
                 return Step::GoOn;
             };
@@ -196,7 +193,7 @@ impl PollThread {
                 break;
             }
         }
-        self.turns.not_quiet();
+        self.turns.quiet_since = None;
         Step::GoOn
     }
 
@@ -327,7 +324,7 @@ impl PollThread {
                 self.stop(&partition, epoch);
                 let Some(fetching) = self.partitions.find_in(&partition, epoch) else { return };
                 fetching.start(seek_epoch, position);
-                self.await_turn(partition, epoch);
+                self.turns.await_one(fetching);
             }
             Order::Stop { partition, epoch } => self.stop(&partition, epoch),
             Order::Commit { commit, answer } => self.commit(&commit, answer),
@@ -356,13 +353,9 @@ impl PollThread {
         // It is fetched again, as all that was not taken.
         self.held.clear();
         let fetched = self.partitions.iter_mut().filter(|fetching| fetching.is_fetched());
-        let (names, all): (Vec<TopicPartition>, Vec<PartitionOffset>) = fetched
-            .map(|fetching| {
-                let partition = fetching.partition.clone();
-                (partition.clone(), PartitionOffset { partition, offset: fetching.next })
-            })
-            .unzip();
-        self.end_pauses(&names);
+        let all: Vec<PartitionOffset> = fetched
+            .map(|fetching| PartitionOffset { partition: fetching.partition.clone(), offset: fetching.next })
+            .collect();
         self.tell_errors("fetch", self.client.assign(&all));
     }
 

@@ -4,7 +4,7 @@
 //! answer: with 1,000 of them that took more of its time than all the rest. A turn ends by the clock, so a partition
 //! whose leader does not answer holds up nobody for longer.
 
-use super::super::fetching::Turn;
+use super::super::fetching::{Fetching, Turn};
 use super::super::ffi::PartitionOffset;
 use super::PollThread;
 use kafka_store_statecharts::partition::AssignmentEpoch;
@@ -25,7 +25,7 @@ pub(super) struct Turns {
     /// How long those that are fetched may bring nothing before more of them are fetched.
     pub(super) patience: Duration,
     /// Since when they bring nothing: they have nothing, or their brokers do not answer.
-    quiet_since: Option<Instant>,
+    pub(super) quiet_since: Option<Instant>,
 }
 
 impl Default for Turns {
@@ -38,34 +38,22 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// Something came, or nothing was asked for.
-    pub(super) fn not_quiet(&mut self) {
-        self.quiet_since = None;
+    /// Whether partitions wait for their turn.
+    pub(super) fn are_awaited(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
-    /// A poll that began then brought nothing.
-    pub(super) fn quiet_since(&mut self, began: Instant) {
-        self.quiet_since.get_or_insert(began);
+    /// The partition is to be fetched once it is its turn.
+    pub(super) fn await_one(&mut self, fetching: &Fetching) {
+        self.waiting.insert((fetching.turns_had, fetching.partition.clone()), fetching.epoch);
     }
 }
 
 impl PollThread {
-    /// Whether partitions wait for their turn.
-    pub(super) fn turns_are_awaited(&self) -> bool {
-        !self.turns.waiting.is_empty()
-    }
-
-    /// The partition is to be fetched once it is its turn.
-    pub(super) fn await_turn(&mut self, partition: TopicPartition, epoch: AssignmentEpoch) {
-        if let Some(fetching) = self.partitions.find_in(&partition, epoch) {
-            self.turns.waiting.insert((fetching.turns_had, partition), epoch);
-        }
-    }
-
     /// Lets those fetch that wait, as far as there is room among those that are behind. While nothing comes of these, they
     /// become twice as many each time: thousands of partitions that have nothing do not wait for each other.
     pub(super) fn give_turns(&mut self) {
-        if !self.turns_are_awaited() {
+        if !self.turns.are_awaited() {
             return;
         }
         let now = Instant::now();
@@ -102,12 +90,12 @@ impl PollThread {
         }
         let length = self.turns.length;
         let lasted = |turn| matches!(turn, Turn::Behind(since) if now.saturating_duration_since(since) >= length);
-        let had = self.partitions.iter_mut().filter(|fetching| fetching.started.is_some() && lasted(fetching.turn));
+        let had = self.partitions.iter_mut().filter(|fetching| lasted(fetching.turn));
         let mut ended = Vec::new();
         for fetching in had.take(self.turns.waiting.len()) {
             fetching.turn = Turn::Waiting;
             ended.push(fetching.partition.clone());
-            self.turns.waiting.insert((fetching.turns_had, fetching.partition.clone()), fetching.epoch);
+            self.turns.await_one(fetching);
         }
         self.fetch_no_more(&ended);
         ended.len()
