@@ -5,7 +5,7 @@ use kafka_store_actors::batch::{RecordBatch, RecordMark, SpareBuffers};
 use kafka_store_actors::budget::{Budget, PartitionUse};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
-use kafka_store_statecharts::record::{RecordFields, encode_record};
+use kafka_store_statecharts::record::{RecordFields, encode_fields, encode_headers};
 use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -41,8 +41,8 @@ pub(super) struct Fetching {
     batch: RecordBatch,
     /// It is among those whose batch may hold something.
     is_filling: bool,
-    /// How long the last batch was.
-    last_batch: (usize, usize),
+    /// How many bytes and records the next batch will likely have.
+    likely_batch: (usize, usize),
 }
 
 /// Whether librdkafka fetches a partition.
@@ -70,7 +70,7 @@ impl Fetching {
             moved: None,
             batch: RecordBatch::default(),
             is_filling: false,
-            last_batch: (0, 0),
+            likely_batch: (0, 0),
         }
     }
 
@@ -125,7 +125,9 @@ impl Fetching {
             return None;
         }
         let mut batch = std::mem::take(&mut self.batch);
-        self.last_batch = (batch.bytes.len().min(BATCH_BYTES), batch.marks.len());
+        // One short batch, where nothing more had come yet, does not make the next one grow step by step.
+        let (bytes, marks) = (batch.bytes.len().min(2 * BATCH_BYTES), batch.marks.len());
+        self.likely_batch = (bytes.max(self.likely_batch.0 / 2), marks.max(self.likely_batch.1 / 2));
         (batch.epoch, batch.seek_epoch) = (self.epoch, seek_epoch);
         Some(batch)
     }
@@ -147,7 +149,6 @@ impl Fetching {
         if !self.batch.marks.is_empty() && (is_large || has_other_leader) {
             return Ok(Appended::NeedsNewBatch);
         }
-        let headers = record.headers()?;
         if self.batch.marks.is_empty() {
             if is_large && !budget.has_room_for(needed_for(record.size())) {
                 return Ok(Appended::NoRoom);
@@ -156,7 +157,16 @@ impl Fetching {
         }
         let (timestamp, timestamp_type) = record.timestamp();
         let fields = RecordFields { timestamp, timestamp_type, offset, key: record.key(), value: record.value() };
-        encode_record(&fields, headers, &mut self.batch.bytes);
+        let before = self.batch.bytes.len();
+        encode_fields(&fields, &mut self.batch.bytes);
+        // Only now: the headers lie behind the value, and are in the processor's cache once it has been copied.
+        match record.headers() {
+            Ok(headers) => encode_headers(headers, &mut self.batch.bytes),
+            Err(error) => {
+                self.batch.bytes.truncate(before);
+                return Err(error);
+            }
+        }
         self.next = offset.next();
         self.batch.marks.push(RecordMark { offset, timestamp, end: self.batch.bytes.len() });
         let copies = if is_large { LARGE_RECORD_COPIES } else { 1 };
@@ -178,11 +188,11 @@ impl Fetching {
             self.batch.bytes.reserve_exact(record.size() + LARGE_RECORD_FRAME_BYTES);
             return;
         }
-        // It will likely be as large as the last one. Where memory is short it grows as it must.
-        let likely = self.last_batch.0 + self.last_batch.0 / 64;
+        // Where memory is short it grows as it must.
+        let likely = self.likely_batch.0 + self.likely_batch.0 / 64;
         if budget.has_room_for(likely as u64) {
             self.batch.bytes = spares.buffer(likely);
-            self.batch.marks.reserve_exact(self.last_batch.1 + self.last_batch.1 / 64);
+            self.batch.marks.reserve_exact(self.likely_batch.1 + self.likely_batch.1 / 64);
         }
     }
 }

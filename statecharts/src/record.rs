@@ -69,11 +69,24 @@ pub fn encode_record<'h>(
     headers: impl ExactSizeIterator<Item = (&'h [u8], Option<&'h [u8]>)>,
     out: &mut Vec<u8>,
 ) {
+    encode_fields(record, out);
+    encode_headers(headers, out);
+}
+
+/// Appends what comes before the headers.
+pub fn encode_fields(record: &RecordFields<'_>, out: &mut Vec<u8>) {
     encode_long(record.timestamp, out);
     encode_nullable_bytes(record.key, out);
     encode_nullable_bytes(record.value, out);
     encode_long(record.offset.get(), out);
     encode_long(record.timestamp_type as i64, out);
+}
+
+/// Appends the headers, which end a record; see [`encode_record`].
+pub fn encode_headers<'h>(
+    headers: impl ExactSizeIterator<Item = (&'h [u8], Option<&'h [u8]>)>,
+    out: &mut Vec<u8>,
+) {
     let header_count = headers.len();
     if header_count > 0 {
         encode_long(header_count as i64, out);
