@@ -14,9 +14,35 @@ pub struct Compressor {
     zstandard: Option<(u8, zstd::bulk::Compressor<'static>)>,
     /// Only its front is ever in use; it is kept at its longest so that it is not zeroed for every block.
     out: Vec<u8>,
-    /// The two numbers before a block.
+    /// The two numbers before the block that was framed last.
     prefix: Vec<u8>,
 }
+
+/// A block of a file, before it is compressed.
+#[derive(Debug)]
+pub(super) struct Block<'a> {
+    pub(super) codec: Codec,
+    pub(super) record_count: u64,
+    /// Their canonical bytes.
+    pub(super) records: &'a [u8],
+    /// The file's marker, which follows each block.
+    pub(super) sync: &'a [u8; 16],
+}
+
+/// Two numbers of at most ten bytes.
+const PREFIX_BYTES_MAX: usize = 20;
+
+impl Block<'_> {
+    /// What comes before a compressed body of so many bytes.
+    fn prefix(&self, body_bytes: usize) -> Vec<u8> {
+        let mut prefix = Vec::with_capacity(PREFIX_BYTES_MAX);
+        encode_long(self.record_count as i64, &mut prefix);
+        encode_long(body_bytes as i64, &mut prefix);
+        prefix
+    }
+}
+
+const SNAPPY_CRC_BYTES: usize = 4;
 
 /// A buffer that one huge record has blown up is given back after the next block.
 const KEPT_BUFFER_BYTES: usize = 4 * 1024 * 1024;
@@ -33,84 +59,106 @@ impl Compressor {
 
     /// Compresses `data` alone.
     pub fn compress<'a>(&'a mut self, codec: Codec, data: &'a [u8]) -> &'a [u8] {
-        let length = match codec {
-            Codec::Null => return data,
-            Codec::Deflate { level } => self.deflate(level, data),
-            Codec::Snappy => self.snappy(data),
-            Codec::Zstandard { level } => self.zstandard(level, data),
-        };
+        if codec == Codec::Null {
+            return data;
+        }
+        let bound = self.bound(codec, data.len());
+        let mut out = std::mem::take(&mut self.out);
+        if out.len() > KEPT_BUFFER_BYTES && bound <= KEPT_BUFFER_BYTES {
+            out = Vec::new();
+        }
+        if out.len() < bound {
+            out.resize(bound, 0);
+        }
+        let length = self.compress_into(codec, data, &mut out);
+        self.out = out;
         &self.out[..length]
     }
 
-    /// A whole block, ready to be written by one call, in pieces: count and size, compressed records, sync marker.
-    pub(super) fn frame<'a>(
-        &'a mut self,
-        codec: Codec,
-        record_count: u64,
-        records: &'a [u8],
-        sync: &'a [u8; 16],
-    ) -> [&'a [u8]; 3] {
-        let body = self.compress(codec, records).len();
-        self.prefix.clear();
-        encode_long(record_count as i64, &mut self.prefix);
-        encode_long(body as i64, &mut self.prefix);
-        // Records that are not compressed go into the file from where they are.
-        let body = if codec == Codec::Null { records } else { &self.out[..body] };
-        [&self.prefix, body, sync]
+    /// How long compressed data may become.
+    fn bound(&mut self, codec: Codec, length: usize) -> usize {
+        match codec {
+            Codec::Null => length,
+            Codec::Deflate { level } => self.deflate_context(level).deflate_compress_bound(length),
+            Codec::Snappy => snap::raw::max_compress_len(length) + SNAPPY_CRC_BYTES,
+            Codec::Zstandard { .. } => zstd::zstd_safe::compress_bound(length),
+        }
     }
 
-    /// Into `out`, as the others do; says how long it is.
-    fn deflate(&mut self, level: u8, data: &[u8]) -> usize {
-        let mut context = match self.deflate.take() {
-            Some((same_level, context)) if same_level == level => context,
-            _ => {
-                let level =
-                    libdeflater::CompressionLvl::new(i32::from(level)).expect("Codec's levels are libdeflate's");
-                libdeflater::Compressor::new(level)
+    /// Compresses to the front of `out`, which has the room that [`Compressor::bound`] asks for; says how long it is.
+    fn compress_into(&mut self, codec: Codec, data: &[u8], out: &mut [u8]) -> usize {
+        match codec {
+            Codec::Null => {
+                out[..data.len()].copy_from_slice(data);
+                data.len()
             }
-        };
-        let bound = context.deflate_compress_bound(data.len());
-        let length =
-            context.deflate_compress(data, self.room(bound)).expect("libdeflate's own bound leaves room for any data");
-        self.deflate = Some((level, context));
-        length
+            Codec::Deflate { level } => self
+                .deflate_context(level)
+                .deflate_compress(data, out)
+                .expect("libdeflate's own bound leaves room for any data"),
+            Codec::Snappy => self.snappy(data, out),
+            Codec::Zstandard { level } => self.zstandard(level, data, out),
+        }
+    }
+
+    /// A whole block in pieces, to be written by one call: count and size, compressed records, sync marker.
+    pub(super) fn frame<'a>(&'a mut self, block: &Block<'a>) -> [&'a [u8]; 3] {
+        let body = self.compress(block.codec, block.records).len();
+        self.prefix = block.prefix(body);
+        // Records that are not compressed go into the file from where they are.
+        let body = if block.codec == Codec::Null { block.records } else { &self.out[..body] };
+        [&self.prefix, body, block.sync]
+    }
+
+    /// A whole block, to the front of `out`, which has the room that [`Compressor::frame_bound`] asks for; says how long
+    /// it is.
+    pub(super) fn frame_into(&mut self, block: &Block<'_>, out: &mut [u8]) -> usize {
+        // How long the prefix is, is known for sure only when the body is there.
+        let start = block.prefix(block.records.len()).len();
+        let body = self.compress_into(block.codec, block.records, &mut out[start..]);
+        let prefix = block.prefix(body);
+        if prefix.len() != start {
+            out.copy_within(start..start + body, prefix.len());
+        }
+        out[..prefix.len()].copy_from_slice(&prefix);
+        let end = prefix.len() + body;
+        out[end..end + block.sync.len()].copy_from_slice(block.sync);
+        end + block.sync.len()
+    }
+
+    /// How long a block may become.
+    pub(super) fn frame_bound(&mut self, block: &Block<'_>) -> usize {
+        self.bound(block.codec, block.records.len()) + PREFIX_BYTES_MAX + block.sync.len()
+    }
+
+    fn deflate_context(&mut self, level: u8) -> &mut libdeflater::Compressor {
+        let kept = self.deflate.take().filter(|(same_level, _)| *same_level == level);
+        let (_, context) = self.deflate.insert(kept.unwrap_or_else(|| {
+            let legal = libdeflater::CompressionLvl::new(i32::from(level)).expect("Codec's levels are libdeflate's");
+            (level, libdeflater::Compressor::new(legal))
+        }));
+        context
     }
 
     /// Raw Snappy, then the CRC-32 of the data, big-endian.
-    fn snappy(&mut self, data: &[u8]) -> usize {
-        const CRC_BYTES: usize = 4;
-        let mut context = self.snappy.take().unwrap_or_else(snap::raw::Encoder::new);
-        let out = self.room(snap::raw::max_compress_len(data.len()) + CRC_BYTES);
+    fn snappy(&mut self, data: &[u8], out: &mut [u8]) -> usize {
+        let context = self.snappy.get_or_insert_with(snap::raw::Encoder::new);
         let length = context.compress(data, out).expect("a block is shorter than the 4 GiB that Snappy takes");
-        out[length..length + CRC_BYTES].copy_from_slice(&crc32fast::hash(data).to_be_bytes());
-        self.snappy = Some(context);
-        length + CRC_BYTES
+        out[length..length + SNAPPY_CRC_BYTES].copy_from_slice(&crc32fast::hash(data).to_be_bytes());
+        length + SNAPPY_CRC_BYTES
     }
 
     /// One frame, with the length of the data and its checksum.
-    fn zstandard(&mut self, level: u8, data: &[u8]) -> usize {
+    fn zstandard(&mut self, level: u8, data: &[u8], out: &mut [u8]) -> usize {
         let mut context = match self.zstandard.take() {
             Some((same_level, context)) if same_level == level => context,
             _ => zstandard_context(level).expect("Codec's levels are Zstandard's"),
         };
-        let bound = zstd::zstd_safe::compress_bound(data.len());
-        let length =
-            context.compress_to_buffer(data, self.room(bound)).expect("Zstandard's own bound leaves room for any data");
+        let length = context.compress_to_buffer(data, out).expect("Zstandard's own bound leaves room for any data");
         if data.len() <= KEPT_CONTEXT_BLOCK_BYTES {
             self.zstandard = Some((level, context));
         }
         length
-    }
-
-    /// The first `length` bytes of `out`.
-    fn room(&mut self, length: usize) -> &mut [u8] {
-        if self.out.len() > KEPT_BUFFER_BYTES && length <= KEPT_BUFFER_BYTES {
-            self.out = Vec::new();
-        }
-        if self.out.len() < length {
-            self.out.resize(length, 0);
-        }
-        &mut self.out[..length]
     }
 }
 

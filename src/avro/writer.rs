@@ -2,10 +2,10 @@
 
 use super::BLOCK_BYTES_MAX;
 use super::codec::Codec;
-use super::compressor::Compressor;
+use super::compressor::{Block, Compressor};
 use super::content_hash::{ContentHash, ContentHasher};
 use super::header::{HEADER_BYTES, SealError, SegmentHeader, sync_marker};
-use super::pieces_file::PiecesFile;
+use super::pieces_file::{PIECE_BYTES, PiecesFile};
 use super::summary::SegmentSummary;
 use kafka_store_statecharts::name::SegmentName;
 use std::fs::File;
@@ -28,8 +28,6 @@ pub struct SegmentWriter {
     record_count: u64,
     record_bytes: u64,
     hasher: ContentHasher,
-    /// CRC-32C of what follows the header.
-    blocks_crc32c: u32,
 }
 
 /// A segment whose file is complete, not yet durable.
@@ -64,7 +62,6 @@ impl SegmentWriter {
             record_count: 0,
             record_bytes: 0,
             hasher: ContentHasher::default(),
-            blocks_crc32c: 0,
         })
     }
 
@@ -80,10 +77,14 @@ impl SegmentWriter {
             let problem = format!("a block of {record_count} records and {} bytes is impossible", records.len());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
-        let block = compressor.frame(self.codec, record_count, records, &self.sync);
-        let block_bytes = self.file.append(block)?;
+        let block = Block { codec: self.codec, record_count, records, sync: &self.sync };
+        let bound = compressor.frame_bound(&block);
+        let block_bytes = if self.codec == Codec::Null || bound > PIECE_BYTES {
+            self.file.append(compressor.frame(&block))?
+        } else {
+            self.file.append_made(bound, |room| compressor.frame_into(&block, room))?
+        };
         self.hasher.update(records);
-        self.blocks_crc32c = block.into_iter().fold(self.blocks_crc32c, crc32c::crc32c_append);
         self.record_count += record_count;
         self.record_bytes += records.len() as u64;
         Ok(block_bytes)
@@ -124,13 +125,13 @@ impl SegmentWriter {
         let header = SegmentHeader::new(self.name, self.codec, self.record_count, content_hash, summary.clone())?;
         let front = header.encode()?;
         let file_bytes = self.file.end();
-        let file = self.file.into_file().map_err(SealError::Io)?;
+        let (file, blocks_crc32c) = self.file.into_file().map_err(SealError::Io)?;
         if self.set_aside_until > file_bytes {
             file.set_len(file_bytes).map_err(SealError::Io)?;
         }
         file.write_all_at(&front, 0).map_err(SealError::Io)?;
         let behind = usize::try_from(file_bytes).expect("a 64-bit system") - front.len();
-        let crc32c = crc32c::crc32c_combine(crc32c::crc32c(&front), self.blocks_crc32c, behind);
+        let crc32c = crc32c::crc32c_combine(crc32c::crc32c(&front), blocks_crc32c, behind);
         Ok(SealedFile { header, file_bytes, crc32c, file })
     }
 
@@ -144,7 +145,7 @@ impl SegmentWriter {
 
     /// The memory that waits to be written.
     pub fn held_bytes(&self) -> usize {
-        self.file.held_bytes()
+        self.file.memory_bytes()
     }
 
     /// The segment's name.
@@ -162,9 +163,9 @@ impl SegmentWriter {
         self.file.end()
     }
 
-    /// The length of the file, with what is set aside.
+    /// What the file takes of the disk, with what is set aside and the room that was asked for in advance.
     pub fn disk_bytes(&self) -> u64 {
-        self.file.end().max(self.set_aside_until)
+        self.file.disk_end().max(self.set_aside_until)
     }
 
     /// Records written so far.
