@@ -83,10 +83,7 @@ pub fn encode_fields(record: &RecordFields<'_>, out: &mut Vec<u8>) {
 }
 
 /// Appends the headers, which end a record; see [`encode_record`].
-pub fn encode_headers<'h>(
-    headers: impl ExactSizeIterator<Item = (&'h [u8], Option<&'h [u8]>)>,
-    out: &mut Vec<u8>,
-) {
+pub fn encode_headers<'h>(headers: impl ExactSizeIterator<Item = (&'h [u8], Option<&'h [u8]>)>, out: &mut Vec<u8>) {
     let header_count = headers.len();
     if header_count > 0 {
         encode_long(header_count as i64, out);
