@@ -9,7 +9,7 @@ use crate::clock::SystemClock;
 use crate::config::{DaemonConfig, OffsetReset, Subscription};
 use crate::exit::ExitCode;
 use crate::index::{IndexWriter, MysqlIndex};
-use crate::kafka::ffi::{Client, LogEnd, keep_freed_memory};
+use crate::kafka::ffi::{Client, LogEnd};
 use crate::kafka::{self, PollThreadStart};
 use crate::logging::Verbosity;
 use crate::open_files;
@@ -57,7 +57,6 @@ const START_TIME: Duration = Duration::from_secs(15);
 
 /// Runs the daemon to its end and says how it ended. Errors are told in the log.
 pub fn run(config: &DaemonConfig, log: &Logger) -> ExitCode {
-    keep_freed_memory();
     match Prepared::new(config, log) {
         Ok(prepared) => prepared.run(config, log),
         Err(reason) => {

@@ -5,7 +5,6 @@ use crate::measure::{Measured, measure, prepared};
 use crate::{child, sample};
 use kafka_store::avro::{Codec, Compressor, Isolation};
 use kafka_store::config::{KafkaProperties, MemoryPlan, Subscription};
-use kafka_store::kafka::ffi::keep_freed_memory;
 use kafka_store::kafka::{ClientSettings, properties};
 use kafka_store_statecharts::topic::TopicName;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -100,9 +99,6 @@ pub(crate) fn run_child(args: &[String]) {
 }
 
 fn consume(broker: &str, topic: &str, partitions: i32, records: u64) {
-    // As kafka-store does. Else it depends on chance whether the memory of each batch goes back to the system, which
-    // then takes as much time as all the rest.
-    keep_freed_memory();
     let given = KafkaProperties::default();
     let topics = Subscription::of([TopicName::new(topic).expect("legal")]);
     let settings = ClientSettings {

@@ -17,7 +17,6 @@ mod message;
 mod mock;
 
 pub use admin::LogEnd;
-pub use allocator::keep_freed_memory;
 pub use client::{Client, CommitAnswer, CommitTicket};
 pub use event::{Event, PartitionProblem};
 pub use list::{Committed, PartitionOffset};
