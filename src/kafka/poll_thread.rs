@@ -7,7 +7,7 @@
 use super::blocked;
 use super::fetching::{Partitions, Turn};
 use super::ffi::{Client, CommitTicket, Event, KafkaError, Message, PartitionOffset};
-use super::source::{KafkaSource, ORDERS_MAX, Order};
+use super::source::{KafkaSource, Order};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use kafka_store_actors::budget::Budget;
 use kafka_store_actors::consumer::LogSink;
@@ -44,7 +44,7 @@ const TAKEN_MAX: usize = 100;
 ///
 /// A record larger than `large_record_bytes` is told in the log.
 pub fn start(client: Arc<Client>, budget: Arc<Budget>, large_record_bytes: u64, log: Logger) -> PollThreadStart {
-    let (orders, received) = crossbeam_channel::bounded(ORDERS_MAX);
+    let (orders, received) = crossbeam_channel::unbounded();
     let source = KafkaSource::new(orders, Arc::clone(&client));
     let thread = PollThread {
         client,

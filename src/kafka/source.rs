@@ -19,8 +19,8 @@ pub(super) enum Order {
 }
 
 /// How many orders may wait. Far above what all partitions of a process have under way; a poll thread that
-/// leaves so many undone is dead.
-pub(super) const ORDERS_MAX: usize = 65_536;
+/// leaves so many undone is dead. (A channel that is bounded by itself takes memory for all of them from the start.)
+const ORDERS_MAX: usize = 65_536;
 
 /// Gives orders to the poll thread.
 #[derive(Clone, Debug)]
@@ -35,10 +35,9 @@ impl KafkaSource {
     }
 
     fn order(&self, order: Order) {
+        assert!(self.orders.len() < ORDERS_MAX, "the poll thread has left {ORDERS_MAX} orders undone");
         // After the group is left nobody takes orders, and none matters.
-        if let Err(crossbeam_channel::TrySendError::Full(_)) = self.orders.try_send(order) {
-            panic!("the poll thread has left {ORDERS_MAX} orders undone");
-        }
+        let _ = self.orders.send(order);
         self.client.wake();
     }
 }
