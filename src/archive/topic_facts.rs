@@ -12,6 +12,12 @@ use std::time::{Duration, Instant};
 /// How long a broker may take. These are good things to have, not worth a delay.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 
+/// So many times as long as the last question took, the next one waits for others whom its answer can serve, too: where
+/// hundreds of partitions of a topic end their segments each second, asking takes at most a tenth of the time.
+const PAUSE_FACTOR: u32 = 10;
+/// The longest of these pauses.
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+
 /// What is known of topics, and since when.
 #[derive(Debug, Default)]
 pub struct TopicFacts {
@@ -44,8 +50,23 @@ impl TopicFacts {
     }
 }
 
-/// The last answer for each topic, and when its question was asked.
-type Answers<T> = BTreeMap<TopicName, Arc<Mutex<Option<(Instant, T)>>>>;
+/// The last answer for each topic.
+type Answers<T> = BTreeMap<TopicName, Arc<Mutex<Option<Answer<T>>>>>;
+
+#[derive(Debug)]
+struct Answer<T> {
+    asked: Instant,
+    answered: Instant,
+    answer: T,
+}
+
+impl<T> Answer<T> {
+    /// When the next question may be asked.
+    fn next_question(&self) -> Instant {
+        let took = self.answered.saturating_duration_since(self.asked);
+        self.answered + (PAUSE_FACTOR * took).min(PAUSE_MAX)
+    }
+}
 
 /// Answers that several wait for and one asks for.
 #[derive(Debug)]
@@ -63,16 +84,17 @@ impl<T: Clone> AskedOnce<T> {
             let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(answers.entry(topic.clone()).or_default())
         };
-        // Who comes while another asks waits here for that answer.
+        // Who comes while another asks, or waits to ask, waits here for that answer.
         let mut known = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((asked, answer)) = known.as_ref()
-            && *asked >= not_before
-        {
-            return Ok(answer.clone());
+        if let Some(last) = known.as_ref() {
+            if last.asked >= not_before {
+                return Ok(last.answer.clone());
+            }
+            std::thread::sleep(last.next_question().saturating_duration_since(Instant::now()));
         }
         let asked = Instant::now();
         let answer = ask()?;
-        *known = Some((asked, answer.clone()));
+        *known = Some(Answer { asked, answered: Instant::now(), answer: answer.clone() });
         Ok(answer)
     }
 }
@@ -92,5 +114,26 @@ mod tests {
         assert_eq!(once.get(&TopicName::new("other").expect("legal"), early, ask(3)), Ok(3));
         // What happened after the question was asked, its answer does not know.
         assert_eq!(once.get(&topic, Instant::now(), ask(4)), Ok(4));
+    }
+
+    #[test]
+    fn a_question_soon_after_another_waits_for_others_to_share_it() {
+        let (once, topic) = (AskedOnce::<u32>::default(), TopicName::new("orders").expect("legal"));
+        let asked = std::sync::atomic::AtomicU32::new(0);
+        let ask = || {
+            std::thread::sleep(Duration::from_millis(5)); // So long it takes.
+            Ok::<_, ()>(asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst))
+        };
+        let start = Instant::now();
+        once.get(&topic, start, ask).expect("answered");
+        assert!(start.elapsed() < Duration::from_millis(5) + PAUSE_MAX, "the first one waits for nobody");
+        let after_first = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                // Each of them wants an answer to a question that was not asked yet.
+                scope.spawn(|| assert_eq!(once.get(&topic, after_first, ask), Ok(1)));
+            }
+        });
+        assert!(after_first.elapsed() >= 5 * PAUSE_FACTOR * Duration::from_millis(1), "it waited");
     }
 }
