@@ -1,12 +1,12 @@
 //! The partitions of this process, as the poll thread knows them: what is fetched, and the batches being filled.
 
-use super::ffi::{KafkaError, Message};
+use super::ffi::{FetchedRecord, KafkaError};
 use kafka_store_actors::batch::{RecordBatch, RecordMark, SpareBuffers};
 use kafka_store_actors::budget::{Budget, PartitionUse};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
 use kafka_store_statecharts::record::{RecordFields, encode_fields, encode_headers};
-use kafka_store_statecharts::topic::TopicPartition;
+use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -135,14 +135,19 @@ impl Fetching {
     /// Encodes a record into the batch, which takes its bytes from the budget as it grows.
     fn append(
         &mut self,
-        record: &Message,
+        record: &FetchedRecord<'_>,
         budget: &Arc<Budget>,
         spares: &Arc<SpareBuffers>,
     ) -> Result<Appended, KafkaError> {
-        let Some((_, position)) = self.started else { return Ok(Appended::Waiting) };
-        let Some(offset) = Offset::new(record.offset()).filter(|offset| *offset >= position) else {
+        if self.started.is_none() {
+            return Ok(Appended::Waiting);
+        }
+        // What was fetched before its start, or was handed over already: librdkafka fetches again what it gave us while a
+        // pause of its own began.
+        let Some(offset) = Offset::new(record.offset()).filter(|offset| *offset >= self.next) else {
             return Ok(Appended::Waiting);
         };
+        record.error()?;
         let is_large = record.size() >= LARGE_RECORD_BYTES;
         let has_other_leader = self.batch.leader_epoch != record.leader_epoch();
         if !self.batch.marks.is_empty() && (is_large || has_other_leader) {
@@ -174,7 +179,13 @@ impl Fetching {
         Ok(if self.batch.bytes.len() >= BATCH_BYTES { Appended::Full } else { Appended::Waiting })
     }
 
-    fn begin_batch(&mut self, record: &Message, is_large: bool, budget: &Arc<Budget>, spares: &Arc<SpareBuffers>) {
+    fn begin_batch(
+        &mut self,
+        record: &FetchedRecord<'_>,
+        is_large: bool,
+        budget: &Arc<Budget>,
+        spares: &Arc<SpareBuffers>,
+    ) {
         self.batch.leader_epoch = record.leader_epoch();
         self.batch.share = budget.share(&self.in_use);
         if is_large {
@@ -288,7 +299,7 @@ impl Partitions {
     /// Encodes a record into the batch of its partition.
     ///
     /// [`Taken::NeedsNewBatch`] asks for the batch to be taken first, and the record to be given again.
-    pub(super) fn take(&mut self, record: &Message, budget: &Arc<Budget>) -> Taken {
+    pub(super) fn take(&mut self, record: &FetchedRecord<'_>, budget: &Arc<Budget>) -> Taken {
         let Some(index) = self.index_of(record) else { return Taken::Waiting };
         let fetching = &mut self.all[index];
         let appended = fetching.append(record, budget, &self.spares);
@@ -306,7 +317,7 @@ impl Partitions {
     }
 
     /// The partition that a record is of, if it is ours.
-    pub(super) fn index_of(&mut self, record: &Message) -> Option<usize> {
+    pub(super) fn index_of(&mut self, record: &FetchedRecord<'_>) -> Option<usize> {
         let key = (record.topic_handle(), record.partition());
         match self.last {
             Some((last, index)) if last == key => Some(index),
@@ -314,11 +325,15 @@ impl Partitions {
         }
     }
 
-    fn look_up(&mut self, key: (usize, i32), record: &Message) -> Option<usize> {
+    fn look_up(&mut self, key: (usize, i32), record: &FetchedRecord<'_>) -> Option<usize> {
         let index = match self.by_handle.get(&key) {
             Some(index) => *index,
             None => {
-                let index = *self.by_name.get(&record.topic_partition()?)?;
+                let partition = TopicPartition {
+                    topic: TopicName::new(&record.topic()).ok()?,
+                    partition: PartitionId::new(record.partition())?,
+                };
+                let index = *self.by_name.get(&partition)?;
                 self.by_handle.insert(key, index);
                 index
             }
@@ -331,7 +346,6 @@ impl Partitions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kafka_store_statecharts::topic::{PartitionId, TopicName};
 
     #[test]
     fn a_partition_stands_still_while_nothing_is_given_back() {

@@ -6,7 +6,7 @@
 
 use super::blocked;
 use super::fetching::{Partitions, Turn};
-use super::ffi::{Client, CommitTicket, Event, KafkaError, Message, PartitionOffset};
+use super::ffi::{Client, CommitTicket, Event, EventKind, KafkaError, PartitionOffset};
 use super::source::{KafkaSource, Order};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use kafka_store_actors::budget::Budget;
@@ -33,13 +33,8 @@ use turns::Turns;
 const IDLE_WAIT: Duration = Duration::from_millis(500);
 /// How long one poll waits when answers are due from another queue.
 const ANSWER_WAIT: Duration = Duration::from_millis(10);
-/// How many messages are taken in a row before orders are looked at.
-const MESSAGES_IN_A_ROW: usize = 2_000;
-/// About so many bytes of them are taken off the queue at once.
-const TAKEN_BYTES: usize = 128 * 1024;
-/// And no more messages.
-const TAKEN_MAX: usize = 100;
-
+/// How many events are taken in a row before orders are looked at.
+const EVENTS_IN_A_ROW: usize = 2_000;
 /// Starts the poll thread. It ends when the group is left, or when the client has failed for good.
 ///
 /// A record larger than `large_record_bytes` is told in the log.
@@ -59,8 +54,6 @@ pub fn start(client: Arc<Client>, budget: Arc<Budget>, large_record_bytes: u64, 
         tickets: BTreeMap::new(),
         next_ticket: 0,
         leaving: None,
-        taken: Vec::new(),
-        take_most: 1,
         held: VecDeque::new(),
         stalled_since: None,
         looked_at: Instant::now(),
@@ -110,10 +103,6 @@ struct PollThread {
     tickets: BTreeMap<CommitTicket, oneshot::Sender<Result<(), CommitError>>>,
     next_ticket: u64,
     leaving: Option<oneshot::Sender<()>>,
-    /// Room for what is taken off the queue.
-    taken: Vec<Message>,
-    /// How many are taken at once: there is no telling how large they are before.
-    take_most: usize,
     /// Records for which there was no room.
     held: VecDeque<Held>,
     /// Since when there is no room for what comes next.
@@ -179,7 +168,7 @@ impl PollThread {
         self.poll()
     }
 
-    /// Takes messages until there are none, or enough for one round, and then what else has happened.
+    /// Takes events until there are none, or enough for one round.
     fn poll(&mut self) -> Step {
         let answers_due = !self.tickets.is_empty() || self.leaving.is_some();
         let mut wait = if answers_due {
@@ -190,61 +179,37 @@ impl PollThread {
             IDLE_WAIT
         };
         let began = Instant::now();
-        let mut count = 0;
-        let mut taken = std::mem::take(&mut self.taken);
-        loop {
-            let before = count;
-            self.client.poll(wait, self.take_most, &mut taken);
+        for number in 0..EVENTS_IN_A_ROW {
+            let Some(event) = self.client.poll(wait) else {
+                self.turns.quiet_since = if number == 0 { self.turns.quiet_since.or(Some(began)) } else { None };
+                self.flush_all();
+                return Step::GoOn;
+            };
             wait = Duration::ZERO;
-            count += taken.len();
-            if let Step::End = self.take_all(&mut taken) {
+            if let Step::End = self.take(event) {
                 return Step::End;
             }
-            if count == before {
-                self.flush_all();
-            }
-            if count == before || count >= MESSAGES_IN_A_ROW || self.is_short() {
+            if self.is_short() {
                 break;
             }
         }
-        self.taken = taken;
-        self.turns.quiet_since = if count == 0 { self.turns.quiet_since.or(Some(began)) } else { None };
-        for event in self.client.events() {
-            if let Step::End = self.take_event(event) {
-                return Step::End;
-            }
-        }
+        self.turns.quiet_since = None;
         Step::GoOn
     }
 
-    /// Takes all of them, also when there is no more room: what is neither taken nor held would be skipped.
-    fn take_all(&mut self, messages: &mut Vec<Message>) -> Step {
-        let count = messages.len();
-        let mut bytes = 0;
-        for message in messages.drain(..) {
-            bytes += message.size();
-            if let Step::End = self.take_message(message) {
-                return Step::End;
-            }
-        }
-        if let Some(size) = bytes.checked_div(count) {
-            self.take_most = (TAKEN_BYTES / size.max(1)).clamp(1, TAKEN_MAX);
-        }
-        Step::GoOn
-    }
-
-    fn take_event(&mut self, event: Event) -> Step {
-        match event {
-            Event::Assign(partitions) => self.assigned(&partitions),
-            Event::Revoke(partitions) => self.revoked(partitions),
-            Event::PartitionEnd(partition, offset) => self.end_reached(&partition, offset),
-            Event::PartitionFailed(problem) if blocked::is_out_of_range(&problem) => {
+    fn take(&mut self, event: Event) -> Step {
+        match event.kind() {
+            EventKind::Fetch => self.take_records(event),
+            EventKind::Assign(partitions) => self.assigned(&partitions),
+            EventKind::Revoke(partitions) => self.revoked(partitions),
+            EventKind::PartitionEnd(partition, offset) => self.end_reached(&partition, offset),
+            EventKind::PartitionFailed(problem) if blocked::is_out_of_range(&problem) => {
                 self.out_of_range(&problem.partition);
             }
-            Event::PartitionFailed(problem) => {
+            EventKind::PartitionFailed(problem) => {
                 self.fail(&problem.partition.clone(), &blocked::partition_failed(&problem));
             }
-            Event::Fatal(error) => {
+            EventKind::Fatal(error) => {
                 self.out.push(LogEvent::ClientFailed { reason: error.to_string() });
                 // Nothing more can be done for the group; what was read is in the store or still in Kafka.
                 while !self.hand_over() && self.sink.as_ref().is_some_and(LogSink::is_open) {
@@ -252,14 +217,15 @@ impl PollThread {
                 }
                 return Step::End;
             }
-            Event::Notice(error) => {
+            EventKind::Notice(error) => {
                 warn!(self.log, "kafka"; "what" => %error, "hint" => blocked::hint(&error));
             }
-            Event::Log { level, text } => match level {
+            EventKind::Log { level, text } => match level {
                 0..=4 => warn!(self.log, "librdkafka"; "line" => text),
                 5..=6 => info!(self.log, "librdkafka"; "line" => text),
                 _ => debug!(self.log, "librdkafka"; "line" => text),
             },
+            EventKind::Other => {}
         }
         Step::GoOn
     }

@@ -1,7 +1,7 @@
 //! Questions to the brokers that are not about consuming. They block: ask them off the poll thread.
 
 use super::client::{Client, milliseconds};
-use super::event::Answer;
+use super::event::Event;
 use super::list::{PartitionList, partition_of, topic_string};
 use super::{KafkaError, owned, rd};
 use kafka_store_statecharts::offset::Offset;
@@ -225,12 +225,12 @@ impl Request {
         }
     }
 
-    fn answer(&self, timeout: Duration) -> Result<Answer, KafkaError> {
+    fn answer(&self, timeout: Duration) -> Result<Event, KafkaError> {
         // The broker's own answer to a late request comes first; the margin is for the way.
         let margin = Duration::from_secs(1);
         // SAFETY: the queue is valid; the event becomes ours.
         let event =
-            Answer::from_owned(unsafe { rd::rd_kafka_queue_poll(self.queue.as_ptr(), milliseconds(timeout + margin)) });
+            Event::from_owned(unsafe { rd::rd_kafka_queue_poll(self.queue.as_ptr(), milliseconds(timeout + margin)) });
         let event = event.ok_or_else(|| KafkaError::local("no broker answered in time".to_owned()))?;
         // SAFETY: the event is valid; its string is copied.
         let (code, text) = unsafe {

@@ -1,8 +1,7 @@
 //! The consumer client.
 
-use super::event::{Answer, Event, Heard};
+use super::event::Event;
 use super::list::{Committed, PartitionList, PartitionOffset, committed_of, partition_of, topic_string};
-use super::message::{self, Message};
 use super::{KafkaError, owned, rd};
 use kafka_store_statecharts::offset::{LeaderEpoch, Offset};
 use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
@@ -16,20 +15,16 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Client {
     handle: NonNull<rd::rd_kafka_t>,
-    /// Records and rebalances, and errors.
+    /// Records, rebalances, errors and log lines.
     main: NonNull<rd::rd_kafka_queue_t>,
-    /// Lines of librdkafka's log.
-    logs: NonNull<rd::rd_kafka_queue_t>,
     /// Answers to commits, so that they come also while records are not wanted.
     commits: NonNull<rd::rd_kafka_queue_t>,
-    /// What is no record. Its place never changes, and it goes last.
-    heard: Box<Heard>,
     /// The brokers have named a controller.
     names_controller: AtomicBool,
 }
 
 // SAFETY: librdkafka's handles and queues may be used from any thread at once (its INTRODUCTION.md, "Threads and
-// callbacks"); what its callbacks write to may be, too.
+// callbacks"); no callback into Rust is registered.
 unsafe impl Send for Client {}
 // SAFETY: as above.
 unsafe impl Sync for Client {}
@@ -56,28 +51,28 @@ impl Client {
             conf.set(name, value)?;
         }
         conf.set("log.queue", "true")?;
-        let heard = Box::<Heard>::default();
+        let events =
+            rd::RD_KAFKA_EVENT_REBALANCE | rd::RD_KAFKA_EVENT_ERROR | rd::RD_KAFKA_EVENT_FETCH | rd::RD_KAFKA_EVENT_LOG;
         let mut text = [0; 512];
-        // SAFETY: the configuration is valid; what listens is dropped after the client. `rd_kafka_new` takes the
-        // configuration over if it succeeds, and only then.
+        // SAFETY: the configuration is valid; `rd_kafka_new` takes it over if it succeeds, and only then.
         let handle = unsafe {
-            heard.listen(conf.0);
-            rd::rd_kafka_conf_set_events(conf.0, rd::RD_KAFKA_EVENT_LOG);
+            rd::rd_kafka_conf_set_events(conf.0, events);
             rd::rd_kafka_new(rd::rd_kafka_type_t::RD_KAFKA_CONSUMER, conf.0, text.as_mut_ptr(), text.len())
         };
         let Some(handle) = NonNull::new(handle) else { return Err(KafkaError::local(owned(text.as_ptr()))) };
         std::mem::forget(conf);
-        let queue = |queue| NonNull::new(queue).expect("librdkafka allocates or aborts");
         // SAFETY: the handle is valid; its queues live until they are destroyed, which `Drop` does first.
-        let (main, logs, commits) = unsafe {
+        let (main, commits) = unsafe {
             rd::rd_kafka_poll_set_consumer(handle.as_ptr());
-            let logs = queue(rd::rd_kafka_queue_new(handle.as_ptr()));
-            rd::rd_kafka_set_log_queue(handle.as_ptr(), logs.as_ptr());
-            let main = NonNull::new(rd::rd_kafka_queue_get_consumer(handle.as_ptr())).expect("a consumer has a queue");
-            (main, logs, queue(rd::rd_kafka_queue_new(handle.as_ptr())))
+            rd::rd_kafka_set_log_queue(handle.as_ptr(), null_mut());
+            (rd::rd_kafka_queue_get_consumer(handle.as_ptr()), rd::rd_kafka_queue_new(handle.as_ptr()))
         };
-        heard.set_queue(main);
-        Ok(Client { handle, main, logs, commits, heard, names_controller: AtomicBool::new(false) })
+        Ok(Client {
+            handle,
+            main: NonNull::new(main).expect("a consumer has a queue"),
+            commits: NonNull::new(commits).expect("librdkafka allocates or aborts"),
+            names_controller: AtomicBool::new(false),
+        })
     }
 
     pub(super) fn handle(&self) -> *mut rd::rd_kafka_t {
@@ -108,35 +103,10 @@ impl Client {
         owned(unsafe { rd::rd_kafka_rebalance_protocol(self.handle()) }) == "EAGER"
     }
 
-    /// Takes up to `most` messages, in their order, behind those in `messages`. It waits for the first of them until the
-    /// time is up, or an event is heard, which [`Client::events`] tells.
-    pub fn poll(&self, timeout: Duration, most: usize, messages: &mut Vec<Message>) {
-        let before = messages.len();
-        if !timeout.is_zero() {
-            // SAFETY: the queue is valid. What else comes by it goes to the callbacks.
-            unsafe { message::take_from(self.main, milliseconds(timeout), 1, messages) };
-        }
-        let taken = messages.len() - before;
-        if timeout.is_zero() || (taken > 0 && taken < most) {
-            // SAFETY: as above.
-            unsafe { message::take_from(self.main, 0, most - taken, messages) };
-        }
-    }
-
-    /// What happened since it was asked last.
-    pub fn events(&self) -> Vec<Event> {
-        let mut events = self.heard.take();
+    /// The next event, if one comes within the time.
+    pub fn poll(&self, timeout: Duration) -> Option<Event> {
         // SAFETY: the queue is valid; the event becomes ours.
-        while let Some(line) = Answer::from_owned(unsafe { rd::rd_kafka_queue_poll(self.logs.as_ptr(), 0) }) {
-            events.extend(line.log_line());
-        }
-        events
-    }
-
-    /// Waits for events and throws them away. For a client that takes no records.
-    pub fn forget_events(&self, timeout: Duration) {
-        self.poll(timeout, 1, &mut Vec::new());
-        drop(self.events());
+        Event::from_owned(unsafe { rd::rd_kafka_queue_poll(self.main.as_ptr(), milliseconds(timeout)) })
     }
 
     /// Ends a [`Client::poll`] that waits in another thread.
@@ -148,7 +118,7 @@ impl Client {
     /// The next answer to a commit, if there is one.
     pub fn poll_commits(&self) -> Option<CommitAnswer> {
         // SAFETY: the queue is valid; the event becomes ours.
-        let event = Answer::from_owned(unsafe { rd::rd_kafka_queue_poll(self.commits.as_ptr(), 0) })?;
+        let event = Event::from_owned(unsafe { rd::rd_kafka_queue_poll(self.commits.as_ptr(), 0) })?;
         // SAFETY: the event is the answer to a commit: its opaque value is the ticket's number, never followed.
         let (code, opaque, list) = unsafe {
             (
@@ -335,10 +305,8 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.heard.end();
         // SAFETY: nothing else uses the handles: `self` is the only owner. Queues first, as librdkafka wants it.
         unsafe {
-            rd::rd_kafka_queue_destroy(self.logs.as_ptr());
             rd::rd_kafka_queue_destroy(self.commits.as_ptr());
             rd::rd_kafka_queue_destroy(self.main.as_ptr());
             rd::rd_kafka_destroy(self.handle());

@@ -1,16 +1,33 @@
-//! What librdkafka's queues deliver beside records.
+//! What librdkafka's queues deliver.
 
 use super::list::{elements_of, partition_of};
 use super::{KafkaError, owned, rd};
+use kafka_store_statecharts::TimestampMs;
+use kafka_store_statecharts::offset::LeaderEpoch;
+use kafka_store_statecharts::record::TimestampType;
 use kafka_store_statecharts::topic::TopicPartition;
-use std::ffi::{c_char, c_int, c_void};
-use std::ptr::{NonNull, null};
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::ffi::CStr;
+use std::marker::PhantomData;
+use std::ptr::{NonNull, null, null_mut};
 
-/// What happened to a client that is no record.
+/// One event, and all that it holds. Dropping it frees the records' memory.
 #[derive(Debug)]
-pub enum Event {
+pub struct Event {
+    event: NonNull<rd::rd_kafka_event_t>,
+    /// The record that was given last.
+    last: Option<NonNull<rd::rd_kafka_message_t>>,
+    /// It is to be given once more.
+    again: bool,
+}
+
+// SAFETY: an event is an operation taken off a queue; librdkafka binds it to no thread, and it has one owner.
+unsafe impl Send for Event {}
+
+/// What an event is about.
+#[derive(Debug)]
+pub enum EventKind {
+    /// A record; take it by [`Event::record`].
+    Fetch,
     /// The group gives partitions; they wait for an answer.
     Assign(Vec<TopicPartition>),
     /// The group takes partitions away, or they are lost; they wait for an answer.
@@ -30,6 +47,8 @@ pub enum Event {
         /// The line.
         text: String,
     },
+    /// Anything else.
+    Other,
 }
 
 /// A partition that cannot be read as it should.
@@ -44,132 +63,246 @@ pub struct PartitionProblem {
 }
 
 impl Event {
-    /// An error of a code, about a partition and an offset if it is about one.
-    pub(super) fn of_error(code: rd::rd_kafka_resp_err_t, text: String, about: Option<(TopicPartition, i64)>) -> Event {
-        use rd::rd_kafka_resp_err_t as Code;
-        let error = KafkaError { text, ..KafkaError::from_code(code) };
-        match (code, about) {
-            (Code::RD_KAFKA_RESP_ERR__FATAL, _) => Event::Fatal(error),
-            (Code::RD_KAFKA_RESP_ERR__PARTITION_EOF, Some((partition, offset))) => {
-                Event::PartitionEnd(partition, offset)
-            }
-            (_, Some((partition, offset))) => Event::PartitionFailed(PartitionProblem { partition, offset, error }),
-            (_, None) => Event::Notice(error),
-        }
-    }
-}
-
-/// An answer that came by a queue, and all that it holds.
-#[derive(Debug)]
-pub(super) struct Answer(NonNull<rd::rd_kafka_event_t>);
-
-impl Answer {
-    /// Takes what a queue gave to us over; `None` for null.
-    pub(super) fn from_owned(event: *mut rd::rd_kafka_event_t) -> Option<Answer> {
-        NonNull::new(event).map(Answer)
+    /// Takes an event over that a queue gave to us; `None` for null.
+    pub(super) fn from_owned(event: *mut rd::rd_kafka_event_t) -> Option<Event> {
+        NonNull::new(event).map(|event| Event { event, last: None, again: false })
     }
 
     pub(super) fn as_ptr(&self) -> *mut rd::rd_kafka_event_t {
-        self.0.as_ptr()
+        self.event.as_ptr()
     }
 
-    /// What it says, if it is a line of the log.
-    pub(super) fn log_line(&self) -> Option<Event> {
+    /// What the event is about.
+    pub fn kind(&self) -> EventKind {
+        // SAFETY: the event is valid as long as `self`.
+        match unsafe { rd::rd_kafka_event_type(self.as_ptr()) } {
+            rd::RD_KAFKA_EVENT_FETCH => EventKind::Fetch,
+            rd::RD_KAFKA_EVENT_REBALANCE => self.rebalance(),
+            rd::RD_KAFKA_EVENT_ERROR => self.error(),
+            rd::RD_KAFKA_EVENT_LOG => self.log(),
+            _ => EventKind::Other,
+        }
+    }
+
+    fn rebalance(&self) -> EventKind {
+        // SAFETY: the event is a rebalance; its list belongs to it and is only read here.
+        let (code, list) = unsafe {
+            (rd::rd_kafka_event_error(self.as_ptr()), rd::rd_kafka_event_topic_partition_list(self.as_ptr()))
+        };
+        // SAFETY: the list, where there is one, lives as long as the event.
+        let elements = if list.is_null() { &[] } else { unsafe { elements_of(list) } };
+        let partitions = elements.iter().filter_map(partition_of).collect();
+        match code {
+            rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => EventKind::Assign(partitions),
+            _ => EventKind::Revoke(partitions),
+        }
+    }
+
+    fn error(&self) -> EventKind {
+        use rd::rd_kafka_resp_err_t as Code;
+        // SAFETY: the event is an error; its string belongs to it and is copied.
+        let (code, text, is_fatal) = unsafe {
+            let code = rd::rd_kafka_event_error(self.as_ptr());
+            (
+                code,
+                owned(rd::rd_kafka_event_error_string(self.as_ptr())),
+                rd::rd_kafka_event_error_is_fatal(self.as_ptr()),
+            )
+        };
+        let mut error = KafkaError::from_code(code);
+        if is_fatal != 0 || code == Code::RD_KAFKA_RESP_ERR__FATAL {
+            error.text = text;
+            return EventKind::Fatal(error);
+        }
+        // SAFETY: the answer is a new element that is ours to free, or null.
+        let element = unsafe { rd::rd_kafka_event_topic_partition(self.as_ptr()) };
+        if element.is_null() {
+            error.text = text;
+            return EventKind::Notice(error);
+        }
+        // SAFETY: not null, ours, and not used after it is freed.
+        let (partition, offset) = unsafe {
+            let named = (partition_of(&*element), (*element).offset);
+            rd::rd_kafka_topic_partition_destroy(element);
+            named
+        };
+        match partition {
+            Some(partition) if code == Code::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
+                EventKind::PartitionEnd(partition, offset)
+            }
+            Some(partition) => {
+                error.text = text;
+                EventKind::PartitionFailed(PartitionProblem { partition, offset, error })
+            }
+            None => {
+                error.text = text;
+                EventKind::Notice(error)
+            }
+        }
+    }
+
+    fn log(&self) -> EventKind {
         let (mut facility, mut text, mut level) = (null(), null(), 0);
-        // SAFETY: the event is valid; if it is a log line the strings belong to it and are copied, else the call says so.
-        let is_log = unsafe { rd::rd_kafka_event_log(self.as_ptr(), &mut facility, &mut text, &mut level) } == 0;
-        is_log.then(|| Event::Log { level, text: format!("{}: {}", owned(facility), owned(text)) })
+        // SAFETY: the event is a log line; the strings belong to it and are copied.
+        unsafe { rd::rd_kafka_event_log(self.as_ptr(), &mut facility, &mut text, &mut level) };
+        EventKind::Log { level, text: format!("{}: {}", owned(facility), owned(text)) }
+    }
+
+    /// The next record of a fetch event; `None` when it holds no more.
+    pub fn record(&mut self) -> Option<FetchedRecord<'_>> {
+        if !std::mem::take(&mut self.again) {
+            // SAFETY: the event is valid; the message belongs to it and lives as long, which the borrow says.
+            let message = unsafe { rd::rd_kafka_event_message_next(self.as_ptr()) };
+            self.last = NonNull::new(message.cast_mut());
+        }
+        self.last.map(|message| FetchedRecord { message, event: PhantomData })
+    }
+
+    /// The record that was given last was not taken: it is given once more.
+    pub fn put_back(&mut self) {
+        self.again = true;
     }
 }
 
-impl Drop for Answer {
+impl Drop for Event {
     fn drop(&mut self) {
         // SAFETY: the event is ours and nothing borrows from it any more.
         unsafe { rd::rd_kafka_event_destroy(self.as_ptr()) };
     }
 }
 
-/// What librdkafka said by callbacks, while records were taken off its queue.
-#[derive(Debug, Default)]
-pub(super) struct Heard {
-    events: Mutex<Vec<Event>>,
-    /// The queue that records are taken off. Null as long as it is not known.
-    queue: AtomicPtr<rd::rd_kafka_queue_t>,
-    /// Nobody will answer a rebalance any more.
-    is_ending: AtomicBool,
+/// A record in librdkafka's memory.
+#[derive(Debug)]
+pub struct FetchedRecord<'e> {
+    message: NonNull<rd::rd_kafka_message_t>,
+    event: PhantomData<&'e Event>,
 }
 
-impl Heard {
-    /// Makes a client say it here.
-    ///
-    /// # Safety
-    /// `conf` is valid, and `self` lives longer than the client that is made of it.
-    pub(super) unsafe fn listen(&self, conf: *mut rd::rd_kafka_conf_t) {
-        // SAFETY: the configuration is valid. The callbacks take the opaque value for what it is here.
-        unsafe {
-            rd::rd_kafka_conf_set_opaque(conf, std::ptr::from_ref(self).cast_mut().cast());
-            rd::rd_kafka_conf_set_rebalance_cb(conf, Some(on_rebalance));
-            rd::rd_kafka_conf_set_error_cb(conf, Some(on_error));
-        }
+impl<'e> FetchedRecord<'e> {
+    fn message(&self) -> &'e rd::rd_kafka_message_t {
+        // SAFETY: the message lives as long as its event, which `'e` borrows.
+        unsafe { self.message.as_ref() }
     }
 
-    /// The queue that records are taken off.
-    pub(super) fn set_queue(&self, queue: NonNull<rd::rd_kafka_queue_t>) {
-        self.queue.store(queue.as_ptr(), Ordering::Release);
+    /// What tells topics apart cheaply; the name behind it is [`FetchedRecord::topic`].
+    pub fn topic_handle(&self) -> usize {
+        self.message().rkt.addr()
     }
 
-    /// From now on each revocation is answered as it comes.
-    pub(super) fn end(&self) {
-        self.is_ending.store(true, Ordering::Release);
+    /// The topic's name.
+    pub fn topic(&self) -> String {
+        // SAFETY: a fetched message has a topic, whose name lives as long as the client.
+        owned(unsafe { rd::rd_kafka_topic_name(self.message().rkt) })
     }
 
-    /// What was heard since it was asked last, in order.
-    pub(super) fn take(&self) -> Vec<Event> {
-        std::mem::take(&mut self.events.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The partition's number.
+    pub fn partition(&self) -> i32 {
+        self.message().partition
     }
 
-    /// Keeps an event, and has the one who waits for records look at it.
-    fn keep(&self, event: Event) {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
-        let queue = self.queue.load(Ordering::Acquire);
-        if !queue.is_null() {
-            // SAFETY: the queue is valid: callbacks come only while somebody takes records off it.
-            unsafe { rd::rd_kafka_queue_yield(queue) };
+    /// The offset, by Kafka's signed number.
+    pub fn offset(&self) -> i64 {
+        self.message().offset
+    }
+
+    /// An error in the place of a record.
+    pub fn error(&self) -> Result<(), KafkaError> {
+        KafkaError::check(self.message().err)
+    }
+
+    /// The epoch of the leader that wrote it, if the broker says it.
+    pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
+        // SAFETY: the message is valid.
+        LeaderEpoch::new(unsafe { rd::rd_kafka_message_leader_epoch(self.message.as_ptr()) })
+    }
+
+    /// The key; null is not empty.
+    pub fn key(&self) -> Option<&'e [u8]> {
+        let message = self.message();
+        // SAFETY: a key that is not null has `key_len` bytes that live as long as the event.
+        unsafe { bytes(message.key, message.key_len) }
+    }
+
+    /// The value; null is not empty.
+    pub fn value(&self) -> Option<&'e [u8]> {
+        let message = self.message();
+        // SAFETY: a payload that is not null has `len` bytes that live as long as the event.
+        unsafe { bytes(message.payload, message.len) }
+    }
+
+    /// The bytes of key and value.
+    pub fn size(&self) -> usize {
+        self.message().key_len + self.message().len
+    }
+
+    /// The timestamp, verbatim, and what it means.
+    pub fn timestamp(&self) -> (TimestampMs, TimestampType) {
+        use rd::rd_kafka_timestamp_type_t as Type;
+        let mut timestamp_type = Type::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message is valid and the type is written to our variable.
+        let timestamp = unsafe { rd::rd_kafka_message_timestamp(self.message.as_ptr(), &mut timestamp_type) };
+        let timestamp_type = match timestamp_type {
+            Type::RD_KAFKA_TIMESTAMP_CREATE_TIME => TimestampType::CreateTime,
+            Type::RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME => TimestampType::LogAppendTime,
+            Type::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE => TimestampType::NotAvailable,
+        };
+        (timestamp, timestamp_type)
+    }
+
+    /// The headers, in their order, duplicates kept. An error if librdkafka cannot parse them.
+    pub fn headers(&self) -> Result<Headers<'e>, KafkaError> {
+        use rd::rd_kafka_resp_err_t as Code;
+        let mut headers = null_mut();
+        // SAFETY: the message is valid; the headers belong to it.
+        match unsafe { rd::rd_kafka_message_headers(self.message.as_ptr(), &mut headers) } {
+            Code::RD_KAFKA_RESP_ERR_NO_ERROR => {
+                // SAFETY: the headers are valid as long as the message.
+                let count = unsafe { rd::rd_kafka_header_cnt(headers) };
+                Ok(Headers { headers, next: 0, count, event: PhantomData })
+            }
+            Code::RD_KAFKA_RESP_ERR__NOENT => Ok(Headers { headers: null(), next: 0, count: 0, event: PhantomData }),
+            code => Err(KafkaError::from_code(code)),
         }
     }
 }
 
 /// # Safety
-/// librdkafka calls it, with the opaque value of [`Heard::listen`].
-unsafe extern "C" fn on_rebalance(
-    handle: *mut rd::rd_kafka_t,
-    code: rd::rd_kafka_resp_err_t,
-    list: *mut rd::rd_kafka_topic_partition_list_t,
-    opaque: *mut c_void,
-) {
-    // SAFETY: it is what `Heard::listen` has set, which outlives the client.
-    let heard = unsafe { &*opaque.cast::<Heard>() };
-    if heard.is_ending.load(Ordering::Acquire) {
-        // SAFETY: the handle is the client's own; null is for no partitions.
-        unsafe { rd::rd_kafka_assign(handle, null()) };
-        return;
-    }
-    // SAFETY: the list, where there is one, is valid during the call.
-    let elements = if list.is_null() { &[] } else { unsafe { elements_of(list) } };
-    let partitions = elements.iter().filter_map(partition_of).collect();
-    heard.keep(match code {
-        rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Event::Assign(partitions),
-        _ => Event::Revoke(partitions),
-    });
+/// `start` is null, or points to `length` bytes that are not changed for `'a`.
+unsafe fn bytes<'a>(start: *const std::ffi::c_void, length: usize) -> Option<&'a [u8]> {
+    // SAFETY: by the function's own condition.
+    (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start.cast(), length) })
 }
 
-/// # Safety
-/// As for [`on_rebalance`].
-unsafe extern "C" fn on_error(_: *mut rd::rd_kafka_t, code: c_int, reason: *const c_char, opaque: *mut c_void) {
-    // SAFETY: it is what `Heard::listen` has set, which outlives the client.
-    let heard = unsafe { &*opaque.cast::<Heard>() };
-    match rd::rd_kafka_resp_err_t::try_from(code) {
-        Ok(code) => heard.keep(Event::of_error(code, owned(reason), None)),
-        Err(_) => heard.keep(Event::Notice(KafkaError::local(owned(reason)))),
+/// The headers of a record: names as bytes, since Kafka does not check that they are UTF-8.
+///
+/// librdkafka hands names over as C strings: a name that holds a zero byte ends there.
+#[derive(Debug)]
+pub struct Headers<'e> {
+    headers: *const rd::rd_kafka_headers_t,
+    next: usize,
+    count: usize,
+    event: PhantomData<&'e Event>,
+}
+
+impl<'e> Iterator for Headers<'e> {
+    type Item = (&'e [u8], Option<&'e [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next >= self.count {
+            return None;
+        }
+        let (mut name, mut value, mut size) = (null(), null(), 0);
+        // SAFETY: the headers live as long as the event, and the index is below their count.
+        let code = unsafe { rd::rd_kafka_header_get_all(self.headers, self.next, &mut name, &mut value, &mut size) };
+        assert_eq!(code, rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR, "a header below the count exists");
+        self.next += 1;
+        // SAFETY: the name is a C string and the value null or `size` bytes; both live as long as the event.
+        Some(unsafe { (CStr::from_ptr(name).to_bytes(), bytes(value, size)) })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.count - self.next, Some(self.count - self.next))
     }
 }
+
+impl ExactSizeIterator for Headers<'_> {}

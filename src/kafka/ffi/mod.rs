@@ -3,7 +3,7 @@
 //! rebalances answered by partitions added one by one.
 //!
 //! The only unsafe code of the project. What leaves this module is safe: pointers stay inside, and what
-//! borrows from a message lives no longer than the message.
+//! borrows from an event lives no longer than the event.
 #![allow(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
@@ -13,14 +13,12 @@ mod client;
 mod damaged_batch;
 mod event;
 mod list;
-mod message;
 mod mock;
 
 pub use admin::LogEnd;
 pub use client::{Client, CommitAnswer, CommitTicket};
-pub use event::{Event, PartitionProblem};
+pub use event::{Event, EventKind, FetchedRecord, Headers, PartitionProblem};
 pub use list::{Committed, PartitionOffset};
-pub use message::{Headers, Message};
 pub use mock::MockBrokers;
 
 use rdkafka::bindings as rd;

@@ -2,8 +2,8 @@
 
 use super::super::blocked;
 use super::super::fetching::Taken;
-use super::super::ffi::Message;
-use super::{PollThread, Step};
+use super::super::ffi::{Event, FetchedRecord};
+use super::PollThread;
 use kafka_store_actors::messages::LogEvent;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
@@ -13,7 +13,9 @@ use slog::info;
 /// A record for which there was no room.
 #[derive(Debug)]
 pub(super) struct Held {
-    record: Message,
+    event: Event,
+    /// The bytes of key and value.
+    size: usize,
     /// Of which start of fetching it is. After another one it is fetched again.
     fetching: Option<FetchingOf>,
 }
@@ -29,28 +31,32 @@ enum Fate {
 }
 
 impl PollThread {
-    /// Takes what was taken off the queue, in its order. Nothing overtakes what is held.
-    pub(super) fn take_message(&mut self, message: Message) -> Step {
-        if let Some(event) = message.event() {
-            return self.take_event(event);
-        }
+    /// Takes the records of an event. Nothing overtakes what is held.
+    pub(super) fn take_records(&mut self, mut event: Event) {
         if self.held.is_empty() {
-            if let Some(held) = self.take_if_it_fits(message) {
+            if let Some(held) = self.take_as_many_as_fit(event) {
                 self.held.push_back(held);
             }
-        } else if let Some(index) = self.partitions.index_of(&message) {
+        } else if let Some(record) = event.record()
+            && let Some(index) = self.partitions.index_of(&record)
+        {
+            let size = record.size();
+            event.put_back();
             let fetching = self.fetching_of(index);
-            self.held.push_back(Held { record: message, fetching });
+            self.held.push_back(Held { event, size, fetching });
         }
-        Step::GoOn
     }
 
-    /// Takes a record; it comes back if there was no room for it.
-    fn take_if_it_fits(&mut self, record: Message) -> Option<Held> {
-        match self.take_record(&record) {
-            Fate::Taken => None,
-            Fate::Refused(index) => Some(Held { fetching: self.fetching_of(index), record }),
+    /// Takes records; the event comes back with the first one that there was no room for.
+    fn take_as_many_as_fit(&mut self, mut event: Event) -> Option<Held> {
+        while let Some(record) = event.record() {
+            let size = record.size();
+            if let Fate::Refused(index) = self.take_record(&record) {
+                event.put_back();
+                return Some(Held { event, size, fetching: self.fetching_of(index) });
+            }
         }
+        None
     }
 
     fn fetching_of(&mut self, index: usize) -> Option<FetchingOf> {
@@ -58,7 +64,7 @@ impl PollThread {
         Some((fetching.partition.clone(), fetching.epoch, fetching.started))
     }
 
-    fn take_record(&mut self, record: &Message) -> Fate {
+    fn take_record(&mut self, record: &FetchedRecord<'_>) -> Fate {
         let mut taken = self.partitions.take(record, &self.budget);
         if let Taken::NeedsNewBatch(index) = taken {
             self.flush(index);
@@ -81,7 +87,7 @@ impl PollThread {
         Fate::Taken
     }
 
-    fn tell_if_large(&mut self, index: usize, record: &Message) {
+    fn tell_if_large(&mut self, index: usize, record: &FetchedRecord<'_>) {
         if record.size() as u64 > self.large_record_bytes
             && let Some(fetching) = self.partitions.get(index)
         {
@@ -97,7 +103,7 @@ impl PollThread {
             if self.partitions.find_in(&partition, epoch).is_none_or(|fetching| fetching.started != started) {
                 continue;
             }
-            if let Some(held) = self.take_if_it_fits(held.record) {
+            if let Some(held) = self.take_as_many_as_fit(held.event) {
                 self.held.push_front(held);
                 return;
             }
@@ -106,7 +112,7 @@ impl PollThread {
 
     /// The bytes of the first record that is held.
     pub(super) fn held_bytes(&self) -> Option<usize> {
-        self.held.front().map(|held| held.record.size())
+        self.held.front().map(|held| held.size)
     }
 
     pub(super) fn flush(&mut self, index: usize) {
