@@ -25,14 +25,24 @@ pub(super) struct PiecesFile {
     held_bytes: usize,
     /// CRC-32C of what was written.
     crc32c: u32,
-    /// How far the disk has room for the file; `None` where that cannot be asked for.
-    room_until: Option<u64>,
+    /// How far the disk was asked for room.
+    room_until: u64,
+    /// Whether it can be asked.
+    asks_for_room: bool,
 }
 
 impl PiecesFile {
     /// Writes from `position` on.
     pub(super) fn new(file: File, position: u64) -> PiecesFile {
-        PiecesFile { file, written_until: position, held: Vec::new(), held_bytes: 0, crc32c: 0, room_until: Some(0) }
+        PiecesFile {
+            file,
+            written_until: position,
+            held: Vec::new(),
+            held_bytes: 0,
+            crc32c: 0,
+            room_until: 0,
+            asks_for_room: true,
+        }
     }
 
     /// Where the next bytes belong.
@@ -42,7 +52,7 @@ impl PiecesFile {
 
     /// How far it takes the disk, or will.
     pub(super) fn disk_end(&self) -> u64 {
-        self.end().max(self.room_until.unwrap_or(0))
+        self.end().max(self.room_until)
     }
 
     /// The memory that it takes.
@@ -108,12 +118,24 @@ impl PiecesFile {
     /// Writes the first bytes of what is held, and parts behind them, mostly by one call.
     fn write(&mut self, from_held: usize, parts: [&[u8]; 3]) -> io::Result<()> {
         let length = from_held + parts.iter().map(|part| part.len()).sum::<usize>();
-        ask_for_room(&self.file, &mut self.room_until, self.written_until + length as u64);
+        self.ask_for_room(self.written_until + length as u64);
         let all = [&self.held[..from_held], parts[0], parts[1], parts[2]];
         write_all_at(&self.file, &mut all.map(IoSlice::new), self.written_until)?;
         self.crc32c = all.into_iter().fold(self.crc32c, crc32c::crc32c_append);
         self.written_until += length as u64;
         Ok(())
+    }
+
+    /// Has the disk make room up to `end` and some way on, if it has not. Where it cannot, the write will say what is wrong.
+    fn ask_for_room(&mut self, end: u64) {
+        if !self.asks_for_room || end <= self.room_until || end < AHEAD_BYTES_MAX {
+            return;
+        }
+        let until = end + (end / 8).min(AHEAD_BYTES_MAX);
+        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.room_until, until - self.room_until) {
+            Ok(()) => self.room_until = until,
+            Err(_) => self.asks_for_room = false,
+        }
     }
 
     /// Writes what is held, and gives its memory back.
@@ -148,18 +170,6 @@ fn divided(parts: [&[u8]; 3], mut at: usize) -> ([&[u8]; 3], [&[u8]; 3]) {
         (front, rest)
     });
     (divided.map(|(front, _)| front), divided.map(|(_, rest)| rest))
-}
-
-/// Has the disk make room up to `end` and some way on, if it has not. Where it cannot, the write will say what is wrong.
-fn ask_for_room(file: &File, room_until: &mut Option<u64>, end: u64) {
-    if let Some(until) = *room_until
-        && until < end
-        && AHEAD_BYTES_MAX <= end
-    {
-        let new_until = end + (end / 8).min(AHEAD_BYTES_MAX);
-        let answer = rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, until, new_until - until);
-        *room_until = answer.ok().map(|()| new_until);
-    }
 }
 
 fn write_all_at(file: &File, mut slices: &mut [IoSlice<'_>], mut position: u64) -> io::Result<()> {
@@ -236,7 +246,7 @@ mod tests {
             assert!(disk_bytes(file.file()) <= file.disk_end() + (1 << 16), "it takes what it says");
             assert!(file.disk_end() <= file.end() + file.end() / 8);
         }
-        assert!(file.disk_end() > file.end() || file.room_until.is_none(), "some file systems cannot do it");
+        assert!(file.disk_end() > file.end() || !file.asks_for_room, "some file systems cannot do it");
         let end = file.end();
         let (file, _) = file.into_file().expect("written");
         assert_eq!(file.metadata().expect("known").len(), end);

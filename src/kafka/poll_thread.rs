@@ -103,7 +103,7 @@ struct PollThread {
     tickets: BTreeMap<CommitTicket, oneshot::Sender<Result<(), CommitError>>>,
     next_ticket: u64,
     leaving: Option<oneshot::Sender<()>>,
-    /// Records for which there was no room.
+    /// Records for which there was no room, and what came after them.
     held: VecDeque<Held>,
     /// Since when there is no room for what comes next.
     stalled_since: Option<Instant>,
@@ -202,7 +202,7 @@ impl PollThread {
             EventKind::Fetch => self.take_records(event),
             EventKind::Assign(partitions) => self.assigned(&partitions),
             EventKind::Revoke(partitions) => self.revoked(partitions),
-            EventKind::PartitionEnd(partition, offset) => self.end_reached(&partition, offset),
+            EventKind::PartitionEnd(partition, offset) => self.take_end(&partition, offset),
             EventKind::PartitionFailed(problem) if blocked::is_out_of_range(&problem) => {
                 self.out_of_range(&problem.partition);
             }

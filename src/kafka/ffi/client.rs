@@ -104,6 +104,9 @@ impl Client {
     }
 
     /// The next event, if one comes within the time.
+    ///
+    /// Not many at a time: `rd_kafka_consume_batch_queue` of librdkafka 2.12 takes the end of a partition for a record, and
+    /// after the next rebalance goes on one offset behind it; the record that is produced there is lost.
     pub fn poll(&self, timeout: Duration) -> Option<Event> {
         // SAFETY: the queue is valid; the event becomes ours.
         Event::from_owned(unsafe { rd::rd_kafka_queue_poll(self.main.as_ptr(), milliseconds(timeout)) })

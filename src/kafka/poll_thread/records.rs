@@ -10,14 +10,20 @@ use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
 use kafka_store_statecharts::topic::TopicPartition;
 use slog::info;
 
-/// A record for which there was no room.
+/// What there was no room for, and what must not overtake it.
 #[derive(Debug)]
 pub(super) struct Held {
-    event: Event,
-    /// The bytes of key and value.
-    size: usize,
-    /// Of which start of fetching it is. After another one it is fetched again.
+    what: HeldEvent,
+    /// Of which start of fetching it is. After another one it comes again.
     fetching: Option<FetchingOf>,
+}
+
+#[derive(Debug)]
+enum HeldEvent {
+    /// A record, with the bytes of key and value.
+    Record(Event, usize),
+    /// The end of the partition, and where it is.
+    End(i64),
 }
 
 /// What tells two starts of fetching apart.
@@ -43,7 +49,17 @@ impl PollThread {
             let size = record.size();
             event.put_back();
             let fetching = self.fetching_of(index);
-            self.held.push_back(Held { event, size, fetching });
+            self.held.push_back(Held { what: HeldEvent::Record(event, size), fetching });
+        }
+    }
+
+    /// Takes the end of a partition; not before the records that are held.
+    pub(super) fn take_end(&mut self, partition: &TopicPartition, offset: i64) {
+        if self.held.is_empty() {
+            self.end_reached(partition, offset);
+        } else if let Some(fetching) = self.partitions.find(partition) {
+            let fetching = Some((partition.clone(), fetching.epoch, fetching.started));
+            self.held.push_back(Held { what: HeldEvent::End(offset), fetching });
         }
     }
 
@@ -53,7 +69,7 @@ impl PollThread {
             let size = record.size();
             if let Fate::Refused(index) = self.take_record(&record) {
                 event.put_back();
-                return Some(Held { event, size, fetching: self.fetching_of(index) });
+                return Some(Held { what: HeldEvent::Record(event, size), fetching: self.fetching_of(index) });
             }
         }
         None
@@ -103,16 +119,24 @@ impl PollThread {
             if self.partitions.find_in(&partition, epoch).is_none_or(|fetching| fetching.started != started) {
                 continue;
             }
-            if let Some(held) = self.take_as_many_as_fit(held.event) {
-                self.held.push_front(held);
-                return;
+            match held.what {
+                HeldEvent::End(offset) => self.end_reached(&partition, offset),
+                HeldEvent::Record(event, _) => {
+                    if let Some(held) = self.take_as_many_as_fit(event) {
+                        self.held.push_front(held);
+                        return;
+                    }
+                }
             }
         }
     }
 
     /// The bytes of the first record that is held.
     pub(super) fn held_bytes(&self) -> Option<usize> {
-        self.held.front().map(|held| held.size)
+        self.held.iter().find_map(|held| match held.what {
+            HeldEvent::Record(_, size) => Some(size),
+            HeldEvent::End(_) => None,
+        })
     }
 
     pub(super) fn flush(&mut self, index: usize) {

@@ -132,7 +132,7 @@ mod tests {
     use crate::kafka::poll_thread::start;
     use crate::kafka::source::KafkaSource;
     use crate::kafka::{ClientSettings, properties};
-    use kafka_store_actors::budget::Budget;
+    use kafka_store_actors::budget::{Budget, PartitionUse};
     use kafka_store_actors::messages::LogEvent;
     use kafka_store_actors::ports::RecordSource;
     use kafka_store_statecharts::offset::Offset;
@@ -289,5 +289,42 @@ mod tests {
             }
         }
         assert!(most > MANY / 2, "{most}");
+    }
+
+    /// Polled all the same, as after a long stall: else the writer would take the end for that of what it has.
+    #[test]
+    fn an_end_does_not_overtake_a_record_that_is_held() {
+        let (mock, source, mut thread) = poll_thread(1, &[]);
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", mock.bootstrap_servers()).set("message.max.bytes", "2000000");
+        let producer: BaseProducer = config.create().expect("a producer");
+        let value = vec![7; 1_100_000];
+        let record = BaseRecord::<(), [u8]>::to("turns").partition(0).payload(&value);
+        producer.send(record).map_err(|(error, _)| error).expect("there is room");
+        producer.flush(Duration::from_secs(60)).expect("the brokers take it");
+        let in_use = thread.budget.take(3_999_999, &PartitionUse::default());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while thread.held.len() < 2 {
+            assert!(Instant::now() < deadline, "{thread:#?}");
+            while let Ok(order) = thread.orders.try_recv() {
+                thread.carry_out(order);
+            }
+            thread.give_turns();
+            thread.poll();
+            for event in std::mem::take(&mut thread.out) {
+                match event {
+                    LogEvent::Assigned { epoch, partitions } => {
+                        source.start_fetching(&partitions[0], epoch, SeekEpoch::default(), Offset::default());
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        drop(in_use);
+        thread.take_held();
+        thread.flush_all();
+        let mut told = thread.out.iter();
+        assert!(matches!(told.next(), Some(LogEvent::Records(_, batch)) if batch.marks.len() == 1), "{:?}", thread.out);
+        assert!(matches!(told.next(), Some(LogEvent::EndReached(_, end)) if end.position == Offset::default().next()));
     }
 }
