@@ -4,6 +4,7 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::os::unix::fs::FileExt;
 
 /// What is written ends at a multiple of this: the system then takes it in large pages, which costs half as much
 /// as blocks written as they come, whose ends share pages.
@@ -25,8 +26,8 @@ pub(super) struct PiecesFile {
     held_bytes: usize,
     /// CRC-32C of what was written.
     crc32c: u32,
-    /// How far the disk was asked for room.
-    room_until: u64,
+    /// How far the disk was asked for room, or used behind the end.
+    disk_until: u64,
     /// Whether it can be asked.
     asks_for_room: bool,
 }
@@ -40,7 +41,7 @@ impl PiecesFile {
             held: Vec::new(),
             held_bytes: 0,
             crc32c: 0,
-            room_until: 0,
+            disk_until: 0,
             asks_for_room: true,
         }
     }
@@ -52,7 +53,7 @@ impl PiecesFile {
 
     /// How far it takes the disk, or will.
     pub(super) fn disk_end(&self) -> u64 {
-        self.end().max(self.room_until)
+        self.end().max(self.disk_until)
     }
 
     /// The memory that it takes.
@@ -128,12 +129,12 @@ impl PiecesFile {
 
     /// Has the disk make room up to `end` and some way on, if it has not. Where it cannot, the write will say what is wrong.
     fn ask_for_room(&mut self, end: u64) {
-        if !self.asks_for_room || end <= self.room_until || end < AHEAD_BYTES_MAX {
+        if !self.asks_for_room || end <= self.disk_until || end < AHEAD_BYTES_MAX {
             return;
         }
         let until = end + (end / 8).min(AHEAD_BYTES_MAX);
-        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.room_until, until - self.room_until) {
-            Ok(()) => self.room_until = until,
+        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.disk_until, until - self.disk_until) {
+            Ok(()) => self.disk_until = until,
             Err(_) => self.asks_for_room = false,
         }
     }
@@ -147,9 +148,17 @@ impl PiecesFile {
         Ok(())
     }
 
-    /// The file, as far as it is written.
-    pub(super) fn file(&self) -> &File {
-        &self.file
+    /// Writes so far behind the end, where what is appended later goes over it.
+    pub(super) fn write_behind(&mut self, behind: u64, bytes: &[u8]) -> io::Result<()> {
+        let position = self.end() + behind;
+        self.file.write_all_at(bytes, position)?;
+        self.disk_until = self.disk_until.max(position + bytes.len() as u64);
+        Ok(())
+    }
+
+    /// Reads what was written right behind the end.
+    pub(super) fn read_behind(&self, bytes: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(bytes, self.end())
     }
 
     /// Writes what is held and gives the file back, which takes no more of the disk than it is long, with its CRC-32C.
@@ -192,7 +201,6 @@ fn write_all_at(file: &File, mut slices: &mut [IoSlice<'_>], mut position: u64) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::FileExt;
 
     /// Bytes that differ from place to place.
     fn bytes(from: u64, length: usize) -> Vec<u8> {
@@ -243,7 +251,7 @@ mod tests {
         let part = vec![7; PIECE_BYTES];
         while file.end() < 16 << 20 {
             file.append([&part, &[], &[]]).expect("written");
-            assert!(disk_bytes(file.file()) <= file.disk_end() + (1 << 16), "it takes what it says");
+            assert!(disk_bytes(&file.file) <= file.disk_end() + (1 << 16), "it takes what it says");
             assert!(file.disk_end() <= file.end() + file.end() / 8);
         }
         assert!(file.disk_end() > file.end() || !file.asks_for_room, "some file systems cannot do it");

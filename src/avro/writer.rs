@@ -23,8 +23,6 @@ pub struct SegmentWriter {
     sync: [u8; 16],
     /// Bytes behind the blocks, which the next block will be made of.
     set_aside_bytes: u64,
-    /// How far bytes were set aside, at most.
-    set_aside_until: u64,
     record_count: u64,
     record_bytes: u64,
     hasher: ContentHasher,
@@ -58,7 +56,6 @@ impl SegmentWriter {
             name,
             codec,
             set_aside_bytes: 0,
-            set_aside_until: 0,
             record_count: 0,
             record_bytes: 0,
             hasher: ContentHasher::default(),
@@ -97,9 +94,8 @@ impl SegmentWriter {
     /// # Errors
     /// What the system says.
     pub fn set_aside(&mut self, records: &[u8]) -> io::Result<()> {
-        self.file.file().write_all_at(records, self.file.end() + self.set_aside_bytes)?;
+        self.file.write_behind(self.set_aside_bytes, records)?;
         self.set_aside_bytes += records.len() as u64;
-        self.set_aside_until = self.set_aside_until.max(self.file.end() + self.set_aside_bytes);
         Ok(())
     }
 
@@ -111,7 +107,7 @@ impl SegmentWriter {
         let from = records.len();
         let length = usize::try_from(self.set_aside_bytes).expect("it came from memory");
         records.resize(from + length, 0);
-        self.file.file().read_exact_at(&mut records[from..], self.file.end())?;
+        self.file.read_behind(&mut records[from..])?;
         self.set_aside_bytes = 0;
         Ok(())
     }
@@ -126,9 +122,6 @@ impl SegmentWriter {
         let front = header.encode()?;
         let file_bytes = self.file.end();
         let (file, blocks_crc32c) = self.file.into_file().map_err(SealError::Io)?;
-        if self.set_aside_until > file_bytes {
-            file.set_len(file_bytes).map_err(SealError::Io)?;
-        }
         file.write_all_at(&front, 0).map_err(SealError::Io)?;
         let behind = usize::try_from(file_bytes).expect("a 64-bit system") - front.len();
         let crc32c = crc32c::crc32c_combine(crc32c::crc32c(&front), blocks_crc32c, behind);
@@ -165,7 +158,7 @@ impl SegmentWriter {
 
     /// What the file takes of the disk, with what is set aside and the room that was asked for in advance.
     pub fn disk_bytes(&self) -> u64 {
-        self.file.disk_end().max(self.set_aside_until)
+        self.file.disk_end()
     }
 
     /// Records written so far.

@@ -1,7 +1,7 @@
 //! Taking records into batches, and holding those for which there is no room.
 
 use super::super::blocked;
-use super::super::fetching::Taken;
+use super::super::fetching::{Fetching, Taken};
 use super::super::ffi::{Event, FetchedRecord};
 use super::PollThread;
 use kafka_store_actors::messages::LogEvent;
@@ -28,6 +28,10 @@ enum HeldEvent {
 
 /// What tells two starts of fetching apart.
 type FetchingOf = (TopicPartition, AssignmentEpoch, Option<(SeekEpoch, Offset)>);
+
+fn which_start(fetching: &Fetching) -> FetchingOf {
+    (fetching.partition.clone(), fetching.epoch, fetching.started)
+}
 
 /// What became of a record.
 enum Fate {
@@ -58,7 +62,7 @@ impl PollThread {
         if self.held.is_empty() {
             self.end_reached(partition, offset);
         } else if let Some(fetching) = self.partitions.find(partition) {
-            let fetching = Some((partition.clone(), fetching.epoch, fetching.started));
+            let fetching = Some(which_start(fetching));
             self.held.push_back(Held { what: HeldEvent::End(offset), fetching });
         }
     }
@@ -76,8 +80,7 @@ impl PollThread {
     }
 
     fn fetching_of(&mut self, index: usize) -> Option<FetchingOf> {
-        let fetching = self.partitions.get(index)?;
-        Some((fetching.partition.clone(), fetching.epoch, fetching.started))
+        self.partitions.get(index).map(|fetching| which_start(fetching))
     }
 
     fn take_record(&mut self, record: &FetchedRecord<'_>) -> Fate {
