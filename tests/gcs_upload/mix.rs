@@ -13,6 +13,7 @@ use std::time::Duration;
 #[test]
 fn any_mix_of_faults_ends_well() {
     let mut chance = seed::Chance::from_seed();
+    let mut fired = 0;
     for round in 0..4 {
         let gcs = Gcs::start();
         let seed = chance.below(u64::MAX);
@@ -54,8 +55,11 @@ fn any_mix_of_faults_ends_well() {
                 });
             }
         });
-        let fired = gcs.fake.faults(|faults| faults.fired().len());
-        println!("round {round}: {fired} faults");
-        assert!(fired > 0, "a test without faults shows nothing");
+        let faults = gcs.fake.faults(|faults| faults.fired().len());
+        println!("round {round}: {faults} faults");
+        fired += faults;
     }
+    // Not of each round: six files that are sent whole are few requests, and one time in a hundred nothing befalls them.
+    // With the round in small pieces, of fifty requests at least, it is one in a hundred million.
+    assert!(fired > 0, "a test without faults shows nothing");
 }
