@@ -8,6 +8,7 @@ mod sample;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kafka_store::avro::{Codec, Compressor, SegmentWriter};
+use kafka_store::page_cache::PageCache;
 use kafka_store_statecharts::name::ChainName;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
@@ -32,7 +33,8 @@ fn blocks(criterion: &mut Criterion) {
                 let mut compressor = Compressor::new();
                 bencher.iter(|| {
                     let file = tempfile::tempfile().expect("a temporary file");
-                    let mut writer = SegmentWriter::create(file, name(), codec).expect("it can be written");
+                    let mut writer =
+                        SegmentWriter::create(file, name(), codec, PageCache::Kept).expect("it can be written");
                     for (block, records) in &blocks {
                         writer.append_block(&mut compressor, block, *records).expect("it can be written");
                     }

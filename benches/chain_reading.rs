@@ -17,6 +17,7 @@ use kafka_store::avro::{StoredBlocks, TimestampRange};
 use kafka_store::cli::{GcsArgs, IndexArgs};
 use kafka_store::commands::WindowArgs;
 use kafka_store::commands::read::{Format, ReadArgs, print};
+use kafka_store::page_cache::PageCache;
 use kafka_store::store::{ArchiveStore, LocalStore};
 use kafka_store_statecharts::boundary::BoundarySettings;
 use kafka_store_statecharts::name::ChainName;
@@ -130,7 +131,8 @@ fn write_chain(root: &Path, chain: &ChainName, codec: Codec, size: usize, bytes:
         let start = Offset::new(written.records as i64).expect("small");
         let name = chain.segment(start);
         let file = File::options().read(true).write(true).create_new(true).open(root.join(name.to_string()));
-        let mut writer = SegmentWriter::create(file.expect("created"), name, codec).expect("an empty file");
+        let mut writer =
+            SegmentWriter::create(file.expect("created"), name, codec, PageCache::Kept).expect("an empty file");
         let (mut block, mut count) = (Vec::new(), 0);
         while writer.record_bytes() + (block.len() as u64) < SEGMENT_BYTES.min(bytes - written.bytes) {
             let event = &events[written.records as usize % events.len()];

@@ -6,6 +6,7 @@ mod sample;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use kafka_store::archive::{Identity, Spool};
 use kafka_store::avro::{Codec, Isolation};
+use kafka_store::page_cache::PageCache;
 use kafka_store::store::InstanceDir;
 use kafka_store_actors::budget::Budget;
 use kafka_store_actors::open_segment::{Appended, Cursor, OpenSegment};
@@ -38,7 +39,7 @@ fn writer_throughput(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(bytes as u64));
         for codec in CODECS {
             let identity = Identity { cluster_id: None, isolation: Isolation::ReadCommitted };
-            let spool = Spool::new(Arc::clone(&instance), codec, SETTINGS, identity);
+            let spool = Spool::new(Arc::clone(&instance), codec, SETTINGS, identity, PageCache::Kept);
             let account = SpoolAccount::new(u64::MAX, u64::MAX);
             let open = || {
                 let file = spool.open(&chain(), None, Offset::default()).expect("a spool file");

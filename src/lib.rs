@@ -15,6 +15,7 @@ pub mod index;
 pub mod kafka;
 pub mod logging;
 pub mod open_files;
+pub mod page_cache;
 mod progress_line;
 pub mod store;
 pub mod transitions;

@@ -4,6 +4,7 @@
 mod segments;
 
 use kafka_store::avro::{Codec, Compressor, HEADER_BYTES, SealError, SegmentSummary, SegmentWriter, verify};
+use kafka_store::page_cache::PageCache;
 use proptest::prelude::*;
 use segments::{CODECS, OwnedRecord, any_codec, any_records, bytes_of, chain, offset, read_back, record, summary};
 use std::fs;
@@ -66,7 +67,7 @@ fn a_segment_that_contradicts_itself_is_not_sealed() {
     let records: Vec<OwnedRecord> = (5..8).map(|offset| record(offset, "value")).collect();
     let seal = |change: &dyn Fn(&mut SegmentSummary)| {
         let file = tempfile::tempfile().expect("a temporary file");
-        let mut writer = SegmentWriter::create(file, name.clone(), Codec::Null).expect("empty");
+        let mut writer = SegmentWriter::create(file, name.clone(), Codec::Null, PageCache::Kept).expect("empty");
         writer.append_block(&mut Compressor::new(), b"not judged here", 3).expect("written");
         let mut summary = summary(&records);
         change(&mut summary);
@@ -84,7 +85,8 @@ fn a_segment_that_contradicts_itself_is_not_sealed() {
 #[test]
 fn an_empty_or_impossible_block_is_refused() {
     let file = tempfile::tempfile().expect("a temporary file");
-    let mut writer = SegmentWriter::create(file, chain("t", "000000").segment(offset(0)), Codec::Null).expect("empty");
+    let mut writer = SegmentWriter::create(file, chain("t", "000000").segment(offset(0)), Codec::Null, PageCache::Kept)
+        .expect("empty");
     let mut compressor = Compressor::new();
     assert!(writer.append_block(&mut compressor, b"", 0).is_err());
     assert!(writer.append_block(&mut compressor, b"x", 0).is_err());

@@ -2,6 +2,7 @@
 
 use super::identity::Identity;
 use crate::avro::{Codec, Compressor, SealError, SegmentSummary, SegmentWriter, TimestampRange};
+use crate::page_cache::PageCache;
 use crate::store::InstanceDir;
 use kafka_store_actors::ports::{self, CompletedSegment, OpenFile, SegmentSpool, SpoolError, SpoolFile};
 use kafka_store_statecharts::boundary::BoundarySettings;
@@ -32,12 +33,19 @@ struct Shared {
     codec: Codec,
     boundaries: BoundarySettings,
     identity: Identity,
+    cache: PageCache,
 }
 
 impl Spool {
-    /// A spool in a directory, for files of this codec.
-    pub fn new(directory: Arc<InstanceDir>, codec: Codec, boundaries: BoundarySettings, identity: Identity) -> Spool {
-        Spool { shared: Arc::new(Shared { directory, codec, boundaries, identity }) }
+    /// A spool in a directory, for files of this codec, which stay in the page cache or not.
+    pub fn new(
+        directory: Arc<InstanceDir>,
+        codec: Codec,
+        boundaries: BoundarySettings,
+        identity: Identity,
+        cache: PageCache,
+    ) -> Spool {
+        Spool { shared: Arc::new(Shared { directory, codec, boundaries, identity, cache }) }
     }
 }
 
@@ -53,7 +61,7 @@ impl SegmentSpool for Spool {
         let (path, file) =
             self.shared.directory.create_file(&label).map_err(|error| SpoolError { reason: error.to_string() })?;
         let path = RemovedPath { path, completed_at: None };
-        let writer = SegmentWriter::create(file, name.clone(), self.shared.codec)
+        let writer = SegmentWriter::create(file, name.clone(), self.shared.codec, self.shared.cache)
             .map_err(|error| cannot_write(&path.path, &error))?;
         Ok(Box::new(OpenSpoolFile { path, writer, name, topic_id, shared: Arc::clone(&self.shared) }))
     }

@@ -1,5 +1,6 @@
 //! A file that is written from front to back, in large pieces.
 
+use crate::page_cache::PageCache;
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 use std::fs::File;
@@ -14,6 +15,9 @@ pub(super) const PIECE_BYTES: usize = 128 * 1024;
 /// large as that. A file system that is asked for many pages at once, and not for each as it is written, takes a fifth
 /// less time; for small files it would be two more questions.
 const AHEAD_BYTES_MAX: u64 = 8 << 20;
+
+/// How often what was written leaves the page cache. Not sooner: it must have come to the disk before.
+const SETTLE_BYTES: u64 = 2 << 20;
 
 /// The end of a file, and what is to be written there.
 #[derive(Debug)]
@@ -30,11 +34,12 @@ pub(super) struct PiecesFile {
     disk_until: u64,
     /// Whether it can be asked.
     asks_for_room: bool,
+    cache: PageCache,
 }
 
 impl PiecesFile {
     /// Writes from `position` on.
-    pub(super) fn new(file: File, position: u64) -> PiecesFile {
+    pub(super) fn new(file: File, position: u64, cache: PageCache) -> PiecesFile {
         PiecesFile {
             file,
             written_until: position,
@@ -43,6 +48,7 @@ impl PiecesFile {
             crc32c: 0,
             disk_until: 0,
             asks_for_room: true,
+            cache,
         }
     }
 
@@ -123,7 +129,11 @@ impl PiecesFile {
         let all = [&self.held[..from_held], parts[0], parts[1], parts[2]];
         write_all_at(&self.file, &mut all.map(IoSlice::new), self.written_until)?;
         self.crc32c = all.into_iter().fold(self.crc32c, crc32c::crc32c_append);
+        let before = self.written_until;
         self.written_until += length as u64;
+        if before / SETTLE_BYTES < self.written_until / SETTLE_BYTES {
+            self.cache.settle(&self.file, self.written_until);
+        }
         Ok(())
     }
 
@@ -210,7 +220,7 @@ mod tests {
     #[test]
     fn parts_lie_one_after_the_other_whatever_their_size() {
         const START: u64 = 4096;
-        let mut file = PiecesFile::new(tempfile::tempfile().expect("a file"), START);
+        let mut file = PiecesFile::new(tempfile::tempfile().expect("a file"), START, PageCache::Released);
         let lengths = [1, 70_000, 65_600, 0, 66_000, PIECE_BYTES - 3, PIECE_BYTES, PIECE_BYTES + 1, 3, 300_000, 20_000];
         for (index, length) in lengths.into_iter().cycle().take(150).enumerate() {
             let from = file.end();
@@ -246,7 +256,7 @@ mod tests {
     #[test]
     fn room_on_the_disk_is_asked_for_in_advance_and_given_back() {
         use std::os::unix::fs::MetadataExt;
-        let mut file = PiecesFile::new(tempfile::tempfile().expect("a file"), 0);
+        let mut file = PiecesFile::new(tempfile::tempfile().expect("a file"), 0, PageCache::Kept);
         let disk_bytes = |file: &File| file.metadata().expect("known").blocks() * 512;
         let part = vec![7; PIECE_BYTES];
         while file.end() < 16 << 20 {
@@ -264,7 +274,7 @@ mod tests {
     #[test]
     fn what_cannot_be_written_is_not_appended() {
         let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
-        let mut file = PiecesFile::new(full(), 0);
+        let mut file = PiecesFile::new(full(), 0, PageCache::Kept);
         let part = vec![7; PIECE_BYTES / 2];
         assert_eq!(file.append([&part, &[], &[]]).expect("held"), part.len() as u64);
         for length in [PIECE_BYTES / 2, PIECE_BYTES + 1] {

@@ -7,6 +7,7 @@ use super::content_hash::{ContentHash, ContentHasher};
 use super::header::{HEADER_BYTES, SealError, SegmentHeader, sync_marker};
 use super::pieces_file::{PIECE_BYTES, PiecesFile};
 use super::summary::SegmentSummary;
+use crate::page_cache::PageCache;
 use kafka_store_statecharts::name::SegmentName;
 use std::fs::File;
 use std::io;
@@ -42,16 +43,16 @@ pub struct SealedFile {
 }
 
 impl SegmentWriter {
-    /// Starts the segment `name` in `file`, which is empty and open for writing.
+    /// Starts the segment `name` in `file`, which is empty and open for writing, and stays in the page cache or not.
     ///
     /// # Errors
     /// If the file is not empty or its length cannot be told.
-    pub fn create(file: File, name: SegmentName, codec: Codec) -> io::Result<SegmentWriter> {
+    pub fn create(file: File, name: SegmentName, codec: Codec, cache: PageCache) -> io::Result<SegmentWriter> {
         if file.metadata()?.len() != 0 {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the spool file is not empty"));
         }
         Ok(SegmentWriter {
-            file: PiecesFile::new(file, HEADER_BYTES as u64),
+            file: PiecesFile::new(file, HEADER_BYTES as u64, cache),
             sync: sync_marker(&name),
             name,
             codec,

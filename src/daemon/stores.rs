@@ -5,6 +5,7 @@ use crate::archive::Mirrors;
 use crate::blocking::BlockingPool;
 use crate::chance::Chance;
 use crate::config::DaemonConfig;
+use crate::page_cache::PageCache;
 use crate::store::{ArchiveStore, GcsStore, InstanceDir, LocalStore, Sessions, UploadTransitions};
 use slog::{Logger, info};
 use std::fs::{self, DirBuilder};
@@ -21,6 +22,8 @@ pub(crate) struct Stores {
     local: Option<Arc<LocalStore>>,
     /// Where open and sealed segments lie.
     pub(super) spool: Arc<InstanceDir>,
+    /// Whether the page cache keeps what is written there.
+    pub(super) cache: PageCache,
     /// Where changes of uploads' states will be told.
     pub(super) uploads: UploadTransitions,
 }
@@ -37,8 +40,9 @@ pub(crate) enum Purpose {
 impl Stores {
     /// Opens them, and claims or removes what processes have left in the directories that have ended.
     pub(super) fn open(config: &DaemonConfig, purpose: Purpose, log: &Logger) -> Result<Stores, String> {
+        let cache = cache(config);
         let local = match &config.local_store {
-            Some(path) => Some(Arc::new(LocalStore::open(path).map_err(text)?)),
+            Some(path) => Some(Arc::new(LocalStore::open(path).map_err(text)?.with_cache(cache))),
             None => None,
         };
         if let Some(directory) = local.as_ref().and_then(|local| local.instance_dir()) {
@@ -48,7 +52,7 @@ impl Stores {
         let uploads = UploadTransitions::default();
         let Some(gcs) = &config.gcs else {
             let arbiter = Arc::clone(local.as_ref().expect("there is a store")) as Arc<dyn ArchiveStore>;
-            return Ok(Stores { arbiter, mirror: None, local, spool, uploads });
+            return Ok(Stores { arbiter, mirror: None, local, spool, cache, uploads });
         };
         let store = GcsStore::open(&gcs.settings(Arc::new(Chance::from_system()), log)).map_err(text)?;
         info!(log, "store opened"; "url" => store.describe());
@@ -60,7 +64,7 @@ impl Stores {
             store.try_to_create().map_err(text)?;
         }
         let store = store.with_sessions(sessions).with_transitions(uploads.clone());
-        Ok(Stores { arbiter: Arc::new(store), mirror: local.clone(), local, spool, uploads })
+        Ok(Stores { arbiter: Arc::new(store), mirror: local.clone(), local, spool, cache, uploads })
     }
 
     /// What copies to the mirror, if there is one.
@@ -83,6 +87,16 @@ impl Stores {
         if let Some(directory) = self.local.as_ref().and_then(|local| local.instance_dir()) {
             directory.remove();
         }
+    }
+}
+
+/// What is written is read by nobody if storing it is giving it a name: if it is neither sent anywhere nor copied from
+/// another directory, and no index wants its MD5.
+fn cache(config: &DaemonConfig) -> PageCache {
+    if config.gcs.is_none() && config.spool.directory.is_none() && config.index.is_none() {
+        PageCache::Released
+    } else {
+        PageCache::Kept
     }
 }
 

@@ -5,6 +5,7 @@ use super::error::{StoreError, StoreErrorKind};
 use super::instance_dir::InstanceDir;
 use super::publish::{Method, Published, publish};
 use super::{ArchiveStore, CreateOutcome, ObjectStat, Scope, SegmentFile, SmallOutcome};
+use crate::page_cache::PageCache;
 use kafka_store_statecharts::name::{ChainName, RESERVED, SegmentName};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::TopicName;
@@ -23,6 +24,7 @@ pub struct LocalStore {
     /// For copies and small objects on their way; `None` if the store was opened for reading.
     instance: Option<Arc<InstanceDir>>,
     method: Method,
+    cache: PageCache,
 }
 
 impl LocalStore {
@@ -47,7 +49,14 @@ impl LocalStore {
             let error = io::Error::from(ErrorKind::NotADirectory);
             return Err(StoreError::io("open the archive", &root, error));
         }
-        Ok(LocalStore { directories: Directories::new(root), instance: None, method: Method::LinkOrRename })
+        let directories = Directories::new(root);
+        Ok(LocalStore { directories, instance: None, method: Method::LinkOrRename, cache: PageCache::Kept })
+    }
+
+    /// Says whether segments that were stored stay in the page cache. Otherwise they do.
+    #[must_use]
+    pub fn with_cache(self, cache: PageCache) -> LocalStore {
+        LocalStore { cache, ..self }
     }
 
     /// This process's own directory for temporary files in the archive; `None` if it was opened for reading.
@@ -164,6 +173,15 @@ impl LocalStore {
         Ok(())
     }
 
+    /// All of the object is on the disk.
+    fn settle_cache(&self, name: &SegmentName, bytes: u64) {
+        if self.cache == PageCache::Released
+            && let Ok(file) = File::open(self.path_of(name))
+        {
+            self.cache.settle(&file, bytes);
+        }
+    }
+
     /// Names that this process has seen must not vanish in a power loss after it has acted on them.
     fn settle(&self, chain: &ChainName) -> Result<(), StoreError> {
         if self.instance.is_none() {
@@ -185,6 +203,7 @@ impl ArchiveStore for LocalStore {
             published => published,
         };
         if published == Published::Created {
+            self.settle_cache(name, bytes);
             Ok(CreateOutcome::Created(ObjectStat { bytes, ..ObjectStat::default() }))
         } else {
             Ok(CreateOutcome::AlreadyExists)

@@ -7,6 +7,7 @@ use kafka_store::avro::{
     BLOCK_RECORD_BYTES, Codec, Compressor, HEADER_BYTES, Isolation, ReadError, SealedFile, SegmentHeader,
     SegmentReader, SegmentSummary, SegmentWriter, TimestampRange,
 };
+use kafka_store::page_cache::PageCache;
 use kafka_store_statecharts::boundary::BoundarySettings;
 use kafka_store_statecharts::gap::{Gap, GapReason};
 use kafka_store_statecharts::name::{ChainName, SegmentName};
@@ -99,7 +100,7 @@ pub(crate) fn write_segment(
     records: &[OwnedRecord],
     summary: &SegmentSummary,
 ) -> SealedFile {
-    let mut writer = SegmentWriter::create(file, name.clone(), codec).expect("an empty file");
+    let mut writer = SegmentWriter::create(file, name.clone(), codec, PageCache::Kept).expect("an empty file");
     let mut compressor = Compressor::new();
     let (mut block, mut count) = (Vec::new(), 0);
     for (index, record) in records.iter().enumerate() {
