@@ -34,6 +34,7 @@ use crate::cli::{DaemonArgs, Redacted};
 use crate::exit::ExitCode;
 use crate::index::IndexConfig;
 use crate::logging::Verbosity;
+use crate::page_cache::PageCache;
 
 /// Everything that the daemon runs on. `Debug` shows no secret.
 #[derive(Clone, Debug)]
@@ -208,6 +209,16 @@ impl DaemonConfig {
             })
         })();
         config.filter(|_| check.problems.is_empty()).ok_or(ConfigErrors(check.problems))
+    }
+
+    /// Whether what is written for the store stays in the page cache: not if storing it is giving it a name, so that it is
+    /// neither sent anywhere nor copied from another directory, and no index wants its MD5.
+    pub fn page_cache(&self) -> PageCache {
+        if self.gcs.is_none() && self.spool.directory.is_none() && self.index.is_none() {
+            PageCache::Released
+        } else {
+            PageCache::Kept
+        }
     }
 }
 

@@ -7,24 +7,24 @@ use std::num::NonZeroU64;
 /// Whether a file's bytes stay in the system's page cache once they are on the disk.
 ///
 /// Those that nobody reads soon would stay until the system needs the memory. It then drops what other programs read as
-/// well; and where memory is limited by a control group, or a virtual machine's host takes back what is free, each page
-/// that is used for the first time costs several times the copy into it. What leaves at once is used again.
+/// well; and where a virtual machine's host takes back what is free, each page that is used for the first time costs
+/// several times the copy into it (BENCHMARKS.md). What leaves at once is used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageCache {
-    /// They stay: they are read soon, to be sent somewhere.
+    /// They stay as long as the system likes: they are read soon.
     Kept,
     /// They leave.
     Released,
 }
 
 impl PageCache {
-    /// Of the first bytes of a file, all that is on the disk leaves; the rest sets out for it, and nobody waits.
+    /// Where they are to leave, does so with those of a file's first bytes that are on the disk; the others set out for it,
+    /// and are not waited for.
     ///
     /// This is advice: a file system may take no notice.
-    pub(crate) fn settle(self, file: &File, bytes: u64) {
-        // Zero would mean all of the file.
-        if let (PageCache::Released, Some(bytes)) = (self, NonZeroU64::new(bytes)) {
-            let _ = fadvise(file, 0, Some(bytes), Advice::DontNeed);
+    pub(crate) fn release(self, file: &File, bytes: u64) {
+        if self == PageCache::Released {
+            let _ = fadvise(file, 0, NonZeroU64::new(bytes), Advice::DontNeed);
         }
     }
 }

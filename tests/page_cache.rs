@@ -1,6 +1,7 @@
 //! What nobody reads soon does not stay in the system's page cache: neither while it is written nor once it is stored.
 //!
-//! Asks the system itself, by fincore (util-linux), about files below `target`: a file system in memory keeps all.
+//! Asks the system itself, by fincore (of util-linux), about files below `target`, which must be on a disk: a file system in memory
+//! keeps all.
 
 mod support;
 
@@ -21,14 +22,14 @@ use support::daemon::Daemon;
 use support::records::numbered;
 use tempfile::TempDir;
 
-const MIB: usize = 1 << 20;
+const MIB: u64 = 1 << 20;
 
 fn on_disk() -> TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory")
 }
 
 /// How many bytes of a file are in the page cache.
-fn cached_bytes(path: &Path) -> usize {
+fn cached_bytes(path: &Path) -> u64 {
     let output = Command::new("fincore").args(["--bytes", "--noheadings", "--output", "RES"]).arg(path).output();
     let output = output.expect("fincore runs");
     assert!(output.status.success(), "{output:?}");
@@ -46,7 +47,7 @@ fn what_is_written_leaves_once_it_is_on_the_disk() {
             (SegmentWriter::create(file, name, Codec::Null, cache).expect("it is empty"), Compressor::new());
         let mut append = |blocks| {
             for _ in 0..blocks {
-                writer.append_block(&mut compressor, &[7; MIB], 1).expect("written");
+                writer.append_block(&mut compressor, &[7; MIB as usize], 1).expect("written");
             }
         };
         append(7);
@@ -61,39 +62,31 @@ fn what_is_written_leaves_once_it_is_on_the_disk() {
 
 #[test]
 fn what_is_stored_leaves() {
+    let content = [7; MIB as usize];
     for cache in [PageCache::Kept, PageCache::Released] {
         let directory = on_disk();
         let store = LocalStore::open(directory.path()).expect("opens").with_cache(cache);
         let (path, file) = store.instance_dir().expect("writing").create_file("spool").expect("created");
-        file.write_all_at(&[7; MIB], 0).expect("written");
+        file.write_all_at(&content, 0).expect("written");
         let name = chain("orders", "000000").segment(offset(0));
-        let (bytes, crc32c) = (MIB as u64, crc32c::crc32c(&[7; MIB]));
+        let (bytes, crc32c) = (MIB, crc32c::crc32c(&content));
         let segment = SegmentFile { name: name.clone(), path, bytes, crc32c, attributes: BTreeMap::new() };
         store.create_segment(&segment).expect("stored");
         let cached = cached_bytes(&directory.path().join(name.to_string()));
-        assert_eq!(cached, if cache == PageCache::Kept { MIB } else { 0 }, "{cache:?}");
+        let stays = cached > MIB / 2;
+        assert_eq!(stays, cache == PageCache::Kept, "{cache:?}: {cached} bytes below {}", directory.path().display());
     }
 }
 
-/// Where a directory of its own is named for what is not stored yet, it may have to be copied.
 #[test]
-fn a_daemon_decides_by_what_it_does_with_a_segment() {
+fn nothing_that_a_daemon_stored_stays() {
     let broker = Broker::get();
     let topic = broker.create_topic("page-cache", 1, &[]);
     broker.produce(&topic, 0, &numbered(0..30_000), &[]);
-    for names_a_directory in [false, true] {
-        let (archive, spool) = (on_disk(), on_disk());
-        let daemon = Daemon::new(&broker, &[&topic], &unique("page-cache"), archive.path()).args(&[
-            "--codec",
-            "null",
-            "--file-records",
-            "30000",
-        ]);
-        let arguments = ["--spool-dir", spool.path().to_str().expect("UTF-8")];
-        if names_a_directory { daemon.args(&arguments) } else { daemon }.until_end();
-        let segment = archive.path().join(format!("{topic}/000000/{:020}", 0));
-        let bytes = segment.metadata().expect("it is there").len();
-        assert!(bytes > 2_200_000, "{bytes}");
-        assert_eq!(cached_bytes(&segment) > 0, names_a_directory);
-    }
+    let archive = on_disk();
+    Daemon::new(&broker, &[&topic], &unique("page-cache"), archive.path()).args(&["--codec", "null"]).until_end();
+    let segment = archive.path().join(format!("{topic}/000000/{:020}", 0));
+    let bytes = segment.metadata().expect("it is there").len();
+    let cached = cached_bytes(&segment);
+    assert!(cached < bytes / 2, "{cached} of {bytes} bytes");
 }

@@ -3,13 +3,14 @@
 use super::identity::{Identity, Unfit};
 use super::md5;
 use super::topic_facts::TopicFacts;
-use crate::avro::SegmentReader;
+use crate::avro::{HEADER_BYTES, SegmentReader};
 use crate::blocking::BlockingPool;
 use crate::kafka::ffi::Client;
 use crate::store::{ArchiveStore, CreateOutcome, ObjectStat, SegmentFile, StoreErrorKind, attribute};
 use kafka_store_actors::ports::{CompletedSegment, ObjectStore, PortFuture, StoreAnswer, StoreFailure, StoredSegment};
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -178,7 +179,8 @@ fn as_stored(segment: &CompletedSegment, stat: &ObjectStat, location: String) ->
 fn attributes(segment: &CompletedSegment) -> BTreeMap<String, String> {
     let header = File::open(segment.file.path())
         .map_err(drop)
-        .and_then(|file| SegmentReader::new(file, segment.name.start).map_err(drop));
+        // No more: behind it the file may have left the page cache.
+        .and_then(|file| SegmentReader::new(file.take(HEADER_BYTES as u64), segment.name.start).map_err(drop));
     // A file that cannot be read is not stored either, and the store says why.
     let mut attributes = header.ok().and_then(|reader| Some(reader.header().ours()?.attributes())).unwrap_or_default();
     attributes.insert(attribute::SEAL_REASON.to_owned(), segment.summary.seal_reason.as_str().to_owned());

@@ -37,7 +37,7 @@ struct Shared {
 }
 
 impl Spool {
-    /// A spool in a directory, for files of this codec, which stay in the page cache or not.
+    /// A spool in a directory, for files of this codec. `cache` says whether what is written stays in the page cache.
     pub fn new(
         directory: Arc<InstanceDir>,
         codec: Codec,

@@ -16,8 +16,8 @@ pub(super) const PIECE_BYTES: usize = 128 * 1024;
 /// less time; for small files it would be two more questions.
 const AHEAD_BYTES_MAX: u64 = 8 << 20;
 
-/// How often what was written leaves the page cache. Not sooner: it must have come to the disk before.
-const SETTLE_BYTES: u64 = 2 << 20;
+/// After how many bytes what was written leaves the page cache. What was sent to the disk so long ago has mostly arrived.
+const RELEASE_BYTES: u64 = 4 << 20;
 
 /// The end of a file, and what is to be written there.
 #[derive(Debug)]
@@ -131,8 +131,8 @@ impl PiecesFile {
         self.crc32c = all.into_iter().fold(self.crc32c, crc32c::crc32c_append);
         let before = self.written_until;
         self.written_until += length as u64;
-        if before / SETTLE_BYTES < self.written_until / SETTLE_BYTES {
-            self.cache.settle(&self.file, self.written_until);
+        if before / RELEASE_BYTES < self.written_until / RELEASE_BYTES {
+            self.cache.release(&self.file, self.written_until);
         }
         Ok(())
     }

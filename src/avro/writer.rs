@@ -43,7 +43,8 @@ pub struct SealedFile {
 }
 
 impl SegmentWriter {
-    /// Starts the segment `name` in `file`, which is empty and open for writing, and stays in the page cache or not.
+    /// Starts the segment `name` in `file`, which is empty and open for writing. `cache` says whether what is written stays
+    /// in the page cache.
     ///
     /// # Errors
     /// If the file is not empty or its length cannot be told.

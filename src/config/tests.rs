@@ -36,6 +36,20 @@ fn defaults_are_the_documented_ones() {
 }
 
 #[test]
+fn what_is_written_stays_in_the_page_cache_if_it_is_read_once_more() {
+    let spool = std::env::temp_dir();
+    let spool = spool.to_str().expect("UTF-8");
+    for (more, cache) in [
+        (&[][..], PageCache::Released),
+        (&["--spool-dir", spool], PageCache::Kept),
+        (&["--gcloud-store-url", "gs://bucket"], PageCache::Kept),
+        (&["--mysql-metadata-url", "mysql://me@db/k"], PageCache::Kept),
+    ] {
+        assert_eq!(parse(more).expect("valid").page_cache(), cache, "{more:?}");
+    }
+}
+
+#[test]
 fn spans_follow_the_age_unless_they_are_given() {
     let config = parse(&["--file-age-seconds", "60"]).expect("valid");
     assert_eq!([config.idle_seal.as_secs(), config.seal_after.as_secs()], [660, 240]);

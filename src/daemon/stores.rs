@@ -40,7 +40,7 @@ pub(crate) enum Purpose {
 impl Stores {
     /// Opens them, and claims or removes what processes have left in the directories that have ended.
     pub(super) fn open(config: &DaemonConfig, purpose: Purpose, log: &Logger) -> Result<Stores, String> {
-        let cache = cache(config);
+        let cache = config.page_cache();
         let local = match &config.local_store {
             Some(path) => Some(Arc::new(LocalStore::open(path).map_err(text)?.with_cache(cache))),
             None => None,
@@ -87,16 +87,6 @@ impl Stores {
         if let Some(directory) = self.local.as_ref().and_then(|local| local.instance_dir()) {
             directory.remove();
         }
-    }
-}
-
-/// What is written is read by nobody if storing it is giving it a name: if it is neither sent anywhere nor copied from
-/// another directory, and no index wants its MD5.
-fn cache(config: &DaemonConfig) -> PageCache {
-    if config.gcs.is_none() && config.spool.directory.is_none() && config.index.is_none() {
-        PageCache::Released
-    } else {
-        PageCache::Kept
     }
 }
 

@@ -173,12 +173,12 @@ impl LocalStore {
         Ok(())
     }
 
-    /// All of the object is on the disk.
-    fn settle_cache(&self, name: &SegmentName, bytes: u64) {
+    /// Has an object leave the page cache where that is wanted; all of it is on the disk.
+    fn release_cached(&self, name: &SegmentName, bytes: u64) {
         if self.cache == PageCache::Released
             && let Ok(file) = File::open(self.path_of(name))
         {
-            self.cache.settle(&file, bytes);
+            self.cache.release(&file, bytes);
         }
     }
 
@@ -203,7 +203,7 @@ impl ArchiveStore for LocalStore {
             published => published,
         };
         if published == Published::Created {
-            self.settle_cache(name, bytes);
+            self.release_cached(name, bytes);
             Ok(CreateOutcome::Created(ObjectStat { bytes, ..ObjectStat::default() }))
         } else {
             Ok(CreateOutcome::AlreadyExists)
