@@ -19,7 +19,7 @@ mod measure;
 
 use contenders::{Archives, Contender};
 use fill::Filled;
-use measure::{Measured, median};
+use measure::{Measured, TICKS_A_SECOND, median};
 use std::process::Command;
 
 struct Options {
@@ -108,7 +108,11 @@ fn print(filled: &Filled, contenders: &[Contender], runs: &[Vec<Measured>]) {
     for (index, contender) in contenders.iter().enumerate() {
         let wall = median(runs[index].iter().map(|run| run.wall_seconds));
         // The codec alone is one thread that never waits: its CPU time, without that of its preparation, is its time.
-        let seconds = if matches!(contender, Contender::CodecAlone(_)) { cpu(index).max(1e-9) } else { wall };
+        let seconds = if matches!(contender, Contender::CodecAlone(_)) { cpu(index) } else { wall };
+        // Of less than ten ticks of the CPU clock no speed can be told.
+        let speed = |amount: f64, digits| {
+            if seconds < 10.0 / TICKS_A_SECOND { "–".to_owned() } else { format!("{:.digits$}", amount / seconds) }
+        };
         let peak = median(runs[index].iter().map(|run| run.peak_bytes as f64));
         let ratio = match contender {
             // The codec alone stands before it in the list, and the bare consumer first of all.
@@ -116,13 +120,13 @@ fn print(filled: &Filled, contenders: &[Contender], runs: &[Vec<Measured>]) {
             _ => String::new(),
         };
         println!(
-            "| {} B | {} | {contender} | {:.0} | {:.0} | {:.2} | {:.2} | {:.0} | {ratio} |",
+            "| {} B | {} | {contender} | {} | {} | {:.2} | {} | {:.0} | {ratio} |",
             filled.value_size,
             filled.partitions,
-            filled.records as f64 / seconds,
-            filled.bytes as f64 / seconds / 1e6,
+            speed(filled.records as f64, 0),
+            speed(filled.bytes as f64 / 1e6, 0),
             cpu(index) / (filled.bytes as f64 / 1e9),
-            cpu(index) / seconds,
+            speed(cpu(index), 2),
             peak / f64::from(1 << 20),
         );
     }

@@ -15,7 +15,7 @@ pub(crate) struct Measured {
 }
 
 /// Linux counts CPU time in hundredths of a second (`USER_HZ`).
-const TICKS_A_SECOND: f64 = 100.0;
+pub(crate) const TICKS_A_SECOND: f64 = 100.0;
 
 /// What a contender prints before what it spent until then is to count for nothing.
 const PREPARED: &str = "prepared after CPU seconds: ";
