@@ -245,7 +245,7 @@ impl Prepared {
                 config.codec,
                 config.boundary,
                 self.identity.clone(),
-                self.stores.cache,
+                config.page_cache(),
             )),
             store: Arc::new(arbiter.with_md5(self.index.is_some())),
             mirrors: self.mirrors.clone().map(|mirrors| Arc::new(mirrors) as Arc<dyn MirrorStores>),

@@ -5,7 +5,6 @@ use crate::archive::Mirrors;
 use crate::blocking::BlockingPool;
 use crate::chance::Chance;
 use crate::config::DaemonConfig;
-use crate::page_cache::PageCache;
 use crate::store::{ArchiveStore, GcsStore, InstanceDir, LocalStore, Sessions, UploadTransitions};
 use slog::{Logger, info};
 use std::fs::{self, DirBuilder};
@@ -22,8 +21,6 @@ pub(crate) struct Stores {
     local: Option<Arc<LocalStore>>,
     /// Where open and sealed segments lie.
     pub(super) spool: Arc<InstanceDir>,
-    /// Whether the page cache keeps what is written there.
-    pub(super) cache: PageCache,
     /// Where changes of uploads' states will be told.
     pub(super) uploads: UploadTransitions,
 }
@@ -40,9 +37,8 @@ pub(crate) enum Purpose {
 impl Stores {
     /// Opens them, and claims or removes what processes have left in the directories that have ended.
     pub(super) fn open(config: &DaemonConfig, purpose: Purpose, log: &Logger) -> Result<Stores, String> {
-        let cache = config.page_cache();
         let local = match &config.local_store {
-            Some(path) => Some(Arc::new(LocalStore::open(path).map_err(text)?.with_cache(cache))),
+            Some(path) => Some(Arc::new(LocalStore::open(path).map_err(text)?.with_cache(config.page_cache()))),
             None => None,
         };
         if let Some(directory) = local.as_ref().and_then(|local| local.instance_dir()) {
@@ -52,7 +48,7 @@ impl Stores {
         let uploads = UploadTransitions::default();
         let Some(gcs) = &config.gcs else {
             let arbiter = Arc::clone(local.as_ref().expect("there is a store")) as Arc<dyn ArchiveStore>;
-            return Ok(Stores { arbiter, mirror: None, local, spool, cache, uploads });
+            return Ok(Stores { arbiter, mirror: None, local, spool, uploads });
         };
         let store = GcsStore::open(&gcs.settings(Arc::new(Chance::from_system()), log)).map_err(text)?;
         info!(log, "store opened"; "url" => store.describe());
@@ -64,7 +60,7 @@ impl Stores {
             store.try_to_create().map_err(text)?;
         }
         let store = store.with_sessions(sessions).with_transitions(uploads.clone());
-        Ok(Stores { arbiter: Arc::new(store), mirror: local.clone(), local, spool, cache, uploads })
+        Ok(Stores { arbiter: Arc::new(store), mirror: local.clone(), local, spool, uploads })
     }
 
     /// What copies to the mirror, if there is one.

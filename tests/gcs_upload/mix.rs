@@ -60,6 +60,6 @@ fn any_mix_of_faults_ends_well() {
         fired += faults;
     }
     // Not of each round: six files that are sent whole are few requests, and one time in a hundred nothing befalls them.
-    // With the round in small pieces, of fifty requests at least, it is one in a hundred million.
+    // With the round in small pieces, of fifty requests at least, it is less than one in a hundred million.
     assert!(fired > 0, "a test without faults shows nothing");
 }
