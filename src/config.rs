@@ -21,7 +21,7 @@ use kafka_store_statecharts::boundary::BoundarySettings;
 pub use duration::{DurationError, parse_duration, parse_seconds};
 pub use gcs::{GcsAccess, GcsConfig};
 pub use index::index_config;
-pub use memory::{MemoryLimitError, MemoryPlan};
+pub use memory::{MemoryLimitError, MemoryPlan, QUEUED_RECORD_BYTES};
 pub use properties::{KafkaProperties, PropertyError};
 pub use size::{SizeError, parse_size};
 pub use spool::SpoolConfig;

@@ -161,8 +161,7 @@ impl Prepared {
             audit.start(&self.instance_start(config));
         }
         let budget = Budget::new(config.memory.batch_bytes);
-        let large_record_bytes = config.memory.large_record_bytes;
-        let poll_thread = kafka::start(Arc::clone(&self.client), budget, large_record_bytes, log.clone());
+        let poll_thread = kafka::start(Arc::clone(&self.client), budget, config.memory, log.clone());
         let ports = self.ports(config, &poll_thread, log);
         let topics = config.topics.to_strings();
         let client = Arc::clone(&self.client);

@@ -159,7 +159,7 @@ impl LocatorParams {
             if let Some(answer) = self.client.poll_commits().filter(|answer| answer.ticket == ticket) {
                 return answer.result.map_err(failed);
             }
-            drop(self.client.poll(Duration::from_millis(50)));
+            drop(self.client.next_event(Duration::from_millis(50)));
         }
         Err(format!("no broker took the commit within {} s", COMMIT_TIME.as_secs()))
     }

@@ -21,10 +21,11 @@ pub enum MemoryLimitError {
 ///
 /// | part | of the limit | bounds |
 /// | --- | --- | --- |
-/// | `batch_bytes` | at most a twelfth, and 4 MB for each core | records from when they are encoded until they are in a block or on disk; half as much again where some partitions stand still. A large one counts thrice: for itself, its block, and the block compressed |
+/// | `batch_bytes` | at most a twelfth, and 4 MB for each core | records from when they are encoded until they are in a block or on disk; half as much again where some partitions stand still. A large one counts thrice: for itself, its block, and the block compressed. |
 /// | `block_bytes` | an eighth | blocks that are being filled, of all partitions, and those that wait to be written together; what does not fit goes to the disk early |
 /// | `queue_bytes`, `queue_records` | at most a 32nd, and 1 MB for each core; a 32nd | what librdkafka has fetched ahead, values and what it keeps beside each record; looked at before each fetch |
-/// | `fetch_bytes` | a 150th | one fetch, as it is sent. Unpacked it is 20 times that, and records of 100 bytes take five times their size in librdkafka: two thirds of the limit, by which the queue overshoots |
+/// | `at_once_bytes` | a 16th | records that are taken out of that queue at once, which librdkafka then counts no more |
+/// | `fetch_bytes` | a 160th | one fetch, as it is sent. Unpacked it is 20 times that, and records of 100 bytes take five times their size in librdkafka: more than half of the limit, by which the queue overshoots |
 ///
 /// What waits between Kafka and the disk is kept short on purpose: it is as much as keeps the cores at work, and what is
 /// handed on soon still lies in their caches. With queues of 32 and 64 MB, archiving took a fifth more CPU time.
@@ -41,6 +42,8 @@ pub struct MemoryPlan {
     pub queue_bytes: u64,
     /// How many records librdkafka may have fetched ahead.
     pub queue_records: u64,
+    /// What is taken at once of what it has fetched ahead, with what it keeps beside each record.
+    pub at_once_bytes: u64,
     /// One answer of one broker.
     pub fetch_bytes: u64,
     /// A record larger than this is handled alone.
@@ -48,7 +51,7 @@ pub struct MemoryPlan {
 }
 
 /// What librdkafka keeps beside the bytes of a record, rounded up.
-const QUEUED_RECORD_BYTES: u64 = 512;
+pub const QUEUED_RECORD_BYTES: u64 = 512;
 /// How many bytes of batches keep a core at work.
 const BATCH_BYTES_A_CORE: u64 = 4_000_000;
 /// How many bytes fetched ahead do, while the next fetch is under way.
@@ -67,7 +70,8 @@ impl MemoryPlan {
             block_bytes: limit_bytes / 8,
             queue_bytes: (limit_bytes / 32).min(cores * QUEUE_BYTES_A_CORE).min(2_000_000_000),
             queue_records: (limit_bytes / 32 / QUEUED_RECORD_BYTES).min(1_000_000),
-            fetch_bytes: (limit_bytes / 150).min(50 << 20),
+            at_once_bytes: limit_bytes / 16,
+            fetch_bytes: (limit_bytes / 160).min(50 << 20),
             large_record_bytes: limit_bytes / 8,
         }
     }
@@ -105,6 +109,7 @@ mod tests {
             let all = plan.batch_bytes * 3 / 2
                 + plan.block_bytes
                 + plan.queue_bytes
+                + plan.at_once_bytes
                 + plan.queue_records * QUEUED_RECORD_BYTES
                 + unpacked;
             assert!(all <= limit, "{limit}, {cores} cores: {all}");

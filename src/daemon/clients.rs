@@ -34,7 +34,7 @@ pub(super) fn forget_events_of(client: &Arc<Client>) {
     let client = Arc::downgrade(client);
     let forget = move || {
         while let Some(client) = client.upgrade() {
-            drop(client.poll(Duration::from_millis(500)));
+            drop(client.next_event(Duration::from_millis(500)));
         }
     };
     std::thread::Builder::new().name("kafka-ask".to_owned()).spawn(forget).expect("the system starts one more thread");

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// A batch is handed over when it holds this much, or when nothing more has been fetched.
 const BATCH_BYTES: usize = 256 * 1024;
-/// A record of this size is taken only when there is room for it, and has a batch for itself.
+/// A record of this size has a batch for itself, which is handed over only when there is room for it.
 const LARGE_RECORD_BYTES: usize = 1 << 20;
 /// What a large record takes beside key and value, if its headers are few.
 const LARGE_RECORD_FRAME_BYTES: usize = 4096;
@@ -35,6 +35,8 @@ pub(super) struct Fetching {
     /// The offset after what was fetched so far.
     pub(super) next: Offset,
     pub(super) paused: bool,
+    /// Something has come since its turn began.
+    pub(super) is_heard: bool,
     pub(super) in_use: PartitionUse,
     /// While memory is half used up: what was given back when it last gave something back, and when that was.
     pub(super) moved: Option<(u64, Instant)>,
@@ -66,6 +68,7 @@ impl Fetching {
             turns_had: 0,
             next: Offset::default(),
             paused: false,
+            is_heard: false,
             in_use: PartitionUse::default(),
             moved: None,
             batch: RecordBatch::default(),
@@ -102,6 +105,7 @@ impl Fetching {
         if waits {
             self.turn = Turn::Behind(now);
             self.turns_had += 1;
+            self.is_heard = false;
         }
         waits
     }
@@ -116,6 +120,11 @@ impl Fetching {
                 Duration::ZERO
             }
         }
+    }
+
+    /// Whether a batch is of what is fetched now.
+    pub(super) fn is_of_this_start(&self, batch: &RecordBatch) -> bool {
+        self.epoch == batch.epoch && self.started.is_some_and(|(seek_epoch, _)| seek_epoch == batch.seek_epoch)
     }
 
     /// Takes the filled batch out, if it holds anything.
@@ -139,24 +148,21 @@ impl Fetching {
         budget: &Arc<Budget>,
         spares: &Arc<SpareBuffers>,
     ) -> Result<Appended, KafkaError> {
-        if self.started.is_none() {
+        if !self.is_fetched() {
             return Ok(Appended::Waiting);
         }
+        self.is_heard = true;
         // What was fetched before its start, or was handed over already: librdkafka fetches again what it gave us while a
         // pause of its own began.
         let Some(offset) = Offset::new(record.offset()).filter(|offset| *offset >= self.next) else {
             return Ok(Appended::Waiting);
         };
-        record.error()?;
         let is_large = record.size() >= LARGE_RECORD_BYTES;
         let has_other_leader = self.batch.leader_epoch != record.leader_epoch();
         if !self.batch.marks.is_empty() && (is_large || has_other_leader) {
             return Ok(Appended::NeedsNewBatch);
         }
         if self.batch.marks.is_empty() {
-            if is_large && !budget.has_room_for(needed_for(record.size())) {
-                return Ok(Appended::NoRoom);
-            }
             self.begin_batch(record, is_large, budget, spares);
         }
         let (timestamp, timestamp_type) = record.timestamp();
@@ -175,7 +181,11 @@ impl Fetching {
         self.batch.marks.push(RecordMark { offset, timestamp, end: self.batch.bytes.len() });
         let copies = if is_large { LARGE_RECORD_COPIES } else { 1 };
         let marks = self.batch.marks.capacity() * size_of::<RecordMark>() + BATCH_OVERHEAD_BYTES;
-        self.batch.share.set(self.batch.bytes.capacity() as u64 * copies + marks as u64);
+        let bytes = self.batch.bytes.capacity() as u64 * copies + marks as u64;
+        if is_large && !budget.has_room_for(bytes) {
+            return Ok(Appended::FullWithoutRoom(bytes));
+        }
+        self.batch.share.set(bytes);
         Ok(if self.batch.bytes.len() >= BATCH_BYTES { Appended::Full } else { Appended::Waiting })
     }
 
@@ -201,17 +211,12 @@ impl Fetching {
     }
 }
 
-/// What the budget must have room for before a large record is taken.
-pub(super) fn needed_for(record_bytes: usize) -> u64 {
-    LARGE_RECORD_COPIES * record_bytes as u64
-}
-
 /// What became of a record in its partition.
 enum Appended {
     Waiting,
     Full,
     NeedsNewBatch,
-    NoRoom,
+    FullWithoutRoom(u64),
 }
 
 /// What became of a record.
@@ -223,8 +228,8 @@ pub(super) enum Taken {
     BatchFull(usize),
     /// It was not taken: it cannot be in one batch with those before it.
     NeedsNewBatch(usize),
-    /// It was not taken: it is large, and the budget has no room for it.
-    NoRoom(usize),
+    /// It is large and has a batch for itself, which takes nothing of the budget yet: there is no room for its bytes.
+    BatchWithoutRoom(usize, u64),
     /// It cannot be read as it should, and must not be skipped.
     Failed(usize, KafkaError),
 }
@@ -311,7 +316,7 @@ impl Partitions {
             Ok(Appended::Waiting) => Taken::Waiting,
             Ok(Appended::Full) => Taken::BatchFull(index),
             Ok(Appended::NeedsNewBatch) => Taken::NeedsNewBatch(index),
-            Ok(Appended::NoRoom) => Taken::NoRoom(index),
+            Ok(Appended::FullWithoutRoom(bytes)) => Taken::BatchWithoutRoom(index, bytes),
             Err(error) => Taken::Failed(index, error),
         }
     }

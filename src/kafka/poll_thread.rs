@@ -2,12 +2,13 @@
 //!
 //! It answers the group at once, encodes each record straight from librdkafka's memory into a batch of its
 //! partition, and hands whole batches over. It never waits for an upload, for SQL or for a disk. While the
-//! budget is used up, or the Consumer has no room, it does not pop.
+//! budget is used up it takes no records; while the Consumer has no room, nothing.
 
 use super::blocked;
 use super::fetching::{Partitions, Turn};
-use super::ffi::{Client, CommitTicket, Event, EventKind, KafkaError, PartitionOffset};
+use super::ffi::{Client, CommitTicket, Delivered, EventKind, KafkaError, PartitionOffset};
 use super::source::{KafkaSource, Order};
+use crate::config::MemoryPlan;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use kafka_store_actors::budget::Budget;
 use kafka_store_actors::consumer::LogSink;
@@ -17,7 +18,8 @@ use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::partition::AssignmentEpoch;
 use kafka_store_statecharts::topic::TopicPartition;
 use slog::{Logger, debug, info, warn};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -29,16 +31,18 @@ mod turns;
 use records::Held;
 use turns::Turns;
 
-/// How long one poll waits when nothing is expected: an order wakes it.
+/// How long it waits when nothing is expected: whatever comes wakes it.
 const IDLE_WAIT: Duration = Duration::from_millis(500);
-/// How long one poll waits when answers are due from another queue.
-const ANSWER_WAIT: Duration = Duration::from_millis(10);
-/// How many events are taken in a row before orders are looked at.
-const EVENTS_IN_A_ROW: usize = 2_000;
+/// How long it waits for what does not wake it.
+const SHORT_WAIT: Duration = Duration::from_millis(10);
+/// How many records are taken in a row before orders and events are looked at.
+const RECORDS_IN_A_ROW: usize = 2_000;
+
 /// Starts the poll thread. It ends when the group is left, or when the client has failed for good.
 ///
-/// A record larger than `large_record_bytes` is told in the log.
-pub fn start(client: Arc<Client>, budget: Arc<Budget>, large_record_bytes: u64, log: Logger) -> PollThreadStart {
+/// `budget` is for the batches; `memory` says how many records are taken at once, and which ones are told in the log because
+/// they are large.
+pub fn start(client: Arc<Client>, budget: Arc<Budget>, memory: MemoryPlan, log: Logger) -> PollThreadStart {
     let (orders, received) = crossbeam_channel::unbounded();
     let source = KafkaSource::new(orders, Arc::clone(&client));
     let thread = PollThread {
@@ -46,7 +50,7 @@ pub fn start(client: Arc<Client>, budget: Arc<Budget>, large_record_bytes: u64, 
         orders: received,
         sink: None,
         budget,
-        large_record_bytes,
+        memory,
         log,
         epoch: AssignmentEpoch::default(),
         partitions: Partitions::default(),
@@ -54,12 +58,12 @@ pub fn start(client: Arc<Client>, budget: Arc<Budget>, large_record_bytes: u64, 
         tickets: BTreeMap::new(),
         next_ticket: 0,
         leaving: None,
-        held: VecDeque::new(),
-        stalled_since: None,
+        held: None,
         looked_at: Instant::now(),
         paused_bytes: 0,
         assign_is_due: false,
         turns: Turns::default(),
+        record_bytes: 1024,
     };
     PollThreadStart { source, thread }
 }
@@ -94,7 +98,7 @@ struct PollThread {
     orders: Receiver<Order>,
     sink: Option<LogSink>,
     budget: Arc<Budget>,
-    large_record_bytes: u64,
+    memory: MemoryPlan,
     log: Logger,
     epoch: AssignmentEpoch,
     partitions: Partitions,
@@ -103,10 +107,8 @@ struct PollThread {
     tickets: BTreeMap<CommitTicket, oneshot::Sender<Result<(), CommitError>>>,
     next_ticket: u64,
     leaving: Option<oneshot::Sender<()>>,
-    /// Records for which there was no room, and what came after them.
-    held: VecDeque<Held>,
-    /// Since when there is no room for what comes next.
-    stalled_since: Option<Instant>,
+    /// Nothing is taken while there is one.
+    held: Option<Held>,
     /// When it was looked at last how the partitions stand with the budget.
     looked_at: Instant,
     /// What paused partitions held then.
@@ -114,6 +116,8 @@ struct PollThread {
     /// In an eager group: what is fetched has changed.
     assign_is_due: bool,
     turns: Turns,
+    /// The mean of what came last, keys and values.
+    record_bytes: usize,
 }
 
 /// What to do next.
@@ -155,54 +159,84 @@ impl PollThread {
                 Err(RecvTimeoutError::Disconnected) => Step::End,
             };
         }
+        if let Step::End = self.take_events() {
+            return Step::End;
+        }
         self.take_held();
-        self.pause_and_resume();
-        if self.is_short() && self.leaving.is_none() && !self.stalled_long() {
+        self.see_to_partitions();
+        if self.is_short() {
             // What the writers do not have they cannot write.
             self.flush_all();
             if self.hand_over() {
-                self.budget.wait_for(self.needed_bytes(), ANSWER_WAIT);
+                self.budget.wait_for(self.needed_bytes(), SHORT_WAIT);
             }
             return Step::GoOn;
         }
-        self.poll()
+        self.take_records()
     }
 
-    /// Takes events until there are none, or enough for one round.
-    fn poll(&mut self) -> Step {
-        let answers_due = !self.tickets.is_empty() || self.leaving.is_some();
-        let mut wait = if answers_due {
-            ANSWER_WAIT
+    /// Takes events until there are none. They wait for no record: the group is answered also while memory is short.
+    fn take_events(&mut self) -> Step {
+        while let Some(event) = self.client.next_event(Duration::ZERO) {
+            if let Step::End = self.take(event.kind()) {
+                return Step::End;
+            }
+        }
+        Step::GoOn
+    }
+
+    /// Takes records until there are none, or enough for one round; waits for them if there is nothing at all.
+    fn take_records(&mut self) -> Step {
+        let (mut taken, mut bytes, mut step) = (0, 0, Step::GoOn);
+        let client = Arc::clone(&self.client);
+        loop {
+            let mut goes_on = true;
+            let count = client.take_records(self.most_at_once(), |delivered| {
+                match delivered {
+                    Delivered::Record(record) => {
+                        bytes += record.size();
+                        self.take_record(&record);
+                    }
+                    Delivered::Event(kind) => step = self.take(kind),
+                }
+                taken += 1;
+                goes_on = taken < RECORDS_IN_A_ROW && !self.is_short() && matches!(step, Step::GoOn);
+                if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            if !goes_on {
+                break;
+            }
+            if count == 0 {
+                self.flush_all();
+                break;
+            }
+        }
+        if taken > 0 {
+            self.record_bytes = (bytes / taken).max(self.record_bytes / 2);
+            self.turns.quiet_since = None;
+        } else if self.out.is_empty() {
+            self.turns.quiet_since.get_or_insert_with(Instant::now);
+            self.wait();
+        }
+        step
+    }
+
+    /// Waits until something comes, or until it must be looked.
+    fn wait(&mut self) {
+        self.client.wait(if self.leaving.is_some() {
+            SHORT_WAIT
         } else if self.turns.are_awaited() {
             self.turns.patience.min(IDLE_WAIT)
         } else {
             IDLE_WAIT
-        };
-        let began = Instant::now();
-        for number in 0..EVENTS_IN_A_ROW {
-            let Some(event) = self.client.poll(wait) else {
-                self.turns.quiet_since = if number == 0 { self.turns.quiet_since.or(Some(began)) } else { None };
-                self.flush_all();
-                return Step::GoOn;
-            };
-            wait = Duration::ZERO;
-            if let Step::End = self.take(event) {
-                return Step::End;
-            }
-            if self.is_short() {
-                break;
-            }
-        }
-        self.turns.quiet_since = None;
-        Step::GoOn
+        });
     }
 
-    fn take(&mut self, event: Event) -> Step {
-        match event.kind() {
-            EventKind::Fetch => self.take_records(event),
+    fn take(&mut self, kind: EventKind) -> Step {
+        match kind {
             EventKind::Assign(partitions) => self.assigned(&partitions),
             EventKind::Revoke(partitions) => self.revoked(partitions),
-            EventKind::PartitionEnd(partition, offset) => self.take_end(&partition, offset),
+            EventKind::PartitionEnd(partition, offset) => self.end_reached(&partition, offset),
             EventKind::PartitionFailed(problem) if blocked::is_out_of_range(&problem) => {
                 self.out_of_range(&problem.partition);
             }
@@ -259,6 +293,7 @@ impl PollThread {
 
     fn end_reached(&mut self, partition: &TopicPartition, offset: i64) {
         let Some(fetching) = self.partitions.find(partition) else { return };
+        fetching.is_heard = true;
         let batch = fetching.take_batch();
         let (epoch, started) = (fetching.epoch, fetching.started);
         if let Some(batch) = batch {
@@ -350,13 +385,18 @@ impl PollThread {
         if !std::mem::take(&mut self.assign_is_due) {
             return;
         }
-        // It is fetched again, as all that was not taken.
-        self.held.clear();
         let fetched = self.partitions.iter_mut().filter(|fetching| fetching.is_fetched());
         let all: Vec<PartitionOffset> = fetched
-            .map(|fetching| PartitionOffset { partition: fetching.partition.clone(), offset: fetching.next })
+            .map(|fetching| {
+                fetching.is_heard = false;
+                PartitionOffset { partition: fetching.partition.clone(), offset: fetching.next }
+            })
             .collect();
+        // Before, so that no record goes astray, and after, when what was fetched before has been stopped.
+        let lead = || all.iter().for_each(|from| self.client.lead_records(&from.partition));
+        lead();
         self.tell_errors("fetch", self.client.assign(&all));
+        lead();
     }
 
     fn commit(&mut self, commit: &OffsetCommit, answer: oneshot::Sender<Result<(), CommitError>>) {

@@ -57,7 +57,7 @@ fn forget_events_of(client: &Arc<Client>) {
     let client = Arc::downgrade(client);
     let forget = move || {
         while let Some(client) = client.upgrade() {
-            drop(client.poll(Duration::from_millis(100)));
+            drop(client.next_event(Duration::from_millis(100)));
         }
     };
     // Without the thread events pile up until the command ends, which is soon.

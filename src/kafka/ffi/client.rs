@@ -2,29 +2,37 @@
 
 use super::event::Event;
 use super::list::{Committed, PartitionList, PartitionOffset, committed_of, partition_of, topic_string};
+use super::record::{Delivered, take_all, take_one};
 use super::{KafkaError, owned, rd};
 use kafka_store_statecharts::offset::{LeaderEpoch, Offset};
 use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_int, c_void};
+use std::ops::ControlFlow;
 use std::ptr::{NonNull, null_mut};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Thread;
 use std::time::Duration;
 
 /// One librdkafka consumer with its queues. Its calls may be made from any thread.
 #[derive(Debug)]
 pub struct Client {
     handle: NonNull<rd::rd_kafka_t>,
-    /// Records, rebalances, errors and log lines.
+    /// Rebalances, errors and log lines.
     main: NonNull<rd::rd_kafka_queue_t>,
+    /// What comes of the partitions that are [led](Client::lead_records) here.
+    records: NonNull<rd::rd_kafka_queue_t>,
     /// Answers to commits, so that they come also while records are not wanted.
     commits: NonNull<rd::rd_kafka_queue_t>,
+    /// The thread that [waits](Client::wait) for any of them. In a place of its own, which librdkafka's threads know.
+    waiter: Box<OnceLock<Thread>>,
     /// The brokers have named a controller.
     names_controller: AtomicBool,
 }
 
 // SAFETY: librdkafka's handles and queues may be used from any thread at once (its INTRODUCTION.md, "Threads and
-// callbacks"); no callback into Rust is registered.
+// callbacks"); the only callback that its own threads make, `wake_waiter`, may be made from any, too.
 unsafe impl Send for Client {}
 // SAFETY: as above.
 unsafe impl Sync for Client {}
@@ -62,15 +70,24 @@ impl Client {
         let Some(handle) = NonNull::new(handle) else { return Err(KafkaError::local(owned(text.as_ptr()))) };
         std::mem::forget(conf);
         // SAFETY: the handle is valid; its queues live until they are destroyed, which `Drop` does first.
-        let (main, commits) = unsafe {
+        let (main, records, commits) = unsafe {
             rd::rd_kafka_poll_set_consumer(handle.as_ptr());
             rd::rd_kafka_set_log_queue(handle.as_ptr(), null_mut());
-            (rd::rd_kafka_queue_get_consumer(handle.as_ptr()), rd::rd_kafka_queue_new(handle.as_ptr()))
+            let new_queue = || rd::rd_kafka_queue_new(handle.as_ptr());
+            (rd::rd_kafka_queue_get_consumer(handle.as_ptr()), new_queue(), new_queue())
         };
+        let waiter = Box::<OnceLock<Thread>>::default();
+        let waiter_address = (&raw const *waiter).cast_mut().cast::<c_void>();
+        for queue in [main, records, commits] {
+            // SAFETY: the queue is valid. The waiter lives until `Drop` has ended librdkafka's threads.
+            unsafe { rd::rd_kafka_queue_cb_event_enable(queue, Some(wake_waiter), waiter_address) };
+        }
         Ok(Client {
             handle,
             main: NonNull::new(main).expect("a consumer has a queue"),
+            records: NonNull::new(records).expect("librdkafka allocates or aborts"),
             commits: NonNull::new(commits).expect("librdkafka allocates or aborts"),
+            waiter,
             names_controller: AtomicBool::new(false),
         })
     }
@@ -103,19 +120,62 @@ impl Client {
         owned(unsafe { rd::rd_kafka_rebalance_protocol(self.handle()) }) == "EAGER"
     }
 
-    /// The next event, if one comes within the time.
-    ///
-    /// Not many at a time: `rd_kafka_consume_batch_queue` of librdkafka 2.12 takes the end of a partition for a record, and
-    /// after the next rebalance goes on one offset behind it; the record that is produced there is lost.
-    pub fn poll(&self, timeout: Duration) -> Option<Event> {
+    /// The next event that is not of a partition, if one comes within the time.
+    pub fn next_event(&self, timeout: Duration) -> Option<Event> {
         // SAFETY: the queue is valid; the event becomes ours.
         Event::from_owned(unsafe { rd::rd_kafka_queue_poll(self.main.as_ptr(), milliseconds(timeout)) })
     }
 
-    /// Ends a [`Client::poll`] that waits in another thread.
-    pub fn wake(&self) {
+    /// Takes what has come of the partitions until `take` breaks off, in one or two calls all of it; says how much that
+    /// was.
+    ///
+    /// The last `most_at_once` are taken at once: with one look at the clock and one lock instead of several for each
+    /// record. librdkafka no longer counts these as fetched ahead, and fetches others. They have a queue of their own
+    /// because the call aborts the process if it finds a rebalance among them. `rd_kafka_consume_batch_queue` of librdkafka
+    /// 2.12, which could do without, takes the end of a partition for a record, and after the next rebalance goes on one
+    /// offset behind it; the record that is produced there is lost.
+    pub fn take_records(&self, most_at_once: usize, mut take: impl FnMut(Delivered<'_>) -> ControlFlow<()>) -> usize {
         // SAFETY: the queue is valid.
-        unsafe { rd::rd_kafka_queue_yield(self.main.as_ptr()) };
+        let waiting = unsafe { rd::rd_kafka_queue_length(self.records.as_ptr()) };
+        if waiting <= most_at_once {
+            // SAFETY: both are valid, and only the queues of partitions are led there.
+            return unsafe { take_all(self.handle(), self.records.as_ptr(), &mut take) };
+        }
+        let one_by_one = waiting - most_at_once;
+        // SAFETY: as above.
+        (0..one_by_one).take_while(|_| unsafe { take_one(self.records.as_ptr(), &mut take) }.is_continue()).count()
+    }
+
+    /// Leads what comes of a partition to [`Client::take_records`], what had come already, too.
+    ///
+    /// librdkafka undoes it when it stops fetching a partition, in a thread of its own: it must be said again until
+    /// something has come, and what came in the meantime waits.
+    pub fn lead_records(&self, partition: &TopicPartition) {
+        let topic = topic_string(&partition.topic);
+        // SAFETY: the topic is a C string; the partition's queue is used for one call and given back.
+        unsafe {
+            let queue = rd::rd_kafka_queue_get_partition(self.handle(), topic.as_ptr(), partition.partition.get());
+            if !queue.is_null() {
+                rd::rd_kafka_queue_forward(queue, self.records.as_ptr());
+                rd::rd_kafka_queue_destroy(queue);
+            }
+        }
+    }
+
+    /// Waits until something comes where nothing was: an event, a record, an answer to a commit; or [`Client::wake`] is called,
+    /// or the time is over. It may return before. To be called by one thread alone, which has found nothing before.
+    pub fn wait(&self, timeout: Duration) {
+        // What came before the thread was known has woken nobody.
+        if self.waiter.set(std::thread::current()).is_err() {
+            std::thread::park_timeout(timeout);
+        }
+    }
+
+    /// Ends a [`Client::wait`], or the next one.
+    pub fn wake(&self) {
+        if let Some(thread) = self.waiter.get() {
+            thread.unpark();
+        }
     }
 
     /// The next answer to a commit, if there is one.
@@ -310,10 +370,20 @@ impl Drop for Client {
     fn drop(&mut self) {
         // SAFETY: nothing else uses the handles: `self` is the only owner. Queues first, as librdkafka wants it.
         unsafe {
-            rd::rd_kafka_queue_destroy(self.commits.as_ptr());
-            rd::rd_kafka_queue_destroy(self.main.as_ptr());
+            for queue in [self.commits, self.records, self.main] {
+                rd::rd_kafka_queue_destroy(queue.as_ptr());
+            }
             rd::rd_kafka_destroy(self.handle());
         }
+    }
+}
+
+/// Called by librdkafka's threads, which hold a lock of the queue.
+unsafe extern "C" fn wake_waiter(_: *mut rd::rd_kafka_t, waiter: *mut c_void) {
+    // SAFETY: it is the waiter of a client that lives longer than librdkafka's threads.
+    let waiter = unsafe { &*waiter.cast::<OnceLock<Thread>>() };
+    if let Some(thread) = waiter.get() {
+        thread.unpark();
     }
 }
 

@@ -3,7 +3,7 @@
 //! rebalances answered by partitions added one by one.
 //!
 //! The only unsafe code of the project. What leaves this module is safe: pointers stay inside, and what
-//! borrows from an event lives no longer than the event.
+//! borrows from a message lives no longer than the message.
 #![allow(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
@@ -14,12 +14,14 @@ mod damaged_batch;
 mod event;
 mod list;
 mod mock;
+mod record;
 
 pub use admin::LogEnd;
 pub use client::{Client, CommitAnswer, CommitTicket};
-pub use event::{Event, EventKind, FetchedRecord, Headers, PartitionProblem};
+pub use event::{Event, EventKind, PartitionProblem};
 pub use list::{Committed, PartitionOffset};
 pub use mock::MockBrokers;
+pub use record::{Delivered, FetchedRecord, Headers};
 
 use rdkafka::bindings as rd;
 use std::ffi::CStr;

@@ -1,89 +1,25 @@
-//! Taking records into batches, and holding those for which there is no room.
+//! Taking records into batches, and holding the one for which there is no room.
 
 use super::super::blocked;
-use super::super::fetching::{Fetching, Taken};
-use super::super::ffi::{Event, FetchedRecord};
+use super::super::fetching::Taken;
+use super::super::ffi::FetchedRecord;
 use super::PollThread;
+use kafka_store_actors::batch::RecordBatch;
 use kafka_store_actors::messages::LogEvent;
-use kafka_store_statecharts::offset::Offset;
-use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
 use kafka_store_statecharts::topic::TopicPartition;
 use slog::info;
 
-/// What there was no room for, and what must not overtake it.
+/// A large record for which there is no room yet. Until there is, no other is taken: nothing overtakes it.
 #[derive(Debug)]
 pub(super) struct Held {
-    what: HeldEvent,
-    /// Of which start of fetching it is. After another one it comes again.
-    fetching: Option<FetchingOf>,
-}
-
-#[derive(Debug)]
-enum HeldEvent {
-    /// A record, with the bytes of key and value.
-    Record(Event, usize),
-    /// The end of the partition, and where it is.
-    End(i64),
-}
-
-/// What tells two starts of fetching apart.
-type FetchingOf = (TopicPartition, AssignmentEpoch, Option<(SeekEpoch, Offset)>);
-
-fn which_start(fetching: &Fetching) -> FetchingOf {
-    (fetching.partition.clone(), fetching.epoch, fetching.started)
-}
-
-/// What became of a record.
-enum Fate {
-    Taken,
-    /// There is no room for it in the budget.
-    Refused(usize),
+    partition: TopicPartition,
+    batch: RecordBatch,
+    /// What it takes of the budget.
+    pub(super) bytes: u64,
 }
 
 impl PollThread {
-    /// Takes the records of an event. Nothing overtakes what is held.
-    pub(super) fn take_records(&mut self, mut event: Event) {
-        if self.held.is_empty() {
-            if let Some(held) = self.take_as_many_as_fit(event) {
-                self.held.push_back(held);
-            }
-        } else if let Some(record) = event.record()
-            && let Some(index) = self.partitions.index_of(&record)
-        {
-            let size = record.size();
-            event.put_back();
-            let fetching = self.fetching_of(index);
-            self.held.push_back(Held { what: HeldEvent::Record(event, size), fetching });
-        }
-    }
-
-    /// Takes the end of a partition; not before the records that are held.
-    pub(super) fn take_end(&mut self, partition: &TopicPartition, offset: i64) {
-        if self.held.is_empty() {
-            self.end_reached(partition, offset);
-        } else if let Some(fetching) = self.partitions.find(partition) {
-            let fetching = Some(which_start(fetching));
-            self.held.push_back(Held { what: HeldEvent::End(offset), fetching });
-        }
-    }
-
-    /// Takes records; the event comes back with the first one that there was no room for.
-    fn take_as_many_as_fit(&mut self, mut event: Event) -> Option<Held> {
-        while let Some(record) = event.record() {
-            let size = record.size();
-            if let Fate::Refused(index) = self.take_record(&record) {
-                event.put_back();
-                return Some(Held { what: HeldEvent::Record(event, size), fetching: self.fetching_of(index) });
-            }
-        }
-        None
-    }
-
-    fn fetching_of(&mut self, index: usize) -> Option<FetchingOf> {
-        self.partitions.get(index).map(|fetching| which_start(fetching))
-    }
-
-    fn take_record(&mut self, record: &FetchedRecord<'_>) -> Fate {
+    pub(super) fn take_record(&mut self, record: &FetchedRecord<'_>) {
         let mut taken = self.partitions.take(record, &self.budget);
         if let Taken::NeedsNewBatch(index) = taken {
             self.flush(index);
@@ -92,10 +28,13 @@ impl PollThread {
         match taken {
             Taken::Waiting => {}
             Taken::NeedsNewBatch(_) => unreachable!("an empty batch takes any record"),
-            Taken::NoRoom(index) => return Fate::Refused(index),
             Taken::BatchFull(index) => {
                 self.tell_if_large(index, record);
                 self.flush(index);
+            }
+            Taken::BatchWithoutRoom(index, bytes) => {
+                self.tell_if_large(index, record);
+                self.hold(index, bytes);
             }
             Taken::Failed(index, error) => {
                 if let Some(partition) = self.partitions.get(index).map(|fetching| fetching.partition.clone()) {
@@ -103,11 +42,10 @@ impl PollThread {
                 }
             }
         }
-        Fate::Taken
     }
 
     fn tell_if_large(&mut self, index: usize, record: &FetchedRecord<'_>) {
-        if record.size() as u64 > self.large_record_bytes
+        if record.size() as u64 > self.memory.large_record_bytes
             && let Some(fetching) = self.partitions.get(index)
         {
             info!(self.log, "a record larger than an eighth of --memory-limit was handled alone";
@@ -115,31 +53,26 @@ impl PollThread {
         }
     }
 
-    /// Takes what was held, in its order, as far as there is room now.
-    pub(super) fn take_held(&mut self) {
-        while let Some(held) = self.held.pop_front() {
-            let Some((partition, epoch, started)) = held.fetching else { continue };
-            if self.partitions.find_in(&partition, epoch).is_none_or(|fetching| fetching.started != started) {
-                continue;
-            }
-            match held.what {
-                HeldEvent::End(offset) => self.end_reached(&partition, offset),
-                HeldEvent::Record(event, _) => {
-                    if let Some(held) = self.take_as_many_as_fit(event) {
-                        self.held.push_front(held);
-                        return;
-                    }
-                }
-            }
+    fn hold(&mut self, index: usize, bytes: u64) {
+        if let Some(fetching) = self.partitions.get(index)
+            && let Some(batch) = fetching.take_batch()
+        {
+            self.held = Some(Held { partition: fetching.partition.clone(), batch, bytes });
         }
     }
 
-    /// The bytes of the first record that is held.
-    pub(super) fn held_bytes(&self) -> Option<usize> {
-        self.held.iter().find_map(|held| match held.what {
-            HeldEvent::Record(_, size) => Some(size),
-            HeldEvent::End(_) => None,
-        })
+    /// Hands over what is held if there is room now, and forgets it if it is no longer wanted.
+    pub(super) fn take_held(&mut self) {
+        let Some(mut held) = self.held.take() else { return };
+        if self.partitions.find(&held.partition).is_none_or(|fetching| !fetching.is_of_this_start(&held.batch)) {
+            return;
+        }
+        if !self.budget.has_room_for(held.bytes) {
+            self.held = Some(held);
+            return;
+        }
+        held.batch.share.set(held.bytes);
+        self.out.push(LogEvent::Records(held.partition, held.batch));
     }
 
     pub(super) fn flush(&mut self, index: usize) {

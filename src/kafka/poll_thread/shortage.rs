@@ -1,14 +1,11 @@
 //! What the thread does while the budget of memory is short.
 
-use super::super::fetching::needed_for;
 use super::PollThread;
+use crate::config::QUEUED_RECORD_BYTES;
 use kafka_store_statecharts::topic::TopicPartition;
-use slog::{debug, info};
+use slog::debug;
 use std::time::{Duration, Instant};
 
-/// How long the budget may be used up before everything is paused, so that the group's events are polled for
-/// well within `max.poll.interval.ms`.
-const STALL_BEFORE_PAUSE: Duration = Duration::from_secs(30);
 /// How long a partition that holds half of the budget may give nothing back before it is paused: a writer that only
 /// takes its turn gives back a batch in a fraction of it.
 const STANDSTILL_BEFORE_PAUSE: Duration = Duration::from_millis(100);
@@ -20,30 +17,28 @@ impl PollThread {
     /// the budget: their writers may wait for long, until a slow store has taken a segment.
     pub(super) fn is_short(&self) -> bool {
         let others_bytes = self.budget.used_bytes().saturating_sub(self.paused_bytes);
-        !self.held.is_empty() || (self.budget.is_used_up() && others_bytes >= self.budget.limit_bytes() / 2)
+        self.held.is_some() || (self.budget.is_used_up() && others_bytes >= self.budget.limit_bytes() / 2)
     }
 
     /// What there must be room for before anything is taken.
     pub(super) fn needed_bytes(&self) -> u64 {
         // Not at each batch that is given back: waking up costs more than taking the next one.
-        self.held_bytes().map_or(self.budget.limit_bytes() / 8, needed_for)
+        self.held.as_ref().map_or(self.budget.limit_bytes() / 8, |held| held.bytes)
     }
 
-    pub(super) fn stalled_long(&mut self) -> bool {
-        self.stalled_since.get_or_insert_with(Instant::now).elapsed() >= STALL_BEFORE_PAUSE
+    /// How many records may be taken at once, which librdkafka then no longer counts.
+    pub(super) fn most_at_once(&self) -> usize {
+        let most = self.memory.at_once_bytes / (self.record_bytes as u64 + QUEUED_RECORD_BYTES);
+        usize::try_from(most).unwrap_or(usize::MAX)
     }
 
-    /// Pauses a partition that is full and stands still while others could go on, and resumes it when it has drained.
+    /// From time to time, pauses a partition that is full and stands still while others could go on, and resumes it when it
+    /// has drained; and leads those again of which nothing has come yet.
     ///
     /// Pausing throws away what was fetched ahead, and it is fetched and unpacked again: a partition that is only
-    /// slower than others goes on. When the budget has been used up for long, all are paused: then nothing but the
-    /// group's events is polled.
-    pub(super) fn pause_and_resume(&mut self) {
+    /// slower than others goes on.
+    pub(super) fn see_to_partitions(&mut self) {
         let (limit, used) = (self.budget.limit_bytes(), self.budget.used_bytes());
-        let was_stalled = self.stalled_since.is_some_and(|since| since.elapsed() >= STALL_BEFORE_PAUSE);
-        if !self.is_short() && (!was_stalled || used < limit / 2) {
-            self.stalled_since = None;
-        }
         let now = Instant::now();
         if now.saturating_duration_since(self.looked_at) >= LOOK_INTERVAL {
             self.looked_at = now;
@@ -64,20 +59,23 @@ impl PollThread {
     }
 
     fn look_at_partitions(&mut self, limit: u64, is_watched: bool, now: Instant) {
-        let stalled = self.stalled_since.is_some() && self.stalled_long();
         let others = self.partitions.iter_mut().filter(|fetching| fetching.is_fetched()).count() > 1;
         let (mut full, mut drained) = (Vec::new(), Vec::new());
         self.paused_bytes = 0;
         for fetching in self.partitions.iter_mut().filter(|fetching| fetching.is_fetched()) {
+            if !fetching.is_heard {
+                // It may have been undone since.
+                self.client.lead_records(&fetching.partition);
+            }
             let in_use = fetching.in_use.bytes();
             let stands_still = is_watched && fetching.stands_still_for(now) >= STANDSTILL_BEFORE_PAUSE;
             if !is_watched {
                 fetching.moved = None;
             }
-            if !fetching.paused && ((others && in_use > limit / 2 && stands_still) || stalled) {
+            if !fetching.paused && others && in_use > limit / 2 && stands_still {
                 fetching.paused = true;
                 full.push(fetching.partition.clone());
-            } else if fetching.paused && in_use < limit / 8 && !stalled {
+            } else if fetching.paused && in_use < limit / 8 {
                 fetching.paused = false;
                 drained.push(fetching.partition.clone());
             }
@@ -87,10 +85,6 @@ impl PollThread {
         }
         if !full.is_empty() {
             debug!(self.log, "partitions paused"; "count" => full.len());
-            if stalled {
-                info!(self.log, "nothing is fetched until what was fetched before is written";
-                    "bytes" => self.budget.used_bytes());
-            }
             self.tell_errors("pause", self.client.pause(&full));
         }
         if !drained.is_empty() {

@@ -84,10 +84,6 @@ impl PollThread {
 
     /// Ends turns that have lasted long enough, as many as are waited for; says how many.
     fn end_turns(&mut self, now: Instant) -> usize {
-        if !self.held.is_empty() {
-            // A record that is held would be fetched again beside it.
-            return 0;
-        }
         let length = self.turns.length;
         let lasted = |turn| matches!(turn, Turn::Behind(since) if now.saturating_duration_since(since) >= length);
         let had = self.partitions.iter_mut().filter(|fetching| lasted(fetching.turn));
@@ -104,9 +100,14 @@ impl PollThread {
     fn fetch(&mut self, from: &PartitionOffset) {
         if self.client.rebalances_eagerly() {
             self.assign_is_due = true;
-        } else if let Err(error) = self.client.incremental_assign(std::slice::from_ref(from)) {
+            return;
+        }
+        // Before, so that no record goes astray, and after, when what ended its last turn has been done.
+        self.client.lead_records(&from.partition);
+        if let Err(error) = self.client.incremental_assign(std::slice::from_ref(from)) {
             self.fail(&from.partition, &format!("librdkafka does not fetch it: {error}"));
         }
+        self.client.lead_records(&from.partition);
     }
 
     /// Ends what librdkafka does for partitions.
@@ -168,12 +169,13 @@ mod tests {
         let mock = MockBrokers::start(1).expect("brokers in memory");
         let topic = TopicName::new("turns").expect("legal");
         mock.create_topic(&topic, partitions).expect("a topic");
+        let memory = MemoryPlan::parse("64M").expect("enough");
         let settings = ClientSettings {
             brokers: &mock.bootstrap_servers(),
             group: "turns",
             topics: &Subscription::of([topic.clone()]),
             isolation: crate::avro::Isolation::ReadCommitted,
-            memory: MemoryPlan::parse("64M").expect("enough"),
+            memory,
             starts_often: false,
             given: &KafkaProperties::parse(given.iter().copied()).expect("allowed"),
         };
@@ -182,7 +184,7 @@ mod tests {
         client.subscribe(&[topic.as_str().to_owned()]).expect("subscribed");
         // A batch of a large record fits in only once others have been given back.
         let budget = Budget::new(4_000_000);
-        let started = start(Arc::new(client), budget, u64::MAX, Logger::root(Discard, o!()));
+        let started = start(Arc::new(client), budget, memory, Logger::root(Discard, o!()));
         let (source, mut thread) = (started.source, started.thread);
         thread.turns.behind_max = 2;
         (mock, source, thread)
@@ -192,12 +194,14 @@ mod tests {
         thread.partitions.iter_mut().filter(|fetching| fetching.is_behind()).count()
     }
 
-    /// Turns that end at once: whatever is fetched is taken away and given again all the time, paused or not. Says how
-    /// often some did.
-    fn fetches_each_record_once_in_order(given: &[&str]) -> usize {
-        let (mock, source, mut thread) = poll_thread(PARTITIONS, given);
+    /// Turns that end soon: whatever is fetched is taken away and given again all the time; paused and sought, too, if
+    /// that is asked for (it also helps what hangs). Says how often turns ended.
+    fn fetches_each_record_once_in_order(given: &[&str], pauses_and_seeks: bool) -> usize {
+        // Their ends are told within a turn.
+        let given: Vec<&str> = given.iter().copied().chain(["fetch.wait.max.ms=10"]).collect();
+        let (mock, source, mut thread) = poll_thread(PARTITIONS, &given);
         produce(&mock.bootstrap_servers(), "turns");
-        thread.turns.length = Duration::ZERO;
+        thread.turns.length = Duration::from_millis(20);
         thread.turns.patience = Duration::from_secs(60);
         let mut next: BTreeMap<TopicPartition, i64> = BTreeMap::new();
         let (mut ended, mut turns_ended, mut steps, mut undropped) = (0, 0, 0, VecDeque::new());
@@ -238,7 +242,8 @@ mod tests {
             undropped.pop_front();
             steps += 1;
             let behind = thread.partitions.iter_mut().find(|fetching| fetching.is_behind() && !fetching.paused);
-            if steps % 4 == 0
+            if pauses_and_seeks
+                && steps % 4 == 0
                 && let Some(fetching) = behind
             {
                 fetching.paused = true;
@@ -255,15 +260,19 @@ mod tests {
         turns_ended
     }
 
+    const EAGER: &str = "partition.assignment.strategy=range";
+
     #[test]
     fn each_record_comes_once_in_order_however_short_the_turns() {
-        let turns_ended = fetches_each_record_once_in_order(&[]);
+        fetches_each_record_once_in_order(&[], false);
+        let turns_ended = fetches_each_record_once_in_order(&[], true);
         assert!(turns_ended > 10, "{turns_ended}");
     }
 
     #[test]
     fn in_an_eager_group_too_where_turns_never_end() {
-        assert_eq!(fetches_each_record_once_in_order(&["partition.assignment.strategy=range"]), 0);
+        assert_eq!(fetches_each_record_once_in_order(&[EAGER], false), 0);
+        assert_eq!(fetches_each_record_once_in_order(&[EAGER], true), 0);
     }
 
     #[test]
@@ -291,7 +300,7 @@ mod tests {
         assert!(most > MANY / 2, "{most}");
     }
 
-    /// Polled all the same, as after a long stall: else the writer would take the end for that of what it has.
+    /// Else the writer would take the end for that of what it has.
     #[test]
     fn an_end_does_not_overtake_a_record_that_is_held() {
         let (mock, source, mut thread) = poll_thread(1, &[]);
@@ -304,13 +313,9 @@ mod tests {
         producer.flush(Duration::from_secs(60)).expect("the brokers take it");
         let in_use = thread.budget.take(3_999_999, &PartitionUse::default());
         let deadline = Instant::now() + Duration::from_secs(60);
-        while thread.held.len() < 2 {
+        while thread.held.is_none() {
             assert!(Instant::now() < deadline, "{thread:#?}");
-            while let Ok(order) = thread.orders.try_recv() {
-                thread.carry_out(order);
-            }
-            thread.give_turns();
-            thread.poll();
+            thread.step();
             for event in std::mem::take(&mut thread.out) {
                 match event {
                     LogEvent::Assigned { epoch, partitions } => {
@@ -320,11 +325,36 @@ mod tests {
                 }
             }
         }
+        for _ in 0..30 {
+            thread.step();
+            assert!(thread.out.is_empty(), "{:?}", thread.out);
+        }
         drop(in_use);
-        thread.take_held();
-        thread.flush_all();
+        while thread.out.len() < 2 {
+            assert!(Instant::now() < deadline, "{thread:#?}");
+            // Nobody takes what is told.
+            let told = std::mem::take(&mut thread.out);
+            thread.step();
+            thread.out.splice(..0, told);
+        }
         let mut told = thread.out.iter();
         assert!(matches!(told.next(), Some(LogEvent::Records(_, batch)) if batch.marks.len() == 1), "{:?}", thread.out);
         assert!(matches!(told.next(), Some(LogEvent::EndReached(_, end)) if end.position == Offset::default().next()));
+        assert!(thread.budget.used_bytes() > 3_300_000, "it is counted: {}", thread.budget.used_bytes());
+    }
+
+    /// However long a store hangs, the process stays a member of its group.
+    #[test]
+    fn the_group_is_answered_while_memory_is_used_up() {
+        let (_mock, _source, mut thread) = poll_thread(PARTITIONS, &[]);
+        let _in_use = thread.budget.take(4_000_000, &PartitionUse::default());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while thread.out.is_empty() {
+            assert!(Instant::now() < deadline && thread.is_short(), "{thread:#?}");
+            thread.step();
+        }
+        let assigned =
+            |event: &LogEvent| matches!(event, LogEvent::Assigned { partitions, .. } if partitions.len() == 7);
+        assert!(assigned(&thread.out[0]), "{:?}", thread.out);
     }
 }
