@@ -24,7 +24,7 @@ pub enum MemoryLimitError {
 /// | `batch_bytes` | at most a twelfth, and 4 MB for each core | records from when they are encoded until they are in a block or on disk; half as much again where some partitions stand still. A large one counts thrice: for itself, its block, and the block compressed. |
 /// | `block_bytes` | an eighth | blocks that are being filled, of all partitions, and those that wait to be written together; what does not fit goes to the disk early |
 /// | `queue_bytes`, `queue_records` | at most a 32nd, and 1 MB for each core; a 32nd | what librdkafka has fetched ahead, values and what it keeps beside each record; looked at before each fetch |
-/// | `at_once_bytes` | a 16th | records that are taken out of that queue at once, which librdkafka then counts no more |
+/// | `at_once_bytes` | a 16th | records that are taken out of that queue at once, which librdkafka then counts no more; by the size of those before them |
 /// | `fetch_bytes` | a 160th | one fetch, as it is sent. Unpacked it is 20 times that, and records of 100 bytes take five times their size in librdkafka: more than half of the limit, by which the queue overshoots |
 ///
 /// What waits between Kafka and the disk is kept short on purpose: it is as much as keeps the cores at work, and what is

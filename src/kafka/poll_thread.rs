@@ -29,14 +29,17 @@ mod shortage;
 mod turns;
 
 use records::Held;
+use shortage::LOOK_INTERVAL;
 use turns::Turns;
 
 /// How long it waits when nothing is expected: whatever comes wakes it.
 const IDLE_WAIT: Duration = Duration::from_millis(500);
 /// How long it waits for what does not wake it.
 const SHORT_WAIT: Duration = Duration::from_millis(10);
-/// How many records are taken in a row before orders and events are looked at.
-const RECORDS_IN_A_ROW: usize = 2_000;
+/// How long librdkafka may take to stop what was fetched before an assignment as a whole.
+const ASSIGN_SETTLES_WITHIN: Duration = Duration::from_millis(200);
+/// How many records, and how many events, are taken in a row before anything else is looked at.
+const TAKEN_IN_A_ROW: usize = 2_000;
 
 /// Starts the poll thread. It ends when the group is left, or when the client has failed for good.
 ///
@@ -62,6 +65,7 @@ pub fn start(client: Arc<Client>, budget: Arc<Budget>, memory: MemoryPlan, log: 
         looked_at: Instant::now(),
         paused_bytes: 0,
         assign_is_due: false,
+        assigned_anew_at: None,
         turns: Turns::default(),
         record_bytes: 1024,
     };
@@ -115,8 +119,10 @@ struct PollThread {
     paused_bytes: u64,
     /// In an eager group: what is fetched has changed.
     assign_is_due: bool,
+    /// When that was done last, if it may still be under way.
+    assigned_anew_at: Option<Instant>,
     turns: Turns,
-    /// The mean of what came last, keys and values.
+    /// How large records are lately: as the largest, and a little less with each smaller one since.
     record_bytes: usize,
 }
 
@@ -175,32 +181,33 @@ impl PollThread {
         self.take_records()
     }
 
-    /// Takes events until there are none. They wait for no record: the group is answered also while memory is short.
+    /// Takes events until there are none, or enough for one round. They wait for no record: the group is answered also
+    /// while memory is short.
     fn take_events(&mut self) -> Step {
-        while let Some(event) = self.client.next_event(Duration::ZERO) {
+        for _ in 0..TAKEN_IN_A_ROW {
+            let Some(event) = self.client.next_event(Duration::ZERO) else { return Step::GoOn };
             if let Step::End = self.take(event.kind()) {
                 return Step::End;
             }
         }
+        // There may be more, of which nobody tells.
+        self.client.wake();
         Step::GoOn
     }
 
     /// Takes records until there are none, or enough for one round; waits for them if there is nothing at all.
     fn take_records(&mut self) -> Step {
-        let (mut taken, mut bytes, mut step) = (0, 0, Step::GoOn);
+        let (mut taken, mut step) = (0, Step::GoOn);
         let client = Arc::clone(&self.client);
         loop {
             let mut goes_on = true;
             let count = client.take_records(self.most_at_once(), |delivered| {
                 match delivered {
-                    Delivered::Record(record) => {
-                        bytes += record.size();
-                        self.take_record(&record);
-                    }
+                    Delivered::Record(record) => self.take_record(&record),
                     Delivered::Event(kind) => step = self.take(kind),
                 }
                 taken += 1;
-                goes_on = taken < RECORDS_IN_A_ROW && !self.is_short() && matches!(step, Step::GoOn);
+                goes_on = taken < TAKEN_IN_A_ROW && !self.is_short() && matches!(step, Step::GoOn);
                 if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
             if !goes_on {
@@ -212,7 +219,6 @@ impl PollThread {
             }
         }
         if taken > 0 {
-            self.record_bytes = (bytes / taken).max(self.record_bytes / 2);
             self.turns.quiet_since = None;
         } else if self.out.is_empty() {
             self.turns.quiet_since.get_or_insert_with(Instant::now);
@@ -223,8 +229,11 @@ impl PollThread {
 
     /// Waits until something comes, or until it must be looked.
     fn wait(&mut self) {
+        let settles = self.assigned_anew_at.is_some_and(|at| at.elapsed() < ASSIGN_SETTLES_WITHIN);
         self.client.wait(if self.leaving.is_some() {
             SHORT_WAIT
+        } else if settles {
+            LOOK_INTERVAL
         } else if self.turns.are_awaited() {
             self.turns.patience.min(IDLE_WAIT)
         } else {
@@ -392,11 +401,13 @@ impl PollThread {
                 PartitionOffset { partition: fetching.partition.clone(), offset: fetching.next }
             })
             .collect();
-        // Before, so that no record goes astray, and after, when what was fetched before has been stopped.
+        // Before, so that no record goes astray; and after, which what was fetched before may undo when it is stopped: it is
+        // looked at soon.
         let lead = || all.iter().for_each(|from| self.client.lead_records(&from.partition));
         lead();
         self.tell_errors("fetch", self.client.assign(&all));
         lead();
+        self.assigned_anew_at = Some(Instant::now());
     }
 
     fn commit(&mut self, commit: &OffsetCommit, answer: oneshot::Sender<Result<(), CommitError>>) {

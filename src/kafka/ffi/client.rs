@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, c_int, c_void};
 use std::ops::ControlFlow;
 use std::ptr::{NonNull, null_mut};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -25,14 +25,14 @@ pub struct Client {
     records: NonNull<rd::rd_kafka_queue_t>,
     /// Answers to commits, so that they come also while records are not wanted.
     commits: NonNull<rd::rd_kafka_queue_t>,
-    /// The thread that [waits](Client::wait) for any of them. In a place of its own, which librdkafka's threads know.
-    waiter: Box<OnceLock<Thread>>,
+    /// Who waits for any of them.
+    waiter: Arc<Waiter>,
     /// The brokers have named a controller.
     names_controller: AtomicBool,
 }
 
 // SAFETY: librdkafka's handles and queues may be used from any thread at once (its INTRODUCTION.md, "Threads and
-// callbacks"); the only callback that its own threads make, `wake_waiter`, may be made from any, too.
+// callbacks"); the only callback that they make, `wake_waiter`, may be made from any, too.
 unsafe impl Send for Client {}
 // SAFETY: as above.
 unsafe impl Sync for Client {}
@@ -76,8 +76,8 @@ impl Client {
             let new_queue = || rd::rd_kafka_queue_new(handle.as_ptr());
             (rd::rd_kafka_queue_get_consumer(handle.as_ptr()), new_queue(), new_queue())
         };
-        let waiter = Box::<OnceLock<Thread>>::default();
-        let waiter_address = (&raw const *waiter).cast_mut().cast::<c_void>();
+        let waiter = Arc::<Waiter>::default();
+        let waiter_address = Arc::as_ptr(&waiter).cast_mut().cast::<c_void>();
         for queue in [main, records, commits] {
             // SAFETY: the queue is valid. The waiter lives until `Drop` has ended librdkafka's threads.
             unsafe { rd::rd_kafka_queue_cb_event_enable(queue, Some(wake_waiter), waiter_address) };
@@ -148,8 +148,8 @@ impl Client {
 
     /// Leads what comes of a partition to [`Client::take_records`], what had come already, too.
     ///
-    /// librdkafka undoes it when it stops fetching a partition, in a thread of its own: it must be said again until
-    /// something has come, and what came in the meantime waits.
+    /// librdkafka undoes it when it stops fetching a partition, in a thread of its own: it must be said again once it has
+    /// stopped, and what came in the meantime waits.
     pub fn lead_records(&self, partition: &TopicPartition) {
         let topic = topic_string(&partition.topic);
         // SAFETY: the topic is a C string; the partition's queue is used for one call and given back.
@@ -165,17 +165,12 @@ impl Client {
     /// Waits until something comes where nothing was: an event, a record, an answer to a commit; or [`Client::wake`] is called,
     /// or the time is over. It may return before. To be called by one thread alone, which has found nothing before.
     pub fn wait(&self, timeout: Duration) {
-        // What came before the thread was known has woken nobody.
-        if self.waiter.set(std::thread::current()).is_err() {
-            std::thread::park_timeout(timeout);
-        }
+        self.waiter.wait(timeout);
     }
 
     /// Ends a [`Client::wait`], or the next one.
     pub fn wake(&self) {
-        if let Some(thread) = self.waiter.get() {
-            thread.unpark();
-        }
+        self.waiter.wake();
     }
 
     /// The next answer to a commit, if there is one.
@@ -378,12 +373,35 @@ impl Drop for Client {
     }
 }
 
-/// Called by librdkafka's threads, which hold a lock of the queue.
+/// Called by whoever puts something into an empty queue, and holds its lock.
 unsafe extern "C" fn wake_waiter(_: *mut rd::rd_kafka_t, waiter: *mut c_void) {
     // SAFETY: it is the waiter of a client that lives longer than librdkafka's threads.
-    let waiter = unsafe { &*waiter.cast::<OnceLock<Thread>>() };
-    if let Some(thread) = waiter.get() {
-        thread.unpark();
+    unsafe { &*waiter.cast::<Waiter>() }.wake();
+}
+
+/// The thread that waits for what comes.
+#[derive(Debug, Default)]
+struct Waiter {
+    thread: OnceLock<Thread>,
+    /// It was woken since it last waited. (The mark that parking itself keeps, any lock in between may take.)
+    is_woken: AtomicBool,
+}
+
+impl Waiter {
+    fn wait(&self, timeout: Duration) {
+        // What came before the thread was known has woken nobody, but it has left its mark.
+        self.thread.get_or_init(std::thread::current);
+        if !self.is_woken.swap(false, Ordering::SeqCst) {
+            std::thread::park_timeout(timeout);
+            self.is_woken.store(false, Ordering::SeqCst);
+        }
+    }
+
+    fn wake(&self) {
+        self.is_woken.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
     }
 }
 

@@ -20,6 +20,7 @@ pub(super) struct Held {
 
 impl PollThread {
     pub(super) fn take_record(&mut self, record: &FetchedRecord<'_>) {
+        self.record_bytes = record.size().max(self.record_bytes - self.record_bytes.div_ceil(1024));
         let mut taken = self.partitions.take(record, &self.budget);
         if let Taken::NeedsNewBatch(index) = taken {
             self.flush(index);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// takes its turn gives back a batch in a fraction of it.
 const STANDSTILL_BEFORE_PAUSE: Duration = Duration::from_millis(100);
 /// How often the partitions are looked at, of which there may be thousands.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 impl PollThread {
     /// Whether there is no room for what comes next. What paused partitions hold does not keep the others from half of
