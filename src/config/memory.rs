@@ -21,7 +21,7 @@ pub enum MemoryLimitError {
 ///
 /// | part | of the limit | bounds |
 /// | --- | --- | --- |
-/// | `batch_bytes` | at most a twelfth, and 4 MB for each core | records from when they are encoded until they are in a block or on disk; half as much again where some partitions stand still. A large one counts thrice: for itself, its block, and the block compressed. |
+/// | `batch_bytes` | at most a twelfth, and 4 MB for each core | records from when they are encoded until they are in a block or on disk; half as much again where some partitions stand still. A large one counts thrice: for itself, its block, and the block compressed |
 /// | `block_bytes` | an eighth | blocks that are being filled, of all partitions, and those that wait to be written together; what does not fit goes to the disk early |
 /// | `queue_bytes`, `queue_records` | at most a 32nd, and 1 MB for each core; a 32nd | what librdkafka has fetched ahead, values and what it keeps beside each record; looked at before each fetch |
 /// | `at_once_bytes` | a 16th | records that are taken out of that queue at once, which librdkafka then counts no more; by the size of those before them |

@@ -141,6 +141,11 @@ impl Fetching {
         Some(batch)
     }
 
+    /// The same, with whose it is.
+    pub(super) fn take_named_batch(&mut self) -> Option<(TopicPartition, RecordBatch)> {
+        self.take_batch().map(|batch| (self.partition.clone(), batch))
+    }
+
     /// Encodes a record into the batch, which takes its bytes from the budget as it grows.
     fn append(
         &mut self,
@@ -295,9 +300,8 @@ impl Partitions {
     /// Takes all batches that hold something.
     pub(super) fn take_batches(&mut self) -> impl Iterator<Item = (TopicPartition, RecordBatch)> {
         self.filling.drain(..).filter_map(|index| {
-            let fetching = &mut self.all[index];
-            fetching.is_filling = false;
-            fetching.take_batch().map(|batch| (fetching.partition.clone(), batch))
+            self.all[index].is_filling = false;
+            self.all[index].take_named_batch()
         })
     }
 

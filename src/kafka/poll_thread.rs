@@ -119,7 +119,7 @@ struct PollThread {
     paused_bytes: u64,
     /// In an eager group: what is fetched has changed.
     assign_is_due: bool,
-    /// When that was done last, if it may still be under way.
+    /// When that was done last. librdkafka may take a moment for it.
     assigned_anew_at: Option<Instant>,
     turns: Turns,
     /// How large records are lately: as the largest, and a little less with each smaller one since.

@@ -1,7 +1,7 @@
 //! Taking records into batches, and holding the one for which there is no room.
 
 use super::super::blocked;
-use super::super::fetching::Taken;
+use super::super::fetching::{Fetching, Taken};
 use super::super::ffi::FetchedRecord;
 use super::PollThread;
 use kafka_store_actors::batch::RecordBatch;
@@ -55,11 +55,8 @@ impl PollThread {
     }
 
     fn hold(&mut self, index: usize, bytes: u64) {
-        if let Some(fetching) = self.partitions.get(index)
-            && let Some(batch) = fetching.take_batch()
-        {
-            self.held = Some(Held { partition: fetching.partition.clone(), batch, bytes });
-        }
+        let taken = self.partitions.get(index).and_then(Fetching::take_named_batch);
+        self.held = taken.map(|(partition, batch)| Held { partition, batch, bytes });
     }
 
     /// Hands over what is held if there is room now, and forgets it if it is no longer wanted.
@@ -77,11 +74,8 @@ impl PollThread {
     }
 
     pub(super) fn flush(&mut self, index: usize) {
-        if let Some(fetching) = self.partitions.get(index)
-            && let Some(batch) = fetching.take_batch()
-        {
-            self.out.push(LogEvent::Records(fetching.partition.clone(), batch));
-        }
+        let taken = self.partitions.get(index).and_then(Fetching::take_named_batch);
+        self.out.extend(taken.map(|(partition, batch)| LogEvent::Records(partition, batch)));
     }
 
     pub(super) fn flush_all(&mut self) {
