@@ -1,7 +1,7 @@
 //! The daemon: builds the adapters, wires the actors, and ends in good order.
 
 use crate::archive::{
-    Arbiter, FirstStart, Identity, Locator, LocatorParams, MirroredLocator, Mirrors, Spool, TopicFacts,
+    Arbiter, FirstStart, Identity, Locator, LocatorParams, MirroredLocator, Mirrors, PartitionFacts, Spool, TopicFacts,
 };
 use crate::audit::{AuditLog, InstanceStart};
 use crate::blocking::BlockingPool;
@@ -70,6 +70,8 @@ pub fn run(config: &DaemonConfig, log: &Logger) -> ExitCode {
 struct Prepared {
     /// The member of the group.
     client: Arc<Client>,
+    /// How many brokers there are.
+    brokers: usize,
     /// The one that is asked: no fetch keeps its answers waiting.
     asked: Arc<Client>,
     facts: Arc<TopicFacts>,
@@ -111,6 +113,7 @@ impl Reached {
         let params = LocatorParams {
             client,
             facts: Arc::default(),
+            partition_facts: PartitionFacts::default(),
             store: Arc::clone(&stores.arbiter),
             identity,
             group: config.group.clone(),
@@ -147,12 +150,13 @@ impl Prepared {
             None => None,
         };
         let (asked, facts) = (Arc::clone(&params.client), Arc::clone(&params.facts));
+        let brokers = asked.broker_count(START_TIME).map_err(text)?;
         forget_events_of(&asked);
         let mirrors = stores.mirrors(uploaders(config), log);
         let locator = Locator::new(params, BlockingPool::new("walk", WALKS_AT_A_TIME));
         let audit = audit.map(Arc::new);
         let client = client(config)?;
-        Ok(Prepared { client, asked, facts, stores, mirrors, identity, index, locator, targets, audit })
+        Ok(Prepared { client, brokers, asked, facts, stores, mirrors, identity, index, locator, targets, audit })
     }
 
     fn run(self, config: &DaemonConfig, log: &Logger) -> ExitCode {
@@ -161,7 +165,7 @@ impl Prepared {
             audit.start(&self.instance_start(config));
         }
         let budget = Budget::new(config.memory.batch_bytes);
-        let poll_thread = kafka::start(Arc::clone(&self.client), budget, config.memory, log.clone());
+        let poll_thread = kafka::start(Arc::clone(&self.client), self.brokers, budget, config.memory, log.clone());
         let ports = self.ports(config, &poll_thread, log);
         let topics = config.topics.to_strings();
         let client = Arc::clone(&self.client);

@@ -5,6 +5,7 @@ use super::identity::{Identity, Unfit};
 use super::index_tail::{index_up_to, rows_ahead};
 use super::lineage;
 use super::origin_object::OriginObject;
+use super::partition_facts::PartitionFacts;
 use super::topic_facts::TopicFacts;
 use super::walk::{Commit, Tail, Walk, unfit};
 use crate::blocking::BlockingPool;
@@ -23,8 +24,6 @@ use slog::{Logger, info, warn};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a broker may take to answer one question.
-const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// How old an answer about a topic may be that was given for another partition. The id is asked for again before
 /// anything is stored.
 const FACTS_AGE: Duration = Duration::from_secs(1);
@@ -38,6 +37,8 @@ pub struct LocatorParams {
     pub client: Arc<Client>,
     /// What that says of topics.
     pub facts: Arc<TopicFacts>,
+    /// What it says of partitions.
+    pub partition_facts: PartitionFacts,
     /// The arbiter.
     pub store: Arc<dyn ArchiveStore>,
     /// Whose records are archived.
@@ -228,8 +229,8 @@ impl LocatorParams {
     /// What the group has committed of this chain. A commit of an earlier one, also one that comes late, says nothing
     /// of it.
     fn committed(&self, chain: &ChainName) -> Result<Option<Commit>, Unanswered> {
-        let committed = self.client.committed(std::slice::from_ref(&chain.topic_partition), ANSWER_TIME)?;
-        let commit = committed.into_values().flatten().next().map(|committed| Commit {
+        let committed = self.partition_facts.committed(&self.client, &chain.topic_partition)?;
+        let commit = committed.map(|committed| Commit {
             next_offset: committed.next_offset,
             metadata: CommitMetadata::parse(&committed.metadata),
         });
@@ -247,9 +248,8 @@ impl LocatorParams {
     }
 
     pub(super) fn log_end(&self, partition: &TopicPartition, end: LogEnd) -> Result<Offset, Unanswered> {
-        let ends = self.client.log_ends(std::slice::from_ref(partition), end, ANSWER_TIME)?;
-        ends.get(partition)
-            .copied()
+        self.partition_facts
+            .log_end(&self.client, partition, end)?
             .ok_or_else(|| Unanswered::ForNow(format!("the brokers do not say where the log of {partition} lies")))
     }
 

@@ -43,9 +43,15 @@ const TAKEN_IN_A_ROW: usize = 2_000;
 
 /// Starts the poll thread. It ends when the group is left, or when the client has failed for good.
 ///
-/// `budget` is for the batches; `memory` says how many records are taken at once, and which ones are told in the log because
+/// `brokers` is how many of them lead the partitions. `budget` is for the batches; `memory` says how many records are taken at once, and which ones are told in the log because
 /// they are large.
-pub fn start(client: Arc<Client>, budget: Arc<Budget>, memory: MemoryPlan, log: Logger) -> PollThreadStart {
+pub fn start(
+    client: Arc<Client>,
+    brokers: usize,
+    budget: Arc<Budget>,
+    memory: MemoryPlan,
+    log: Logger,
+) -> PollThreadStart {
     let (orders, received) = crossbeam_channel::unbounded();
     let source = KafkaSource::new(orders, Arc::clone(&client));
     let thread = PollThread {
@@ -64,9 +70,10 @@ pub fn start(client: Arc<Client>, budget: Arc<Budget>, memory: MemoryPlan, log: 
         held: None,
         looked_at: Instant::now(),
         paused_bytes: 0,
+        is_eager: false,
         assign_is_due: false,
         assigned_anew_at: None,
-        turns: Turns::default(),
+        turns: Turns::for_brokers(brokers),
         record_bytes: 1024,
     };
     PollThreadStart { source, thread }
@@ -117,6 +124,8 @@ struct PollThread {
     looked_at: Instant,
     /// What paused partitions held then.
     paused_bytes: u64,
+    /// How the group rebalances, since its last assignment or revocation: librdkafka's other thread is asked for it.
+    is_eager: bool,
     /// In an eager group: what is fetched has changed.
     assign_is_due: bool,
     /// When that was done last. librdkafka may take a moment for it.
@@ -275,11 +284,8 @@ impl PollThread {
 
     /// Answers the group at once: no partition is fetched before its chain has been walked.
     fn assigned(&mut self, partitions: &[TopicPartition]) {
-        let answered = if self.client.rebalances_eagerly() {
-            self.client.assign(&[])
-        } else {
-            self.client.incremental_assign(&[])
-        };
+        self.is_eager = self.client.rebalances_eagerly();
+        let answered = if self.is_eager { self.client.assign(&[]) } else { self.client.incremental_assign(&[]) };
         self.tell_errors("answer an assignment", answered);
         self.epoch = AssignmentEpoch(self.epoch.0 + 1);
         self.end_pauses(partitions);
@@ -291,11 +297,8 @@ impl PollThread {
     fn revoked(&mut self, partitions: Vec<TopicPartition>) {
         self.end_pauses(&partitions);
         let added = self.partitions.remove(&partitions);
-        let answered = if self.client.rebalances_eagerly() {
-            self.client.unassign()
-        } else {
-            self.client.incremental_unassign(&added)
-        };
+        self.is_eager = self.client.rebalances_eagerly();
+        let answered = if self.is_eager { self.client.unassign() } else { self.client.incremental_unassign(&added) };
         self.tell_errors("answer a revocation", answered);
         self.out.push(LogEvent::Revoked { partitions });
     }

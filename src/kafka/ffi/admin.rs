@@ -74,6 +74,11 @@ impl Client {
         Ok(ends)
     }
 
+    /// How many brokers the cluster has. Asks one of them.
+    pub fn broker_count(&self, timeout: Duration) -> Result<usize, KafkaError> {
+        Ok(self.brokers(timeout)?.len())
+    }
+
     /// Whether the brokers name one of themselves as the controller, without whom nobody answers for
     /// topics. Brokers in memory do not.
     fn has_controller(&self, timeout: Duration) -> Result<bool, KafkaError> {
@@ -81,20 +86,28 @@ impl Client {
         if self.has_named_controller() {
             return Ok(true);
         }
+        let brokers = self.brokers(timeout)?;
+        // SAFETY: the handle is valid.
+        let controller = unsafe { rd::rd_kafka_controllerid(self.handle(), 0) };
+        let named = brokers.contains(&controller);
+        if named {
+            self.remember_controller();
+        }
+        Ok(named)
+    }
+
+    /// The numbers of the cluster's brokers.
+    fn brokers(&self, timeout: Duration) -> Result<Vec<i32>, KafkaError> {
         let mut metadata = std::ptr::null();
         // SAFETY: the handle is valid; the answer is read within its life, and given back.
         unsafe {
             let code =
                 rd::rd_kafka_metadata(self.handle(), 0, std::ptr::null_mut(), &mut metadata, milliseconds(timeout));
             KafkaError::check(code)?;
-            let controller = rd::rd_kafka_controllerid(self.handle(), 0);
             let count = usize::try_from((*metadata).broker_cnt).unwrap_or(0);
-            let named = (0..count).any(|index| (*(*metadata).brokers.add(index)).id == controller);
+            let numbers = (0..count).map(|index| (*(*metadata).brokers.add(index)).id).collect();
             rd::rd_kafka_metadata_destroy(metadata);
-            if named {
-                self.remember_controller();
-            }
-            Ok(named)
+            Ok(numbers)
         }
     }
 

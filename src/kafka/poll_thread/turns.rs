@@ -28,16 +28,18 @@ pub(super) struct Turns {
     pub(super) quiet_since: Option<Instant>,
 }
 
-impl Default for Turns {
-    /// Enough partitions for tens of brokers. What was fetched ahead at the end of a turn is fetched again: at most
-    /// a fetch, in the time of hundreds.
-    fn default() -> Turns {
-        let (length, patience) = (Duration::from_secs(10), Duration::from_millis(50));
-        Turns { waiting: BTreeMap::new(), behind_max: 64, length, patience, quiet_since: None }
-    }
-}
+/// How many partitions that are behind are fetched of each broker, if these lead as many each. The first few fill an answer.
+const BEHIND_A_BROKER: usize = 16;
 
 impl Turns {
+    /// Turns where so many brokers lead the partitions. What was fetched ahead at the end of a turn is fetched again: at
+    /// most a fetch, in the time of hundreds.
+    pub(super) fn for_brokers(count: usize) -> Turns {
+        let behind_max = BEHIND_A_BROKER.saturating_mul(count.max(1));
+        let (length, patience) = (Duration::from_secs(10), Duration::from_millis(50));
+        Turns { waiting: BTreeMap::new(), behind_max, length, patience, quiet_since: None }
+    }
+
     /// Whether partitions wait for their turn.
     pub(super) fn are_awaited(&self) -> bool {
         !self.waiting.is_empty()
@@ -58,7 +60,7 @@ impl PollThread {
         }
         let now = Instant::now();
         // In an eager group each change begins all that is fetched anew, which costs more than it spares.
-        let behind_max = if self.client.rebalances_eagerly() { usize::MAX } else { self.turns.behind_max };
+        let behind_max = if self.is_eager { usize::MAX } else { self.turns.behind_max };
         let behind = self.partitions.iter_mut().filter(|fetching| fetching.is_behind()).count();
         let patience = self.turns.patience;
         let mut room =
@@ -98,7 +100,7 @@ impl PollThread {
     }
 
     fn fetch(&mut self, from: &PartitionOffset) {
-        if self.client.rebalances_eagerly() {
+        if self.is_eager {
             self.assign_is_due = true;
             return;
         }
@@ -116,7 +118,7 @@ impl PollThread {
             return;
         }
         self.end_pauses(partitions);
-        if self.client.rebalances_eagerly() {
+        if self.is_eager {
             self.assign_is_due = true;
             return;
         }
@@ -184,7 +186,7 @@ mod tests {
         client.subscribe(&[topic.as_str().to_owned()]).expect("subscribed");
         // A batch of a large record fits in only once others have been given back.
         let budget = Budget::new(4_000_000);
-        let started = start(Arc::new(client), budget, memory, Logger::root(Discard, o!()));
+        let started = start(Arc::new(client), 1, budget, memory, Logger::root(Discard, o!()));
         let (source, mut thread) = (started.source, started.thread);
         thread.turns.behind_max = 2;
         (mock, source, thread)
@@ -211,7 +213,7 @@ mod tests {
             let waited = thread.turns.waiting.len();
             thread.step();
             let behind = count_behind(&mut thread);
-            assert!(behind <= 2 || thread.client.rebalances_eagerly(), "{behind}");
+            assert!(behind <= 2 || thread.is_eager, "{behind}");
             let gone_on = thread.turns.waiting.keys().any(|(_, partition)| next.get(partition) > Some(&0));
             turns_ended += usize::from(gone_on && waited > 0);
             for event in std::mem::take(&mut thread.out) {
