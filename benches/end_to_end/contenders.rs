@@ -107,7 +107,8 @@ fn consume(broker: &str, topic: &str, partitions: i32, records: u64) {
         topics: &topics,
         isolation: Isolation::ReadCommitted,
         memory: MemoryPlan::new(256_000_000),
-        starts_often: false,
+        // As with --until-end.
+        starts_often: true,
         given: &given,
     };
     let mut config = ClientConfig::new();

@@ -21,7 +21,7 @@ pub(super) fn client(config: &DaemonConfig) -> Result<Arc<Client>, String> {
         topics: &config.topics,
         isolation: ISOLATION,
         memory: config.memory,
-        starts_often: config.spool.limit_bytes.is_some(),
+        starts_often: config.spool.limit_bytes.is_some() || config.until_end.is_some(),
         given: &config.kafka_properties,
     });
     Client::new(properties.iter().map(|(name, value)| (&**name, &**value)))

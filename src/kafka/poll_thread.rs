@@ -182,6 +182,8 @@ impl PollThread {
         if self.is_short() {
             // What the writers do not have they cannot write.
             self.flush_all();
+            // It is not the partitions that bring nothing.
+            self.turns.quiet_since = None;
             if self.hand_over() {
                 self.budget.wait_for(self.needed_bytes(), SHORT_WAIT);
             }

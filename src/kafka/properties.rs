@@ -16,7 +16,8 @@ pub struct ClientSettings<'a> {
     pub isolation: Isolation,
     /// How much librdkafka may keep.
     pub memory: MemoryPlan,
-    /// Whether partitions stop and start again all the time, as they do where the spool is limited.
+    /// Whether partitions stop and start all the time, as they do where the spool is limited, and in a run that ends, where
+    /// each that is done makes room for another.
     pub starts_often: bool,
     /// `-X`.
     pub given: &'a KafkaProperties,
@@ -66,7 +67,8 @@ pub fn properties(settings: &ClientSettings<'_>) -> Vec<(String, String)> {
         properties.push(("partition.assignment.strategy".to_owned(), "cooperative-sticky".to_owned()));
     }
     if settings.starts_often {
-        // A partition that starts waits for the fetch of those that are caught up, which take their time.
+        // A partition that starts waits for the fetch of those that are caught up, which take their time. And where no
+        // others can be fetched for a moment, one fetch of these holds up all.
         properties.push(("fetch.wait.max.ms".to_owned(), "50".to_owned()));
     }
     properties.extend(settings.topics.hidden_from_patterns().map(|topics| ("topic.blacklist".to_owned(), topics)));
