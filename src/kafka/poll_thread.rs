@@ -406,6 +406,8 @@ impl PollThread {
                 PartitionOffset { partition: fetching.partition.clone(), offset: fetching.next }
             })
             .collect();
+        // What the assignment before has ended must have stopped: librdkafka stops a partition twice otherwise, and aborts.
+        self.client.await_main_thread();
         // Before, so that no record goes astray; and after, which what was fetched before may undo when it is stopped: it is
         // looked at soon.
         let lead = || all.iter().for_each(|from| self.client.lead_records(&from.partition));

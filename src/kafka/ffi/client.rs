@@ -120,6 +120,12 @@ impl Client {
         owned(unsafe { rd::rd_kafka_rebalance_protocol(self.handle()) }) == "EAGER"
     }
 
+    /// Waits until librdkafka's main thread has done what it was told before.
+    pub fn await_main_thread(&self) {
+        // Any question to it will do: it works in order.
+        let _ = self.rebalances_eagerly();
+    }
+
     /// The next event that is not of a partition, if one comes within the time.
     pub fn next_event(&self, timeout: Duration) -> Option<Event> {
         // SAFETY: the queue is valid; the event becomes ours.

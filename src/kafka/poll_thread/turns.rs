@@ -277,6 +277,42 @@ mod tests {
         assert_eq!(fetches_each_record_once_in_order(&[EAGER], true), 0);
     }
 
+    /// librdkafka must not be told to stop what it is still stopping.
+    fn starts_and_stops_one_right_after_the_other(given: &[&str]) {
+        let (_mock, source, mut thread) = poll_thread(PARTITIONS, given);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let assigned = loop {
+            assert!(Instant::now() < deadline, "{thread:#?}");
+            thread.step();
+            if let Some(LogEvent::Assigned { epoch, partitions }) = thread.out.pop() {
+                break partitions.into_iter().map(|partition| (partition, epoch)).collect::<Vec<_>>();
+            }
+        };
+        for round in 0..100 {
+            for (partition, epoch) in &assigned {
+                source.start_fetching(partition, *epoch, SeekEpoch(round), Offset::default());
+            }
+            thread.step();
+            for (partition, epoch) in &assigned {
+                source.stop_fetching(partition, *epoch);
+                thread.step();
+                thread.out.clear();
+            }
+        }
+        assert_eq!(count_behind(&mut thread), 0);
+    }
+
+    #[test]
+    fn partitions_start_and_stop_one_right_after_the_other() {
+        starts_and_stops_one_right_after_the_other(&[]);
+    }
+
+    /// Each time, all that is still fetched is assigned anew.
+    #[test]
+    fn partitions_of_an_eager_group_start_and_stop_one_right_after_the_other() {
+        starts_and_stops_one_right_after_the_other(&[EAGER]);
+    }
+
     #[test]
     fn partitions_that_have_nothing_do_not_wait_for_each_other() {
         const MANY: usize = 40;
