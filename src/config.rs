@@ -4,6 +4,7 @@ mod audited;
 mod duration;
 mod gcs;
 mod index;
+mod listen;
 mod memory;
 mod properties;
 mod size;
@@ -75,6 +76,8 @@ pub struct DaemonConfig {
     pub until_end: Option<UntilEnd>,
     /// `--audit-log`, `--audit-log-size`, `--audit-log-keep`.
     pub audit_log: Option<AuditFileSettings>,
+    /// `--status-listen`, as it is bound.
+    pub status_listen: Option<String>,
     /// `-v`.
     pub verbosity: Verbosity,
     /// Whether a run with `--until-end` shows how far it has come, where stderr is a terminal.
@@ -173,6 +176,7 @@ impl DaemonConfig {
         let memory = check.value("--memory-limit", &args.memory_limit, MemoryPlan::parse);
         let until_end = check.until_end(args);
         let audit_log = check.audit_log(args);
+        let status_listen = check.optional("--status-listen", args.status_listen.as_deref(), listen::parse_listen);
         let kafka_properties = check.properties(&args.kafka_properties);
         let stores = check.stores(args);
         let index = check.index(&args.index);
@@ -204,6 +208,7 @@ impl DaemonConfig {
                 kafka_properties: kafka_properties?,
                 until_end: until_end?,
                 audit_log: audit_log?,
+                status_listen: status_listen?,
                 verbosity: Verbosity::from_count(args.verbose),
                 shows_progress: true,
             })

@@ -14,16 +14,17 @@ use crate::kafka::{self, PollThreadStart};
 use crate::logging::Verbosity;
 use crate::open_files;
 use crate::progress_line::ProgressLine;
+use crate::status::{Board, Budgets, Sources, StatusServer};
 use crate::store::ArchiveStore;
 use crate::transitions::KeptTransitions;
 // Actix calls a thread for actors an arbiter, which here is the word for a store.
 use actix::{Actor, Addr, Arbiter as ActorThread, System};
 use kafka_store_actors::budget::Budget;
 use kafka_store_actors::consumer::{Consumer, ConsumerParams, Finished, LogSink};
+use kafka_store_actors::figures::Figures;
 use kafka_store_actors::indexer::Indexer;
 use kafka_store_actors::partition_writer::{WriterContext, WriterSettings};
 use kafka_store_actors::ports::{MirrorStores, Ports, SegmentIndex};
-use kafka_store_actors::progress::Progress;
 use kafka_store_actors::spool_account::SpoolAccount;
 use kafka_store_actors::uploader::{Uploader, UploaderPool};
 use kafka_store_statecharts::offset::Offset;
@@ -32,6 +33,7 @@ use kafka_store_statecharts::wall_clock::WallClockSettings;
 use slog::{Logger, error, info, warn};
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::net::TcpListener;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,11 +41,13 @@ use tokio::sync::oneshot;
 
 mod clients;
 mod ending;
+mod status;
 mod stop_signals;
 mod stores;
 
 use clients::{client, forget_events_of};
 use ending::{Ended, exit_code, wait_for_the_end};
+use status::ShownKafka;
 use stop_signals::StopSignals;
 pub(crate) use stores::{Purpose, Stores};
 
@@ -82,6 +86,7 @@ struct Prepared {
     locator: Locator,
     targets: Option<BTreeMap<TopicPartition, Offset>>,
     audit: Option<Arc<AuditLog>>,
+    status: Option<TcpListener>,
 }
 
 /// Store and brokers, reached, and what exists. Nothing is changed yet.
@@ -129,6 +134,7 @@ impl Reached {
 
 impl Prepared {
     fn new(config: &DaemonConfig, log: &Logger) -> Result<Prepared, String> {
+        let status = status::listen(config, log)?;
         let audit =
             config.audit_log.as_ref().map(|settings| AuditLog::open(settings, log)).transpose().map_err(text)?;
         let Reached { stores, partitions, params, is_first_start } = Reached::new(config, Purpose::Archive, log)?;
@@ -156,34 +162,64 @@ impl Prepared {
         let locator = Locator::new(params, BlockingPool::new("walk", WALKS_AT_A_TIME));
         let audit = audit.map(Arc::new);
         let client = client(config)?;
-        Ok(Prepared { client, brokers, asked, facts, stores, mirrors, identity, index, locator, targets, audit })
+        Ok(Prepared {
+            client,
+            brokers,
+            asked,
+            facts,
+            stores,
+            mirrors,
+            identity,
+            index,
+            locator,
+            targets,
+            audit,
+            status,
+        })
     }
 
-    fn run(self, config: &DaemonConfig, log: &Logger) -> ExitCode {
+    fn run(mut self, config: &DaemonConfig, log: &Logger) -> ExitCode {
         let audit = self.audit.clone();
         if let Some(audit) = &audit {
             audit.start(&self.instance_start(config));
         }
-        let budget = Budget::new(config.memory.batch_bytes);
-        let poll_thread = kafka::start(Arc::clone(&self.client), self.brokers, budget, config.memory, log.clone());
-        let ports = self.ports(config, &poll_thread, log);
+        let bounds = Bounds::new(config);
+        let batches = Arc::clone(&bounds.budgets.batches);
+        let poll_thread = kafka::start(Arc::clone(&self.client), self.brokers, batches, config.memory, log.clone());
+        let figures = Arc::new(Figures::default());
+        let status = self.status.take().map(|listener| (listener, Arc::new(Board::default())));
+        let ports = self.ports(config, &poll_thread, status.as_ref().map(|(_, board)| Arc::clone(board)), log);
+        let status = status.map(|(listener, board)| {
+            let kafka = ShownKafka {
+                client: Arc::clone(&self.client),
+                asked: Arc::clone(&self.asked),
+                heartbeat: poll_thread.heartbeat(),
+                log: log.clone(),
+            };
+            let about = status::about(config, self.identity.cluster_id.clone(), self.stores.describe());
+            let (clock, budgets) = (Arc::clone(&ports.clock), bounds.budgets.clone());
+            (listener, Sources::new(about, clock, board, Arc::clone(&figures), budgets, Box::new(kafka)))
+        });
         let topics = config.topics.to_strings();
         let client = Arc::clone(&self.client);
         let targets = self.targets;
         let (until_end, local) = (config.until_end, settings(config));
-        let bounds = Bounds::new(config);
         let shown = until_end.is_some() && config.shows_progress && config.verbosity == Verbosity::Warning;
         let ended = System::new().block_on(async move {
             let mut stop = StopSignals::new().map_err(text)?;
             let (finished, end) = oneshot::channel();
-            let progress = Arc::new(Progress::default());
-            let _bar = shown.then(|| ProgressLine::show(Arc::clone(&progress)));
-            let consumer = start_actors(ports, local, bounds, targets, (finished, progress), log);
+            let status = status.map(|(listener, sources)| StatusServer::start(listener, sources)).transpose();
+            let status = status.map_err(|error| format!("--status-listen: {error}"))?;
+            let _bar = shown.then(|| ProgressLine::show(Arc::clone(&figures)));
+            let consumer = start_actors(ports, local, bounds, targets, (finished, figures), log);
             client.subscribe(&topics).map_err(text)?;
             let thread = poll_thread.run(LogSink::new(&consumer));
             let ended = wait_for_the_end(&consumer, end, until_end, &mut stop, log).await;
             // The thread ends by itself once the group is left; after a second signal it is not waited for.
             drop(thread);
+            if let Some(status) = status {
+                status.stop().await;
+            }
             Ok::<_, String>(ended)
         });
         let code = match ended {
@@ -222,11 +258,17 @@ impl Prepared {
         }
     }
 
-    fn ports(&self, config: &DaemonConfig, poll_thread: &PollThreadStart, log: &Logger) -> Ports {
+    fn ports(
+        &self,
+        config: &DaemonConfig,
+        poll_thread: &PollThreadStart,
+        board: Option<Arc<Board>>,
+        log: &Logger,
+    ) -> Ports {
         let store = Arc::clone(&self.stores.arbiter);
         let directory = Arc::clone(&self.stores.spool);
         let clock = Arc::new(SystemClock::start());
-        let transitions = Arc::new(KeptTransitions::new(self.audit.clone(), log.clone()));
+        let transitions = Arc::new(KeptTransitions::new(self.audit.clone(), board, log.clone()));
         self.stores.uploads.tell(Arc::clone(&transitions) as _, Arc::clone(&clock) as _);
         let index = self.index.clone().map(IndexWriter::start);
         let arbiter = Arbiter::new(
@@ -350,8 +392,7 @@ fn uploaders(config: &DaemonConfig) -> usize {
 /// What all partitions share.
 struct Bounds {
     uploaders: usize,
-    blocks: Arc<Budget>,
-    spool: Arc<SpoolAccount>,
+    budgets: Budgets,
     open_files_max: usize,
 }
 
@@ -360,8 +401,11 @@ impl Bounds {
         let spool_bytes = config.spool.limit_bytes.map_or(u64::MAX, NonZeroU64::get);
         Bounds {
             uploaders: uploaders(config),
-            blocks: Budget::new(config.memory.block_bytes),
-            spool: SpoolAccount::new(spool_bytes, config.boundary.segment_bytes.get()),
+            budgets: Budgets {
+                batches: Budget::new(config.memory.batch_bytes),
+                blocks: Budget::new(config.memory.block_bytes),
+                spool: SpoolAccount::new(spool_bytes, config.boundary.segment_bytes.get()),
+            },
             open_files_max: open_files::raise(),
         }
     }
@@ -372,7 +416,7 @@ fn start_actors(
     settings: WriterSettings,
     bounds: Bounds,
     targets: Option<BTreeMap<TopicPartition, Offset>>,
-    (finished, progress): (oneshot::Sender<Finished>, Arc<Progress>),
+    (finished, figures): (oneshot::Sender<Finished>, Arc<Figures>),
     log: &Logger,
 ) -> Addr<Consumer> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -381,12 +425,12 @@ fn start_actors(
     let indexer = ports.index.clone().map(|index| Indexer::new(index).start());
     let writers = WriterContext {
         settings: Arc::new(settings),
-        blocks: bounds.blocks,
-        spool: bounds.spool,
+        blocks: bounds.budgets.blocks,
+        spool: bounds.budgets.spool,
         ports,
         uploaders: UploaderPool::new(uploaders).start(),
         indexer,
-        progress,
+        figures,
     };
     let open_files_max = bounds.open_files_max;
     Consumer::new(ConsumerParams { writers, arbiters, targets, open_files_max, finished, log: log.clone() }).start()

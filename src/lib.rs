@@ -17,5 +17,6 @@ pub mod logging;
 pub mod open_files;
 pub mod page_cache;
 mod progress_line;
+pub mod status;
 pub mod store;
 pub mod transitions;

@@ -1,7 +1,7 @@
 //! The progress of a long `--until-end`, on a terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use kafka_store_actors::progress::Progress;
+use kafka_store_actors::figures::Figures;
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ pub(crate) struct ProgressLine {
 }
 
 impl ProgressLine {
-    pub(crate) fn show(progress: Arc<Progress>) -> ProgressLine {
+    pub(crate) fn show(figures: Arc<Figures>) -> ProgressLine {
         let is_terminal = io::stderr().is_terminal();
         let target = if is_terminal { ProgressDrawTarget::stderr_with_hz(5) } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(0), target);
@@ -24,8 +24,8 @@ impl ProgressLine {
         let (shown, until) = (bar.clone(), Arc::clone(&ended));
         let draw = move || {
             while !until.load(Ordering::Relaxed) {
-                shown.set_length(progress.wanted());
-                shown.set_position(progress.reached());
+                shown.set_length(figures.wanted());
+                shown.set_position(figures.reached());
                 std::thread::sleep(Duration::from_millis(200));
             }
         };

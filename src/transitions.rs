@@ -1,21 +1,23 @@
-//! Where changes of states are kept: in the audit log, and as lines of the process's log.
+//! Where changes of states are kept: in the audit log, on the status page, and as lines of the process's log.
 
 use crate::audit::AuditLog;
+use crate::status::Board;
 use kafka_store_actors::transition::{TransitionLog, TransitionRecord};
 use slog::{Logger, debug};
 use std::sync::Arc;
 
-/// Keeps each change of a state's name in the audit log, if there is one, and as a debug line.
+/// Keeps each change of a state's name in the audit log and on the board, if there are such, and as a debug line.
 #[derive(Debug)]
 pub struct KeptTransitions {
     audit: Option<Arc<AuditLog>>,
+    board: Option<Arc<Board>>,
     log: Logger,
 }
 
 impl KeptTransitions {
-    /// Into these logs.
-    pub fn new(audit: Option<Arc<AuditLog>>, log: Logger) -> KeptTransitions {
-        KeptTransitions { audit, log }
+    /// Into these.
+    pub fn new(audit: Option<Arc<AuditLog>>, board: Option<Arc<Board>>, log: Logger) -> KeptTransitions {
+        KeptTransitions { audit, board, log }
     }
 }
 
@@ -23,6 +25,9 @@ impl TransitionLog for KeptTransitions {
     fn record(&self, transition: &TransitionRecord<'_>) {
         if let Some(audit) = &self.audit {
             audit.record(transition);
+        }
+        if let Some(board) = &self.board {
+            board.record(transition);
         }
         let TransitionRecord { subject, chart, from, event, to, detail, .. } = transition;
         debug!(self.log, "state changed"; "to" => to, "event" => event, "from" => from, "chart" => chart,

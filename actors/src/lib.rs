@@ -22,12 +22,12 @@
 pub mod batch;
 pub mod budget;
 pub mod consumer;
+pub mod figures;
 pub mod indexer;
 pub mod messages;
 pub mod open_segment;
 pub mod partition_writer;
 pub mod ports;
-pub mod progress;
 pub mod retry;
 pub mod spool_account;
 pub mod transition;

@@ -6,11 +6,11 @@
 
 use crate::batch::RecordBatch;
 use crate::budget::Budget;
+use crate::figures::{Figures, Share};
 use crate::indexer::Indexer;
 use crate::messages::{EndReached, Report, WriterMail, WriterReport};
 use crate::open_segment::{Cursor, OpenSegment};
 use crate::ports::{CompletedSegment, Located, Ports, StoredSegment};
-use crate::progress::{Progress, Share};
 use crate::spool_account::{SpoolAccount, SpoolShare};
 use crate::transition::{Detail, Subject, TransitionRecord};
 use crate::uploader::UploaderPool;
@@ -60,8 +60,8 @@ pub struct WriterContext {
     pub uploaders: Addr<UploaderPool>,
     /// The Indexer, where there is an index.
     pub indexer: Option<Addr<Indexer>>,
-    /// How far all have come.
-    pub progress: Arc<Progress>,
+    /// What is shown of all of them.
+    pub figures: Arc<Figures>,
 }
 
 /// The writer of one partition in one assignment.
@@ -83,7 +83,7 @@ pub struct PartitionWriter {
     /// The commit that says up to where nothing more was visible.
     seen_to: SeenTo,
     committed_seen_to: Option<Offset>,
-    progress: Share,
+    figures: Share,
     wall_clock: WallClockSettings,
     /// `--until-end`: archive what lies below, then report.
     target: Option<Offset>,
@@ -154,10 +154,10 @@ impl PartitionWriter {
         PartitionWriter {
             chart: Partition::new(context.settings.sealed_max),
             chain: ChainName::first_lineage(partition.clone()),
+            figures: Share::new(Arc::clone(&context.figures), partition.clone(), epoch, target),
             partition,
             epoch,
             wall_clock: context.settings.wall_clock,
-            progress: Share::new(Arc::clone(&context.progress), target),
             context,
             reports,
             log,
@@ -277,8 +277,9 @@ impl PartitionWriter {
         let event = match segment.chart.state {
             SegmentState::AwaitingTurn { .. } => PartitionEvent::SpoolCompleted { start },
             SegmentState::AwaitingPredecessor { stored } => {
-                self.progress.reaches(stored.range.next_offset());
-                PartitionEvent::SegmentResolved { start, stored_next: stored.range.next_offset() }
+                let stored_next = stored.range.next_offset();
+                self.figures.archived_to(self.seen_beyond(stored_next).unwrap_or(stored_next));
+                PartitionEvent::SegmentResolved { start, stored_next }
             }
             SegmentState::Idle => {
                 self.segments.remove(&start);

@@ -179,6 +179,13 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "COUNT", allow_negative_numbers = true, help_heading = "Audit log")]
     pub audit_log_keep: Option<String>,
 
+    /// Serve a status page, metrics for Prometheus (/metrics) and probes (/healthz, /readyz) there [default: nowhere]
+    ///
+    /// A port alone means this machine only (127.0.0.1). Whoever reaches it sees the names of topics, offsets and where the
+    /// archive is, and can change nothing.
+    #[arg(long, value_name = "[HOST:]PORT", help_heading = "Running")]
+    pub status_listen: Option<String>,
+
     /// Log more to stderr than warnings: -v what happens, -vv every effect
     // The aliases are the prefixes that --version would make ambiguous.
     #[arg(short, long, action = ArgAction::Count, aliases = ["v", "ve", "ver"], help_heading = "Running")]

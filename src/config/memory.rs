@@ -34,6 +34,8 @@ pub enum MemoryLimitError {
 /// MiB by which the process may exceed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
+    /// `--memory-limit`.
+    pub limit_bytes: u64,
     /// For records between Kafka and the disk.
     pub batch_bytes: u64,
     /// For blocks that are being filled.
@@ -66,6 +68,7 @@ impl MemoryPlan {
     fn for_cores(limit_bytes: u64, cores: u64) -> MemoryPlan {
         // The upper bounds are librdkafka's own.
         MemoryPlan {
+            limit_bytes,
             batch_bytes: (limit_bytes / 12).min(cores * BATCH_BYTES_A_CORE),
             block_bytes: limit_bytes / 8,
             queue_bytes: (limit_bytes / 32).min(cores * QUEUE_BYTES_A_CORE).min(2_000_000_000),

@@ -7,6 +7,7 @@
 use super::blocked;
 use super::fetching::{Partitions, Turn};
 use super::ffi::{Client, CommitTicket, Delivered, EventKind, KafkaError, PartitionOffset};
+use super::heartbeat::Heartbeat;
 use super::source::{KafkaSource, Order};
 use crate::config::MemoryPlan;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -57,6 +58,7 @@ pub fn start(
     let thread = PollThread {
         client,
         orders: received,
+        heartbeat: Arc::new(Heartbeat::new()),
         sink: None,
         budget,
         memory,
@@ -92,6 +94,11 @@ impl PollThreadStart {
         self.source.clone()
     }
 
+    /// When the thread makes its steps.
+    pub fn heartbeat(&self) -> Arc<Heartbeat> {
+        Arc::clone(&self.thread.heartbeat)
+    }
+
     /// Starts the thread.
     pub fn run(self, sink: LogSink) -> std::thread::JoinHandle<()> {
         let mut thread = self.thread;
@@ -107,6 +114,7 @@ impl PollThreadStart {
 struct PollThread {
     client: Arc<Client>,
     orders: Receiver<Order>,
+    heartbeat: Arc<Heartbeat>,
     sink: Option<LogSink>,
     budget: Arc<Budget>,
     memory: MemoryPlan,
@@ -154,6 +162,7 @@ impl PollThread {
     }
 
     fn step(&mut self) -> Step {
+        self.heartbeat.beat();
         while let Ok(order) = self.orders.try_recv() {
             self.carry_out(order);
         }

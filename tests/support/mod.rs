@@ -5,6 +5,8 @@ pub(crate) mod archive;
 pub(crate) mod broker;
 pub(crate) mod cutting_proxy;
 pub(crate) mod daemon;
+pub(crate) mod http;
+pub(crate) mod metrics;
 pub(crate) mod mysql;
 pub(crate) mod raw_produce;
 pub(crate) mod records;

@@ -49,7 +49,8 @@ impl PartitionWriter {
             let open = self.open.as_mut().expect("opened just now or before");
             let appended = open.append(batch, cursor, self.target, now);
             if let Some((last, ..)) = open.last_record() {
-                self.progress.reaches(last.next());
+                self.figures.taken_to(last.next());
+                self.figures.open(open.buffered());
             }
             let growth = if appended.is_ok() { open.account() } else { Growth::Kept };
             match appended {

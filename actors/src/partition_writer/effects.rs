@@ -1,9 +1,11 @@
 //! How a writer carries out what its charts ask for, and feeds the answers back.
 
 use super::{Input, PartitionWriter, Pending};
+use crate::figures::Failing;
 use crate::messages::{Report, StoreSegment, WriteIndexRow};
 use crate::ports::{IndexAnswer, IndexRow, MirrorAnswer, OffsetCommit, StoreAnswer, StoredSegment};
 use crate::retry;
+use crate::transition::Buffered;
 use actix::prelude::*;
 use kafka_store_statecharts::boundary::SealReason;
 use kafka_store_statecharts::chart::Chart;
@@ -83,6 +85,7 @@ impl PartitionWriter {
             SegmentEffect::DropSpool => {
                 if self.open.as_ref().is_some_and(|open| open.start == start) {
                     self.open = None;
+                    self.figures.open(Buffered::default());
                 }
                 if let Some(segment) = self.segments.get_mut(&start) {
                     segment.completed = None;
@@ -97,6 +100,7 @@ impl PartitionWriter {
 
     fn complete(&mut self, range: OffsetRange, reason: SealReason) {
         let open = self.open.take().expect("only an open segment is sealed");
+        self.figures.open(Buffered::default());
         let spool = Arc::clone(open.spool());
         match open.complete(range, reason) {
             Ok(completed) => {
@@ -140,6 +144,7 @@ impl PartitionWriter {
                 }
                 Err(failure) => {
                     warn!(writer.log, "segment not stored, trying again"; "segment" => %start, "reason" => &failure.reason);
+                    writer.context.figures.failed(Failing::Store);
                     SegmentEvent::StoreFailed
                 }
             };
@@ -175,6 +180,7 @@ impl PartitionWriter {
                 Err(failure) => {
                     warn!(writer.log, "segment not mirrored, trying again"; "segment" => %start,
                         "reason" => &failure.reason);
+                    writer.context.figures.failed(Failing::Mirrors);
                     SegmentEvent::MirrorsFailed
                 }
             };
@@ -208,6 +214,7 @@ impl PartitionWriter {
                 }
                 Err(failure) => {
                     warn!(writer.log, "row not written, trying again"; "segment" => %start, "reason" => &failure.reason);
+                    writer.context.figures.failed(Failing::Index);
                     SegmentEvent::IndexFailed
                 }
             };
@@ -226,6 +233,7 @@ impl PartitionWriter {
                 Ok(()) => SegmentEvent::OffsetCommitted,
                 Err(error) => {
                     warn!(writer.log, "offset not committed, trying again"; "segment" => %start, "reason" => &error.reason);
+                    writer.context.figures.failed(Failing::Commit);
                     SegmentEvent::CommitFailed
                 }
             };
@@ -252,7 +260,8 @@ impl PartitionWriter {
                 }
                 writer.chain = located.chain.clone();
                 writer.topic_id = located.topic_id;
-                writer.progress.reaches(located.position);
+                writer.figures.taken_to(located.position);
+                writer.figures.archived_to(located.position);
                 writer.last_start = located.last_start;
                 writer.located = Some(located.clone());
                 writer.wall_clock = writer.context.settings.wall_clock.within_retention(located.retention_ms);
@@ -264,6 +273,7 @@ impl PartitionWriter {
                         |answer, writer, _| {
                             if let Err(error) = answer {
                                 warn!(writer.log, "offset not committed"; "reason" => &error.reason);
+                                writer.context.figures.failed(Failing::Commit);
                             }
                         },
                     ));

@@ -44,10 +44,12 @@ impl PartitionWriter {
     pub(super) fn commit_seen_to(&mut self, ctx: &mut Context<Self>) -> bool {
         let is_idle = self.segments.is_empty() && self.chart.state() == PartitionStateKind::Active;
         let Some(position) = self.chart.position().filter(|_| is_idle) else { return true };
-        let Some(seen_to) = self.seen_beyond(position).filter(|seen_to| self.committed_seen_to != Some(*seen_to))
-        else {
+        let Some(seen_to) = self.seen_beyond(position) else { return true };
+        self.figures.taken_to(seen_to);
+        self.figures.archived_to(seen_to);
+        if self.committed_seen_to == Some(seen_to) {
             return true;
-        };
+        }
         match self.seen_to {
             SeenTo::InFlight => return false,
             SeenTo::Resting if !self.input.finished => return true,

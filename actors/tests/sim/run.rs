@@ -173,7 +173,7 @@ impl Process {
             ports,
             uploaders: UploaderPool::new(uploaders).start(),
             indexer: index.map(|index| Indexer::new(index).start()),
-            progress: Arc::default(),
+            figures: Arc::default(),
         };
         let (finished, end) = oneshot::channel();
         let log = Logger::root(Discard, o!());

@@ -120,6 +120,7 @@ fn archive(
         memory: MemoryPlan::new(MEMORY_BYTES),
         kafka_properties: KafkaProperties::default(),
         audit_log: None,
+        status_listen: None,
         until_end: Some(UntilEnd { timeout: Some(TIME) }),
         verbosity: Verbosity::Warning,
         // The demo has its own.

@@ -1,0 +1,242 @@
+//! What the process has taken and stored, and what has failed, for whoever shows it. No actor looks at it.
+
+use crate::transition::Buffered;
+use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::partition::AssignmentEpoch;
+use kafka_store_statecharts::topic::TopicPartition;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// All figures of the process.
+#[derive(Debug, Default)]
+pub struct Figures {
+    wanted: AtomicU64,
+    reached: AtomicU64,
+    failures: [AtomicU64; Failing::ALL.len()],
+    partitions: Mutex<BTreeMap<TopicPartition, Arc<PartitionFigures>>>,
+}
+
+/// What can fail, and is then tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failing {
+    /// Storing a segment.
+    Store,
+    /// Copying one to the mirrors.
+    Mirrors,
+    /// Writing the row of one.
+    Index,
+    /// Committing an offset.
+    Commit,
+}
+
+impl Failing {
+    /// All of them.
+    pub const ALL: [Failing; 4] = [Failing::Store, Failing::Mirrors, Failing::Index, Failing::Commit];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Failing::Store => "store",
+            Failing::Mirrors => "mirrors",
+            Failing::Index => "index",
+            Failing::Commit => "commit",
+        }
+    }
+}
+
+impl Figures {
+    /// How many offsets of all partitions lie between where they began and their `--until-end` targets. Grows as they are
+    /// located. Offsets, not records: what the log does not show counts, too.
+    pub fn wanted(&self) -> u64 {
+        self.wanted.load(Ordering::Relaxed)
+    }
+
+    /// How many of these are stored, or in open segments: the files may be as large as all there is.
+    pub fn reached(&self) -> u64 {
+        self.reached.load(Ordering::Relaxed)
+    }
+
+    /// How often this has failed.
+    pub fn failures(&self, what: Failing) -> u64 {
+        self.failures[what as usize].load(Ordering::Relaxed)
+    }
+
+    /// The partitions that have a writer.
+    pub fn partitions(&self) -> BTreeMap<TopicPartition, Arc<PartitionFigures>> {
+        self.lock().clone()
+    }
+
+    pub(crate) fn failed(&self, what: Failing) {
+        self.failures[what as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Arc<PartitionFigures>>> {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The figures of one partition, in one assignment.
+#[derive(Debug)]
+pub struct PartitionFigures {
+    epoch: AssignmentEpoch,
+    taken_to: AtomicI64,
+    archived_to: AtomicI64,
+    open_records: AtomicU64,
+    open_bytes: AtomicU64,
+}
+
+/// Not known yet.
+const NONE: i64 = -1;
+
+impl PartitionFigures {
+    /// In which assignment.
+    pub fn epoch(&self) -> AssignmentEpoch {
+        self.epoch
+    }
+
+    /// Everything below is in a segment, stored or not, or cannot be seen. `None` until the chain is located.
+    pub fn taken_to(&self) -> Option<Offset> {
+        Offset::new(self.taken_to.load(Ordering::Relaxed))
+    }
+
+    /// Everything below is in the store, or cannot be seen. `None` until the chain is located.
+    pub fn archived_to(&self) -> Option<Offset> {
+        Offset::new(self.archived_to.load(Ordering::Relaxed))
+    }
+
+    /// What is in the open segment.
+    pub fn open(&self) -> Buffered {
+        Buffered {
+            record_count: self.open_records.load(Ordering::Relaxed),
+            record_bytes: self.open_bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// One partition's part in the figures; dropping it takes the partition out.
+#[derive(Debug)]
+pub(crate) struct Share {
+    all: Arc<Figures>,
+    partition: TopicPartition,
+    own: Arc<PartitionFigures>,
+    target: Option<Offset>,
+    reached: Option<Offset>,
+}
+
+impl Share {
+    pub(crate) fn new(
+        all: Arc<Figures>,
+        partition: TopicPartition,
+        epoch: AssignmentEpoch,
+        target: Option<Offset>,
+    ) -> Share {
+        let own = Arc::new(PartitionFigures {
+            epoch,
+            taken_to: AtomicI64::new(NONE),
+            archived_to: AtomicI64::new(NONE),
+            open_records: AtomicU64::new(0),
+            open_bytes: AtomicU64::new(0),
+        });
+        // Of an assignment before, it takes the place.
+        all.lock().insert(partition.clone(), Arc::clone(&own));
+        Share { all, partition, own, target, reached: None }
+    }
+
+    /// Everything below an offset is stored or in an open segment; the first time it says where the partition begins.
+    pub(crate) fn taken_to(&mut self, next_offset: Offset) {
+        self.own.taken_to.store(next_offset.get(), Ordering::Relaxed);
+        let Some(target) = self.target else { return };
+        let now = next_offset.min(target);
+        match self.reached {
+            None => {
+                self.all.wanted.fetch_add(now.distance_to(target), Ordering::Relaxed);
+                self.reached = Some(now);
+            }
+            Some(before) if now > before => {
+                self.all.reached.fetch_add(before.distance_to(now), Ordering::Relaxed);
+                self.reached = Some(now);
+            }
+            Some(_) => {} // What was open was given up, or the chain ends earlier; it will come here again.
+        }
+    }
+
+    /// Everything below an offset is in the store.
+    pub(crate) fn archived_to(&self, next_offset: Offset) {
+        self.own.archived_to.store(next_offset.get(), Ordering::Relaxed);
+    }
+
+    /// This is in the open segment.
+    pub(crate) fn open(&self, buffered: Buffered) {
+        self.own.open_records.store(buffered.record_count, Ordering::Relaxed);
+        self.own.open_bytes.store(buffered.record_bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut partitions = self.all.lock();
+        if partitions.get(&self.partition).is_some_and(|known| Arc::ptr_eq(known, &self.own)) {
+            partitions.remove(&self.partition);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kafka_store_statecharts::topic::{PartitionId, TopicName};
+
+    fn offset(number: i64) -> Offset {
+        Offset::new(number).expect("legal")
+    }
+
+    fn partition(number: i32) -> TopicPartition {
+        let partition = PartitionId::new(number).expect("legal");
+        TopicPartition { topic: TopicName::new("t").expect("legal"), partition }
+    }
+
+    fn share(all: &Arc<Figures>, number: i32, epoch: u64, target: Option<i64>) -> Share {
+        Share::new(Arc::clone(all), partition(number), AssignmentEpoch(epoch), target.map(offset))
+    }
+
+    #[test]
+    fn partitions_add_up_to_their_targets() {
+        let all = Arc::new(Figures::default());
+        let (mut first, mut second) = (share(&all, 1, 1, Some(100)), share(&all, 2, 1, Some(50)));
+        let mut without = share(&all, 3, 1, None);
+        for share in [&mut first, &mut second, &mut without] {
+            share.taken_to(offset(40));
+        }
+        assert_eq!((all.wanted(), all.reached()), (70, 0));
+        first.taken_to(offset(70));
+        first.taken_to(offset(60));
+        second.taken_to(offset(90));
+        assert_eq!((all.wanted(), all.reached()), (70, 40));
+        assert_eq!(all.partitions()[&partition(1)].taken_to(), Some(offset(60)), "it may go back");
+    }
+
+    #[test]
+    fn a_partition_is_there_as_long_as_its_last_writer() {
+        let all = Arc::new(Figures::default());
+        let before = share(&all, 1, 1, None);
+        before.archived_to(offset(7));
+        let after = share(&all, 1, 2, None);
+        drop(before);
+        let known = all.partitions();
+        assert_eq!((known[&partition(1)].epoch(), known[&partition(1)].archived_to()), (AssignmentEpoch(2), None));
+        after.open(Buffered { record_count: 3, record_bytes: 4 });
+        assert_eq!(known[&partition(1)].open().record_count, 3);
+        drop(after);
+        assert!(all.partitions().is_empty());
+    }
+
+    #[test]
+    fn failures_are_counted_apart() {
+        let all = Figures::default();
+        all.failed(Failing::Index);
+        all.failed(Failing::Index);
+        all.failed(Failing::Commit);
+        assert_eq!(Failing::ALL.map(|what| all.failures(what)), [0, 0, 2, 1]);
+    }
+}
