@@ -83,6 +83,7 @@ fn the_server_is_checked_by_its_certificate() {
     database.init();
     let (code, told) = status(&database.url(), &[&ca]);
     assert_eq!(code, Some(1), "its certificate is another host's: {told}");
+    assert!(told.contains("not valid for name") && told.contains("check --mysql-ca, and that"), "{told}");
     let (code, told) = status(&database.url(), &[&ca, "--mysql-tls=unverified"]);
     assert_eq!(code, Some(0), "{told}");
 }

@@ -80,6 +80,12 @@ fn kind_of(error: &MySqlError) -> IndexErrorKind {
 
 /// The reason, and for the well-known ones what to do about it.
 fn text_of(error: &Error) -> String {
+    if let Some(refused) = certificate_refused(error) {
+        return format!(
+            "{refused}: check --mysql-ca, and that the certificate names the host of --mysql-metadata-url; those that \
+             MySQL makes for itself name none"
+        );
+    }
     match error {
         Error::MySqlError(MySqlError { code, message, .. }) => {
             let advice = match code {
@@ -102,6 +108,23 @@ fn text_of(error: &Error) -> String {
         Error::FromValueError(_) | Error::FromRowError(_) => "a column holds what does not belong there".to_owned(),
         other => other.to_string(),
     }
+}
+
+/// What is wrong with the certificate that the server has shown.
+fn certificate_refused(error: &Error) -> Option<&rustls::Error> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = match error {
+        Error::IoError(error) => Some(error),
+        Error::CodecError(error) => Some(error),
+        _ => None,
+    };
+    while let Some(error) = next {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(refused @ rustls::Error::InvalidCertificate(_)) = inner.and_then(|inner| inner.downcast_ref()) {
+            return Some(refused);
+        }
+        next = error.source();
+    }
+    None
 }
 
 fn is_timeout(error: &std::io::Error) -> bool {
