@@ -47,7 +47,7 @@ mod stores;
 
 use clients::{client, forget_events_of};
 use ending::{Ended, exit_code, wait_for_the_end};
-use status::ShownKafka;
+use status::ShownOutside;
 use stop_signals::StopSignals;
 pub(crate) use stores::{Purpose, Stores};
 
@@ -190,15 +190,17 @@ impl Prepared {
         let status = self.status.take().map(|listener| (listener, Arc::new(Board::default())));
         let ports = self.ports(config, &poll_thread, status.as_ref().map(|(_, board)| Arc::clone(board)), log);
         let status = status.map(|(listener, board)| {
-            let kafka = ShownKafka {
+            let outside = ShownOutside {
                 client: Arc::clone(&self.client),
                 asked: Arc::clone(&self.asked),
                 heartbeat: poll_thread.heartbeat(),
+                uploads: self.stores.uploads.clone(),
+                index: self.index.clone(),
                 log: log.clone(),
             };
             let about = status::about(config, self.identity.cluster_id.clone(), self.stores.describe());
             let (clock, budgets) = (Arc::clone(&ports.clock), bounds.budgets.clone());
-            (listener, Sources::new(about, clock, board, Arc::clone(&figures), budgets, Box::new(kafka)))
+            (listener, Sources::new(about, clock, board, Arc::clone(&figures), budgets, Box::new(outside)))
         });
         let topics = config.topics.to_strings();
         let client = Arc::clone(&self.client);
@@ -208,7 +210,7 @@ impl Prepared {
         let ended = System::new().block_on(async move {
             let mut stop = StopSignals::new().map_err(text)?;
             let (finished, end) = oneshot::channel();
-            let status = status.map(|(listener, sources)| StatusServer::start(listener, sources)).transpose();
+            let status = status.map(|(listener, sources)| StatusServer::start(listener, sources, log)).transpose();
             let status = status.map_err(|error| format!("--status-listen: {error}"))?;
             let _bar = shown.then(|| ProgressLine::show(Arc::clone(&figures)));
             let consumer = start_actors(ports, local, bounds, targets, (finished, figures), log);

@@ -8,42 +8,12 @@ use std::fs;
 use std::net::TcpListener;
 use support::archive::Archive;
 use support::broker::Broker;
-use support::daemon::{Daemon, Running};
+use support::daemon::Daemon;
 use support::http;
-use support::metrics::Metrics;
+use support::metrics::{Metrics, Shown};
+use support::mysql::{Database, Server};
 use support::records::numbered;
 use support::wait_until;
-
-/// A running daemon with a status page.
-struct Shown {
-    running: Running,
-    address: String,
-}
-
-impl Shown {
-    /// Of a daemon that takes a free port.
-    fn start(daemon: Daemon) -> Shown {
-        let mut running = daemon.args(&["--status-listen", "0"]).spawn();
-        running.wait_for("status page, url: http://127.0.0.1:");
-        let log = running.log();
-        let url = log.split("status page, url: http://").nth(1).expect("it was said");
-        let address = url.split('/').next().expect("it has an end").to_owned();
-        Shown { running, address }
-    }
-
-    /// Waits until one figure of a partition has this value; then all of them.
-    #[track_caller]
-    fn wait_for(&self, name: &str, partition: &str, wanted: f64) -> Metrics {
-        let (mut last, labels) = (None, [("partition", partition)]);
-        wait_until(&format!("{name} of {partition} is {wanted}"), || {
-            let metrics = Metrics::of(&self.address);
-            let is_so = metrics.value(name, &labels) == Some(wanted);
-            last = Some(metrics);
-            is_so
-        });
-        last.expect("it was asked")
-    }
-}
 
 fn files(archive: &Archive, topic: &str) -> Vec<u64> {
     let partitions = fs::read_dir(archive.path().join(topic)).expect("archived");
@@ -60,8 +30,11 @@ fn the_figures_are_those_of_the_archive_and_of_kafka() {
     let archive = Archive::new();
     let daemon = Daemon::new(&broker, &[&topic], &topic, archive.path()).never_seals_by_the_clock();
     let mut shown = Shown::start(daemon.args(&["--file-records", "10", "--spool-limit", "2G"]));
-    shown.wait_for("kafka_store_partition_archived_offset", "0", 30.0);
-    let metrics = shown.wait_for("kafka_store_partition_archived_offset", "1", 20.0);
+    for (partition, end) in [("0", 30.0), ("1", 20.0)] {
+        shown.wait_for("kafka_store_partition_archived_offset", partition, end);
+        shown.wait_for("kafka_store_partition_segments", partition, 0.0);
+    }
+    let metrics = Metrics::of(&shown.address);
 
     let of_topic = ("topic", topic.as_str());
     let value = |name: &str, more: &[(&str, &str)]| metrics.value(name, &[&[of_topic], more].concat());
@@ -177,11 +150,39 @@ fn markers_at_the_end_of_a_log_are_no_lag() {
     let archive = Archive::new();
     let daemon = Daemon::new(&broker, &[&topic], &topic, archive.path()).args(&["--file-records", "5"]);
     let mut shown = Shown::start(daemon);
+    // Whether the end is seen before the file is stored, or after.
+    for name in ["archived_offset", "taken_offset"] {
+        shown.wait_for(&format!("kafka_store_partition_{name}"), "0", 10.0);
+    }
     let metrics = shown.wait_for("kafka_store_partition_lag_offsets", "0", 0.0);
     for name in ["archived_offset", "taken_offset", "high_watermark"] {
         let value = metrics.value(&format!("kafka_store_partition_{name}"), &[]);
         assert_eq!(value, Some(10.0), "{name} in\n{}", metrics.text);
     }
+    assert_eq!(shown.running.terminate(), Some(0));
+}
+
+/// Where a row cannot be written, the adapter tries again; that is counted, too.
+#[test]
+fn an_index_that_is_away_is_counted() {
+    let (broker, mut server) = (Broker::get(), Server::start(&[]));
+    let topic = broker.create_topic("away", 1, &[]);
+    let database = Database::on(&server.url(), "away");
+    database.init();
+    let archive = Archive::new();
+    let daemon = Daemon::new(&broker, &[&topic], &topic, archive.path());
+    let mut shown = Shown::start(daemon.args(&["--file-records", "5", "--mysql-metadata-url", &database.url()]));
+    let failures = || Metrics::of(&shown.address).value("kafka_store_failures_total", &[("of", "index")]);
+    wait_until("it is a member", || http::get(&shown.address, "/readyz").status == 200);
+    assert_eq!(failures(), Some(0.0));
+    server.kill();
+    broker.produce(&topic, 0, &numbered(0..5), &[]);
+    wait_until("it has been tried twice", || failures() >= Some(2.0));
+    let metrics = Metrics::of(&shown.address);
+    assert_eq!(metrics.value("kafka_store_partition_archived_offset", &[]), Some(5.0));
+    assert_eq!(metrics.value("kafka_store_partition_segments", &[]), Some(1.0), "its row is missing");
+    server.run();
+    shown.wait_for("kafka_store_partition_segments", "0", 0.0);
     assert_eq!(shown.running.terminate(), Some(0));
 }
 

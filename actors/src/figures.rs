@@ -161,6 +161,12 @@ impl Share {
         }
     }
 
+    /// What begins at an offset was given up, as far as it is not in the store: it will be taken again.
+    pub(crate) fn falls_back_to(&self, start: Offset) {
+        let archived_to = self.own.archived_to.load(Ordering::Relaxed);
+        self.own.taken_to.store(start.get().max(archived_to), Ordering::Relaxed);
+    }
+
     /// Everything below an offset is in the store.
     pub(crate) fn archived_to(&self, next_offset: Offset) {
         self.own.archived_to.store(next_offset.get(), Ordering::Relaxed);
@@ -171,14 +177,19 @@ impl Share {
         self.own.open_records.store(buffered.record_count, Ordering::Relaxed);
         self.own.open_bytes.store(buffered.record_bytes, Ordering::Relaxed);
     }
-}
 
-impl Drop for Share {
-    fn drop(&mut self) {
+    /// Takes the partition out.
+    pub(crate) fn leave(&self) {
         let mut partitions = self.all.lock();
         if partitions.get(&self.partition).is_some_and(|known| Arc::ptr_eq(known, &self.own)) {
             partitions.remove(&self.partition);
         }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -214,6 +225,11 @@ mod tests {
         second.taken_to(offset(90));
         assert_eq!((all.wanted(), all.reached()), (70, 40));
         assert_eq!(all.partitions()[&partition(1)].taken_to(), Some(offset(60)), "it may go back");
+        first.archived_to(offset(50));
+        for (start, taken_to) in [(55, 55), (45, 50)] {
+            first.falls_back_to(offset(start));
+            assert_eq!(all.partitions()[&partition(1)].taken_to(), Some(offset(taken_to)), "what is stored stays");
+        }
     }
 
     #[test]

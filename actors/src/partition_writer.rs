@@ -205,6 +205,7 @@ impl PartitionWriter {
             }
         }
         self.freeze_if_failed(ctx);
+        self.commit_seen_to(ctx);
         self.report_target(ctx);
     }
 

@@ -2,9 +2,12 @@
 
 use super::text;
 use crate::config::DaemonConfig;
+use crate::index::MysqlIndex;
 use crate::kafka::Heartbeat;
 use crate::kafka::ffi::{Client, LogEnd};
-use crate::status::{About, KafkaFigures};
+use crate::status::{About, Outside};
+use crate::store::UploadTransitions;
+use kafka_store_actors::figures::Failing;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::TopicPartition;
 use slog::{Logger, debug, info};
@@ -38,27 +41,37 @@ pub(super) fn about(config: &DaemonConfig, cluster: Option<String>, store: Strin
     }
 }
 
-/// Kafka, as both clients of the daemon see it.
+/// Kafka, as both clients of the daemon see it, the bucket, and the index.
 #[derive(Debug)]
-pub(super) struct ShownKafka {
+pub(super) struct ShownOutside {
     /// The member of the group.
     pub(super) client: Arc<Client>,
     /// The one that is asked.
     pub(super) asked: Arc<Client>,
     pub(super) heartbeat: Arc<Heartbeat>,
+    pub(super) uploads: UploadTransitions,
+    pub(super) index: Option<MysqlIndex>,
     pub(super) log: Logger,
 }
 
-impl KafkaFigures for ShownKafka {
+impl Outside for ShownOutside {
     fn last_high_watermark(&self, partition: &TopicPartition) -> Option<Offset> {
         self.client.high_watermark(partition)
     }
 
-    fn high_watermarks(&self, partitions: &[TopicPartition]) -> Option<BTreeMap<TopicPartition, Offset>> {
+    fn high_watermarks(&self, partitions: &[TopicPartition]) -> BTreeMap<TopicPartition, Offset> {
         self.asked
-            .log_ends(partitions, LogEnd::HighWatermark, ANSWER_TIME)
+            .known_log_ends(partitions, LogEnd::HighWatermark, ANSWER_TIME)
             .inspect_err(|error| debug!(self.log, "ends of logs not known"; "reason" => %error))
-            .ok()
+            .unwrap_or_default()
+    }
+
+    fn failures(&self, of: Failing) -> u64 {
+        match of {
+            Failing::Store => self.uploads.failures(),
+            Failing::Index => self.index.as_ref().map_or(0, MysqlIndex::failures),
+            Failing::Mirrors | Failing::Commit => 0,
+        }
     }
 
     fn since_last_poll(&self) -> Duration {

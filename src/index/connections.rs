@@ -5,6 +5,7 @@ use super::config::IndexConfig;
 use super::error::{IndexError, IndexErrorKind, IndexResult};
 use mysql::Conn;
 use slog::Logger;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Connections to one server. As many as threads ask at a time; what a thread is done with, the next one takes.
@@ -13,13 +14,14 @@ pub(super) struct Connections {
     config: IndexConfig,
     idle: Mutex<Vec<Conn>>,
     alarm: Alarm,
+    failures: AtomicU64,
 }
 
 impl Connections {
     /// None yet.
     pub(super) fn new(config: IndexConfig, log: Logger) -> Connections {
         let alarm = Alarm::new(config.to_string(), log);
-        Connections { config, idle: Mutex::default(), alarm }
+        Connections { config, idle: Mutex::default(), alarm, failures: AtomicU64::new(0) }
     }
 
     pub(super) fn config(&self) -> &IndexConfig {
@@ -51,6 +53,7 @@ impl Connections {
             match self.run(&mut ask) {
                 Err(error) if error.kind() != IndexErrorKind::Row => {
                     failures += 1;
+                    self.failures.fetch_add(1, Ordering::Relaxed);
                     self.alarm.wait(failures, &error);
                 }
                 answer => {
@@ -61,6 +64,11 @@ impl Connections {
                 }
             }
         }
+    }
+
+    /// How often something had to be tried again.
+    pub(super) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     fn ask_over<T>(&self, mut connection: Conn, ask: &mut impl FnMut(&mut Conn) -> IndexResult<T>) -> IndexResult<T> {

@@ -61,6 +61,11 @@ impl MysqlIndex {
         MysqlIndex { connections: Arc::new(Connections::new(config, log)) }
     }
 
+    /// How often something had to be tried again, because the server was away or did not want to.
+    pub fn failures(&self) -> u64 {
+        self.connections.failures()
+    }
+
     /// The index itself, for messages: its URL without the password.
     pub fn describe(&self) -> String {
         self.connections.config().to_string()

@@ -10,7 +10,7 @@ use kafka_store_statecharts::partition::{AssignmentEpoch, Partition, PartitionSt
 use kafka_store_statecharts::segment::{Segment, SegmentEventKind, SegmentStateKind};
 use kafka_store_statecharts::topic::{TopicName, TopicPartition};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The state of each chart of the process, and sums over all of them.
 #[derive(Debug, Default)]
@@ -22,8 +22,8 @@ pub(super) struct BoardState {
     /// The name of the assignment chart's state.
     pub(super) group_state: &'static str,
     /// The partitions whose charts have changed their state in their assignment.
-    pub(super) partitions: BTreeMap<TopicPartition, PartitionState>,
-    /// Segments sealed, by topic and reason.
+    pub(super) partitions: BTreeMap<TopicPartition, Arc<PartitionState>>,
+    /// Segments completed, by topic and why they end.
     pub(super) sealed: BTreeMap<(TopicName, SealReason), Sums>,
     /// Segments of which the arbiter has said that it holds them, by topic.
     pub(super) stored: BTreeMap<(TopicName, Outcome), Sums>,
@@ -68,6 +68,8 @@ pub(super) struct SegmentState {
     pub(super) since_ms: i64,
     pub(super) opened_ms: i64,
     pub(super) is_stored: bool,
+    /// Why it ends, and what is in it, once that is settled.
+    sealed: Option<(SealReason, Buffered)>,
 }
 
 /// The last segment that the arbiter has taken.
@@ -79,7 +81,12 @@ pub(super) struct LastStored {
 }
 
 impl Board {
-    /// What it shows at this moment.
+    /// The name of the assignment chart's state.
+    pub(super) fn group_state(&self) -> &'static str {
+        self.lock().group_state
+    }
+
+    /// What it shows at this moment: mostly pointers, for the writers wait meanwhile.
     pub(super) fn read(&self) -> BoardState {
         self.lock().clone()
     }
@@ -124,37 +131,30 @@ impl BoardState {
             self.partitions.remove(key);
             return;
         }
-        let known = self.partitions.remove(key).filter(|known| known.epoch == epoch);
-        let (segments, last_stored) = known.map(|known| (known.segments, known.last_stored)).unwrap_or_default();
+        let known = self.partitions.get(key).filter(|known| known.epoch == epoch);
+        let (segments, last_stored) =
+            known.map(|known| (known.segments.clone(), known.last_stored)).unwrap_or_default();
         let reason = match transition.detail {
             Detail::Blocked(reason) => Some(reason.to_owned()),
             _ => None,
         };
         let (chain, state, since_ms) = (subject.chain.clone(), transition.to, Some(transition.now.wall_ms));
         let now = PartitionState { epoch, chain, state, since_ms, reason, segments, last_stored };
-        self.partitions.insert(key.clone(), now);
+        self.partitions.insert(key.clone(), Arc::new(now));
     }
 
     fn segment_changed(&mut self, transition: &TransitionRecord<'_>, subject: &Subject<'_>) {
         let topic = &subject.chain.topic_partition.topic;
         let mut stored = None;
-        match transition.detail {
-            Detail::Sealed { reason, buffered, .. } => {
-                let Buffered { record_count, record_bytes } = buffered;
-                self.sealed.entry((topic.clone(), reason)).or_default().add(record_count, record_bytes);
-            }
-            Detail::Stored(content) => {
-                if let Some(outcome) = outcome(transition.event) {
-                    let sums = self.stored.entry((topic.clone(), outcome)).or_default();
-                    sums.add(content.record_count, content.file_bytes);
-                    stored = Some(content.range.final_offset());
-                }
-            }
-            _ => {}
+        if let (Detail::Stored(content), Some(outcome)) = (transition.detail, outcome(transition.event)) {
+            let sums = self.stored.entry((topic.clone(), outcome)).or_default();
+            sums.add(content.record_count, content.file_bytes);
+            stored = Some(content.range.final_offset());
         }
         let known = self.partitions.get_mut(&subject.chain.topic_partition);
         let known = known.filter(|partition| Some(partition.epoch) == subject.epoch);
         let (Some(start), Some(partition)) = (subject.segment_start, known) else { return };
+        let partition = Arc::make_mut(partition);
         let now_ms = transition.now.wall_ms;
         if let Some(final_offset) = stored {
             partition.last_stored = Some(LastStored { start, final_offset, at_ms: now_ms });
@@ -168,9 +168,19 @@ impl BoardState {
             since_ms: now_ms,
             opened_ms: now_ms,
             is_stored: false,
+            sealed: None,
         });
         (segment.state, segment.since_ms) = (transition.to, now_ms);
         segment.is_stored |= stored.is_some();
+        match transition.detail {
+            Detail::Sealed { reason, buffered, .. } => segment.sealed = Some((reason, buffered)),
+            Detail::Completed(_) => {
+                if let Some((reason, Buffered { record_count, record_bytes })) = segment.sealed {
+                    self.sealed.entry((topic.clone(), reason)).or_default().add(record_count, record_bytes);
+                }
+            }
+            _ => {}
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The figures as Prometheus reads them.
 
 use super::view::{PartitionView, View};
-use kafka_store_actors::figures::Failing;
 use prometheus::core::{Atomic, AtomicF64, AtomicU64, Collector, GenericCounterVec, GenericGaugeVec};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Opts, Registry, TextEncoder};
@@ -80,8 +79,8 @@ fn of_the_process(registry: &Registry, view: &View) {
         .set(view.since_last_poll.as_secs_f64());
     let failures =
         counters(registry, "failures_total", "What has failed, each time; it is always tried again", &["of"]);
-    for what in Failing::ALL {
-        failures.with_label_values(&[what.as_str()]).inc_by(view.figures.failures(what));
+    for (what, count) in view.failures {
+        failures.with_label_values(&[what.as_str()]).inc_by(count);
     }
 }
 
@@ -140,7 +139,11 @@ fn of_budgets(registry: &Registry, view: &View) {
     }
     let one = |name, help, value| gauges(registry, name, help, &[]).with_label_values::<&str>(&[]).set(value);
     one("memory_limit_bytes", "--memory-limit", view.about.memory_limit_bytes);
-    one("spool_bytes", "Disk that files take until they are stored", budgets.spool.taken_bytes());
+    one(
+        "spool_bytes",
+        "Disk that files take until they are stored, and that is set aside for whole ones",
+        budgets.spool.taken_bytes(),
+    );
     if let Some(limit) = view.about.spool_limit_bytes {
         one("spool_limit_bytes", "--spool-limit", limit);
     }

@@ -1,7 +1,7 @@
 //! What a daemon shows of itself: a page for people, the same as JSON, metrics for Prometheus, and probes.
 //!
 //! It looks and asks, and changes nothing. The charts' states come from their transitions, as those of the audit log; what
-//! is counted between two transitions, from the actors' figures. Nobody waits for it.
+//! is counted between two transitions, from the actors' figures.
 
 mod board;
 mod json;
@@ -12,7 +12,7 @@ mod view;
 
 pub use board::Board;
 pub use server::StatusServer;
-pub use view::{About, Budgets, KafkaFigures, Sources};
+pub use view::{About, Budgets, Outside, Sources};
 
 #[cfg(test)]
 mod tests;

@@ -1,35 +1,43 @@
 //! The server of the status page: read only, on the address that `--status-listen` names.
 
-use super::view::Sources;
+use super::view::{Sources, View};
 use super::{json, metrics, page};
 use crate::blocking::BlockingPool;
-use actix_web::dev::{Server, ServerHandle};
-use actix_web::http::StatusCode;
-use actix_web::http::header::ContentType;
-use actix_web::middleware::DefaultHeaders;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{Server, ServerHandle, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{ContentType, HOST};
+use actix_web::http::{KeepAlive, StatusCode};
+use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::web::{self, Data};
-use actix_web::{App, HttpResponse, HttpServer};
+use actix_web::{App, Error, HttpResponse, HttpServer};
 use kafka_store_statecharts::assignment::AssignmentStateKind;
 use kafka_store_statecharts::chart::Kind;
+use slog::{Logger, error};
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// More connections wait.
 const CONNECTIONS_MAX: usize = 32;
-/// How long a client may take for a request, and keep an idle connection.
+/// How long a client may take for its request, and to take a part of the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A server that runs until it is stopped.
 #[derive(Debug)]
 pub struct StatusServer(ServerHandle);
 
-/// What the handlers work with. What blocks is done on one thread, one question after the other.
+/// What the handlers work with.
 #[derive(Clone, Debug)]
 struct Shown {
     sources: Arc<Sources>,
+    /// What blocks is done there.
     pool: BlockingPool,
+    /// Held while it is done: who waits for it and goes away has asked for nothing.
+    turn: Arc<Semaphore>,
+    /// Only who sits at this machine is to be answered.
+    is_local: bool,
 }
 
 impl StatusServer {
@@ -37,10 +45,14 @@ impl StatusServer {
     ///
     /// # Errors
     /// If the listener cannot be used.
-    pub fn start(listener: TcpListener, sources: Sources) -> io::Result<StatusServer> {
+    pub fn start(listener: TcpListener, sources: Sources, log: &Logger) -> io::Result<StatusServer> {
         let server = server(listener, sources)?;
-        let handle = server.handle();
-        actix_web::rt::spawn(server);
+        let (handle, log) = (server.handle(), log.clone());
+        actix_web::rt::spawn(async move {
+            if let Err(error) = server.await {
+                error!(log, "the status page is not served"; "reason" => %error);
+            }
+        });
         Ok(StatusServer(handle))
     }
 
@@ -51,10 +63,19 @@ impl StatusServer {
 }
 
 fn server(listener: TcpListener, sources: Sources) -> io::Result<Server> {
-    let shown = Shown { sources: Arc::new(sources), pool: BlockingPool::new("status", 1) };
+    // The accepted connections have it, too: a client that takes nothing does not keep its place.
+    let patience_ms = u32::try_from(PATIENCE.as_millis()).expect("seconds");
+    rustix::net::sockopt::set_tcp_user_timeout(&listener, patience_ms)?;
+    let shown = Shown {
+        sources: Arc::new(sources),
+        pool: BlockingPool::new("status", 1),
+        turn: Arc::new(Semaphore::new(1)),
+        is_local: listener.local_addr()?.ip().is_loopback(),
+    };
     let app = move || {
         App::new()
             .app_data(Data::new(shown.clone()))
+            .wrap(from_fn(refuse_other_hosts))
             .wrap(
                 DefaultHeaders::new()
                     .add(("Cache-Control", "no-store"))
@@ -71,17 +92,43 @@ fn server(listener: TcpListener, sources: Sources) -> io::Result<Server> {
         .workers(1)
         .max_connections(CONNECTIONS_MAX)
         .client_request_timeout(PATIENCE)
-        .keep_alive(PATIENCE)
+        // A second request of a connection would have no time limit.
+        .keep_alive(KeepAlive::Disabled)
         // The daemon's own.
         .disable_signals()
         .listen(listener)?
         .run())
 }
 
+/// Where only this machine is to be answered, a browser on it must not be led here under another name.
+async fn refuse_other_hosts(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let is_local = request.app_data::<Data<Shown>>().is_some_and(|shown| shown.is_local);
+    let host = request.headers().get(HOST).map(|host| host.to_str().unwrap_or_default());
+    if is_local && host.is_some_and(|host| !is_this_machine(host)) {
+        let text = "this address is for this machine only: ask for localhost, or give --status-listen another\n";
+        return Ok(request.into_response(plain(StatusCode::FORBIDDEN, text.to_owned())));
+    }
+    next.call(request).await.map(ServiceResponse::map_into_boxed_body)
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let is_port = |text: &str| text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    let after = |name| host.strip_prefix(name).is_some_and(|rest| rest.is_empty() || is_port(rest));
+    ["localhost", "127.0.0.1", "[::1]"].into_iter().any(after)
+}
+
 impl Shown {
-    async fn render(&self, with: impl FnOnce(&super::view::View) -> String + Send + 'static) -> String {
+    async fn render(&self, with: impl FnOnce(&View) -> String + Send + 'static) -> String {
+        let turn = Arc::clone(&self.turn).acquire_owned().await.expect("it is never closed");
         let sources = Arc::clone(&self.sources);
-        self.pool.run(move || with(&sources.view())).await
+        let render = move || {
+            let _turn = turn;
+            with(&sources.view())
+        };
+        self.pool.run(render).await
     }
 }
 

@@ -1,10 +1,12 @@
 //! What no real broker shows at will: late transitions, a thread that hangs, reasons that are no HTML.
 
 use super::board::Board;
-use super::view::{About, Budgets, KafkaFigures, Sources};
+use super::server::StatusServer;
+use super::view::{About, Budgets, Outside, Sources};
 use super::{json, metrics, page};
+use crate::blocking::BlockingPool;
 use kafka_store_actors::budget::Budget;
-use kafka_store_actors::figures::Figures;
+use kafka_store_actors::figures::{Failing, Figures};
 use kafka_store_actors::ports::Clock;
 use kafka_store_actors::spool_account::SpoolAccount;
 use kafka_store_actors::transition::{Buffered, Detail, Subject, TransitionLog, TransitionRecord};
@@ -15,7 +17,10 @@ use kafka_store_statecharts::offset::{Offset, OffsetRange};
 use kafka_store_statecharts::partition::{AssignmentEpoch, Partition};
 use kafka_store_statecharts::segment::{Segment, SegmentContent, SegmentEventKind, SegmentStateKind};
 use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
+use slog::{Discard, Logger, o};
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +74,8 @@ fn a_segment_counts_once_and_goes_when_it_is_committed() {
     let buffered = Buffered { record_count: 10, record_bytes: 4_000 };
     let sealed = Detail::Sealed { reason: SealReason::Size, final_offset: offset(19), buffered };
     segment(3_000, SegmentEventKind::BoundaryReached, SegmentStateKind::Sealing, sealed);
+    assert!(board.read().sealed.is_empty(), "its file is not complete yet");
+    segment(3_500, SegmentEventKind::SpoolCompleted, SegmentStateKind::AwaitingTurn, Detail::Completed(content()));
     segment(4_000, SegmentEventKind::ObjectStored, SegmentStateKind::Mirroring, Detail::Stored(content()));
     let after = SegmentStateKind::AwaitingPredecessor;
     segment(5_000, SegmentEventKind::MirrorsStored, after, Detail::Stored(content()));
@@ -77,7 +84,7 @@ fn a_segment_counts_once_and_goes_when_it_is_committed() {
     let (sealed, stored) = (shown.sealed.values().next(), shown.stored.values().next());
     assert_eq!(sealed.map(|sums| (sums.segments, sums.records, sums.bytes)), Some((1, 10, 4_000)));
     assert_eq!(stored.map(|sums| (sums.segments, sums.records, sums.bytes)), Some((1, 10, 500)));
-    let on_its_way = shown.partitions[&partition()].segments[&offset(10)];
+    let on_its_way = &shown.partitions[&partition()].segments[&offset(10)];
     assert_eq!((on_its_way.state, on_its_way.opened_ms), ("Committing.AwaitingPredecessor", 2_000));
     assert!(on_its_way.is_stored);
 
@@ -117,13 +124,17 @@ impl Clock for FixedClock {
 #[derive(Debug)]
 struct Silent(Duration);
 
-impl KafkaFigures for Silent {
+impl Outside for Silent {
     fn last_high_watermark(&self, _: &TopicPartition) -> Option<Offset> {
         None
     }
 
-    fn high_watermarks(&self, _: &[TopicPartition]) -> Option<BTreeMap<TopicPartition, Offset>> {
-        None
+    fn high_watermarks(&self, _: &[TopicPartition]) -> BTreeMap<TopicPartition, Offset> {
+        BTreeMap::new()
+    }
+
+    fn failures(&self, _: Failing) -> u64 {
+        0
     }
 
     fn since_last_poll(&self) -> Duration {
@@ -144,10 +155,58 @@ fn sources(since_last_poll: Duration) -> Sources {
     Sources::new(about, Arc::new(FixedClock), Arc::default(), figures, budgets, Box::new(Silent(since_last_poll)))
 }
 
+/// What a server answers to a request.
+fn answer(sources: Sources, path: &'static str, host: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    actix::System::new().block_on(async move {
+        let log = Logger::root(Discard, o!());
+        let server = StatusServer::start(listener, sources, &log).expect("it starts");
+        let client = BlockingPool::new("client", 1);
+        let answer = client.run(move || ask(address, path, host)).await;
+        server.stop().await;
+        answer
+    })
+}
+
+fn ask(address: SocketAddr, path: &str, host: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    // It ends because the server keeps no connection.
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
 #[test]
 fn a_thread_that_hangs_is_told_by_the_probe() {
-    assert_eq!(sources(Duration::from_secs(59)).hangs_since(), None);
-    assert_eq!(sources(Duration::from_secs(61)).hangs_since(), Some(Duration::from_secs(61)));
+    let fine = answer(sources(Duration::from_secs(59)), "/healthz", "localhost");
+    assert!(fine.starts_with("HTTP/1.1 200 OK\r\n") && fine.ends_with("\r\n\r\nok\n"), "{fine}");
+    let hanging = answer(sources(Duration::from_secs(61)), "/healthz", "localhost");
+    assert!(hanging.starts_with("HTTP/1.1 503 ") && hanging.ends_with("has made no step for 61 s\n"), "{hanging}");
+    let ready = answer(sources(Duration::ZERO), "/readyz", "localhost");
+    assert!(ready.starts_with("HTTP/1.1 503 ") && ready.ends_with("\r\n\r\nJoining\n"), "{ready}");
+}
+
+/// A browser on the same machine may be told by others that their name is this address.
+#[test]
+fn what_listens_for_this_machine_answers_to_no_other_name() {
+    let hosts = [
+        ("localhost", 200),
+        ("localhost:9464", 200),
+        ("127.0.0.1:1", 200),
+        ("[::1]:9464", 200),
+        ("elsewhere.example", 403),
+        ("localhost.elsewhere.example:9464", 403),
+        ("127.0.0.1.elsewhere.example", 403),
+        ("127.0.0.1:x", 403),
+    ];
+    for (host, status) in hosts {
+        let answer = answer(sources(Duration::ZERO), "/status.json", host);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {answer}");
+        assert!(answer.contains("x-content-type-options: nosniff"), "{host}: {answer}");
+    }
 }
 
 #[test]

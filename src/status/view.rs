@@ -2,7 +2,7 @@
 
 use super::board::{Board, BoardState, LastStored, PartitionState, SegmentState};
 use kafka_store_actors::budget::Budget;
-use kafka_store_actors::figures::{Figures, PartitionFigures};
+use kafka_store_actors::figures::{Failing, Figures, PartitionFigures};
 use kafka_store_actors::ports::Clock;
 use kafka_store_actors::spool_account::SpoolAccount;
 use kafka_store_actors::transition::Buffered;
@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// How old the ends of logs may be that are shown: brokers are not asked more often.
 const LOG_ENDS_AGE: Duration = Duration::from_secs(10);
+/// From when on those are not shown any more, because brokers have not said others since.
+const LOG_ENDS_FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 /// After which time without a step the poll thread hangs: it makes one at least each second.
 const HANGS_AFTER: Duration = Duration::from_secs(60);
 
@@ -36,13 +38,16 @@ pub struct About {
     pub spool_limit_bytes: Option<u64>,
 }
 
-/// Kafka, as far as it is shown.
-pub trait KafkaFigures: fmt::Debug + Send + Sync {
+/// What is outside of the actors, as far as it is shown.
+pub trait Outside: fmt::Debug + Send + Sync {
     /// The high watermark as of the partition's last fetch.
     fn last_high_watermark(&self, partition: &TopicPartition) -> Option<Offset>;
 
-    /// The high watermarks now. Asks brokers; blocks. `None` if they do not answer.
-    fn high_watermarks(&self, partitions: &[TopicPartition]) -> Option<BTreeMap<TopicPartition, Offset>>;
+    /// The high watermarks now, of those for which somebody answers. Asks brokers; blocks.
+    fn high_watermarks(&self, partitions: &[TopicPartition]) -> BTreeMap<TopicPartition, Offset>;
+
+    /// How often this has failed where the actors do not see it, since it is tried again there.
+    fn failures(&self, of: Failing) -> u64;
 
     /// How long ago the poll thread last made a step.
     fn since_last_poll(&self) -> Duration;
@@ -57,8 +62,15 @@ pub struct Sources {
     board: Arc<Board>,
     figures: Arc<Figures>,
     budgets: Budgets,
-    kafka: Box<dyn KafkaFigures>,
-    log_ends: Mutex<Option<(Instant, BTreeMap<TopicPartition, Offset>)>>,
+    outside: Box<dyn Outside>,
+    log_ends: Mutex<LogEnds>,
+}
+
+/// What brokers have said of the ends of logs.
+#[derive(Debug, Default)]
+struct LogEnds {
+    asked_at: Option<Instant>,
+    ends: BTreeMap<TopicPartition, (Instant, Offset)>,
 }
 
 /// What bounds the process.
@@ -79,7 +91,7 @@ pub(super) struct View {
     pub(super) started_ms: i64,
     pub(super) at_ms: i64,
     pub(super) since_last_poll: Duration,
-    pub(super) figures: Arc<Figures>,
+    pub(super) failures: [(Failing, u64); Failing::ALL.len()],
     pub(super) budgets: Budgets,
     pub(super) board: BoardState,
     /// The frozen ones first.
@@ -110,34 +122,35 @@ impl Sources {
         board: Arc<Board>,
         figures: Arc<Figures>,
         budgets: Budgets,
-        kafka: Box<dyn KafkaFigures>,
+        outside: Box<dyn Outside>,
     ) -> Sources {
         let started_ms = clock.now().wall_ms;
-        Sources { about, started_ms, clock, board, figures, budgets, kafka, log_ends: Mutex::default() }
+        Sources { about, started_ms, clock, board, figures, budgets, outside, log_ends: Mutex::default() }
     }
 
     /// Whether the poll thread makes its steps; if not, since when it does not.
     pub(super) fn hangs_since(&self) -> Option<Duration> {
-        Some(self.kafka.since_last_poll()).filter(|since| *since > HANGS_AFTER)
+        Some(self.outside.since_last_poll()).filter(|since| *since > HANGS_AFTER)
     }
 
     /// The name of the assignment chart's state.
     pub(super) fn group_state(&self) -> &'static str {
-        self.board.read().group_state
+        self.board.group_state()
     }
 
     /// What there is to show now. May ask brokers; blocks.
     pub(super) fn view(&self) -> View {
+        let log_ends = self.log_ends(self.figures.partitions().keys());
+        // After that: it may have taken long. The board last: who has left is not on it any more.
         let known = self.figures.partitions();
-        let log_ends = self.log_ends(known.keys());
         let mut board = self.board.read();
         let mut partitions: Vec<PartitionView> = known
             .into_iter()
             .map(|(partition, figures)| {
                 let asked = log_ends.get(&partition).copied();
-                let high_watermark = asked.max(self.kafka.last_high_watermark(&partition));
+                let last = self.outside.last_high_watermark(&partition);
                 let charts = board.partitions.remove(&partition).filter(|charts| charts.epoch == figures.epoch());
-                PartitionView::new(partition, &figures, charts, high_watermark)
+                PartitionView::new(partition, &figures, charts, (asked, last))
             })
             .collect();
         partitions.sort_by_key(|partition| !partition.is_frozen());
@@ -145,8 +158,8 @@ impl Sources {
             about: self.about.clone(),
             started_ms: self.started_ms,
             at_ms: self.clock.now().wall_ms,
-            since_last_poll: self.kafka.since_last_poll(),
-            figures: Arc::clone(&self.figures),
+            since_last_poll: self.outside.since_last_poll(),
+            failures: Failing::ALL.map(|of| (of, self.figures.failures(of) + self.outside.failures(of))),
             budgets: self.budgets.clone(),
             board,
             partitions,
@@ -159,13 +172,15 @@ impl Sources {
         partitions: impl ExactSizeIterator<Item = &'a TopicPartition>,
     ) -> BTreeMap<TopicPartition, Offset> {
         let mut known = self.log_ends.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_fresh = known.as_ref().is_some_and(|(asked_at, _)| asked_at.elapsed() < LOG_ENDS_AGE);
-        if partitions.len() > 0 && !is_fresh {
+        if partitions.len() > 0 && known.asked_at.is_none_or(|asked_at| asked_at.elapsed() >= LOG_ENDS_AGE) {
             let partitions: Vec<TopicPartition> = partitions.cloned().collect();
-            let before = known.take().map(|(_, ends)| ends).unwrap_or_default();
-            *known = Some((Instant::now(), self.kafka.high_watermarks(&partitions).unwrap_or(before)));
+            let answered = self.outside.high_watermarks(&partitions);
+            let now = Instant::now();
+            known.asked_at = Some(now);
+            known.ends.extend(answered.into_iter().map(|(partition, end)| (partition, (now, end))));
+            known.ends.retain(|_, (told_at, _)| told_at.elapsed() < LOG_ENDS_FORGOTTEN_AFTER);
         }
-        known.as_ref().map(|(_, ends)| ends.clone()).unwrap_or_default()
+        known.ends.iter().map(|(partition, (_, end))| (partition.clone(), *end)).collect()
     }
 }
 
@@ -173,11 +188,11 @@ impl PartitionView {
     fn new(
         partition: TopicPartition,
         figures: &PartitionFigures,
-        charts: Option<PartitionState>,
-        high_watermark: Option<Offset>,
+        charts: Option<Arc<PartitionState>>,
+        (asked, last): (Option<Offset>, Option<Offset>),
     ) -> PartitionView {
         // Whoever has no chart on the board has not changed its state yet.
-        let charts = charts.unwrap_or_else(|| PartitionState {
+        let charts = charts.map(Arc::unwrap_or_clone).unwrap_or_else(|| PartitionState {
             epoch: figures.epoch(),
             chain: ChainName::first_lineage(partition.clone()),
             state: Partition::INITIAL.as_str(),
@@ -186,6 +201,8 @@ impl PartitionView {
             segments: BTreeMap::new(),
             last_stored: None,
         });
+        // What is not fetched any more may have been cut off, or created anew.
+        let high_watermark = if is_frozen(charts.state) { asked } else { asked.max(last) };
         PartitionView {
             partition,
             chain: charts.chain,
@@ -202,7 +219,7 @@ impl PartitionView {
     }
 
     pub(super) fn is_frozen(&self) -> bool {
-        self.state == PartitionStateKind::Frozen.as_str()
+        is_frozen(self.state)
     }
 
     /// How many offsets of the log are not in the store yet.
@@ -215,6 +232,10 @@ impl PartitionView {
     pub(super) fn unstored_since_ms(&self) -> Option<i64> {
         self.segments.values().filter(|segment| !segment.is_stored).map(|segment| segment.opened_ms).min()
     }
+}
+
+fn is_frozen(state: &str) -> bool {
+    state == PartitionStateKind::Frozen.as_str()
 }
 
 impl View {

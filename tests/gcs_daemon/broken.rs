@@ -2,6 +2,7 @@
 
 use super::fake_gcs::{After, Fault, Kind};
 use super::support::broker::Broker;
+use super::support::metrics::Shown;
 use super::support::records::{Record, assert_same, logged_from, numbered, record};
 use super::support::seed::Chance;
 use super::support::wait_until;
@@ -46,6 +47,21 @@ fn a_killed_upload_of_512_mib_goes_on_where_it_was() {
     assert!(stored.content.length() > 512 * MIB && stored.checksums == stored.content.checksums());
     let archive = bucket.download();
     assert_same("the archive", &archive.records(&topic, 0), &logged_from(0, &records));
+}
+
+/// What an upload tries again is counted.
+#[test]
+fn a_bucket_that_does_not_answer_is_counted() {
+    let broker = Broker::get();
+    let topic = broker.create_topic("gcs-counted", 1, &[]);
+    broker.produce(&topic, 0, &numbered(0..5), &[]);
+    let bucket = Bucket::new();
+    bucket.fake.arm_sequence(&[Kind::DataPut], &[Fault::Answer(503), Fault::Reset]);
+    let mut shown = Shown::start(bucket.daemon(&broker, &topic, &topic).args(&["--file-records", "5"]));
+    let metrics = shown.wait_for("kafka_store_partition_archived_offset", "0", 5.0);
+    assert_eq!(metrics.value("kafka_store_failures_total", &[("of", "store")]), Some(2.0), "{}", metrics.text);
+    assert_eq!(shown.running.terminate(), Some(0));
+    bucket.check();
 }
 
 /// A process whose user does not want sessions to outlive it begins anew, and the archive is as exact.

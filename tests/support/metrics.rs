@@ -1,6 +1,7 @@
 //! The metrics of a running daemon, as Prometheus's own parser reads them.
 
-use super::http;
+use super::daemon::{Daemon, Running};
+use super::{http, wait_until};
 use serde_json::Value;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -47,5 +48,36 @@ impl Metrics {
         let found = fitting.next()?;
         assert!(fitting.next().is_none(), "{name} {labels:?} is more than one in\n{}", self.text);
         found[1].as_f64()
+    }
+}
+
+/// A running daemon with a status page.
+pub(crate) struct Shown {
+    pub(crate) running: Running,
+    pub(crate) address: String,
+}
+
+impl Shown {
+    /// Of a daemon that takes a free port.
+    pub(crate) fn start(daemon: Daemon) -> Shown {
+        let mut running = daemon.args(&["--status-listen", "0"]).spawn();
+        running.wait_for("status page, url: http://127.0.0.1:");
+        let log = running.log();
+        let url = log.split("status page, url: http://").nth(1).expect("it was said");
+        let address = url.split('/').next().expect("it has an end").to_owned();
+        Shown { running, address }
+    }
+
+    /// Waits until one figure of a partition has this value; then all of them.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, name: &str, partition: &str, wanted: f64) -> Metrics {
+        let (mut last, labels) = (None, [("partition", partition)]);
+        wait_until(&format!("{name} of {partition} is {wanted}"), || {
+            let metrics = Metrics::of(&self.address);
+            let is_so = metrics.value(name, &labels) == Some(wanted);
+            last = Some(metrics);
+            is_so
+        });
+        last.expect("it was asked")
     }
 }

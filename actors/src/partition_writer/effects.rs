@@ -54,6 +54,7 @@ impl PartitionWriter {
                 self.report(Report::Frozen { reason }, ctx);
             }
             PartitionEffect::ReportGone => {
+                self.figures.leave();
                 self.report(Report::Gone, ctx);
             }
         }
@@ -64,6 +65,9 @@ impl PartitionWriter {
         self.granted = None;
         let starts: Vec<Offset> =
             self.segments.iter().filter(|(_, segment)| which(segment.chart.state())).map(|(start, _)| *start).collect();
+        if let Some(first) = starts.first() {
+            self.figures.falls_back_to(*first);
+        }
         for start in starts {
             self.step_segment(start, SegmentEvent::Discarded, ctx);
         }
@@ -225,12 +229,16 @@ impl PartitionWriter {
     fn commit(&mut self, start: Offset, stored: SegmentContent, ctx: &mut Context<Self>) {
         let next_offset = stored.range.next_offset();
         let lineage = self.chain.lineage;
-        let metadata = CommitMetadata { lineage, segment_start: Some(start), seen_to: self.seen_beyond(next_offset) };
+        let seen_to = self.seen_beyond(next_offset);
+        let metadata = CommitMetadata { lineage, segment_start: Some(start), seen_to };
         let leader_epoch = self.segments.get(&start).and_then(|segment| segment.leader_epoch);
         let commit = OffsetCommit { leader_epoch, ..self.offset_commit(next_offset, metadata) };
         ctx.spawn(self.context.ports.source.commit(commit).into_actor(self).map(move |answer, writer, ctx| {
             let event = match answer {
-                Ok(()) => SegmentEvent::OffsetCommitted,
+                Ok(()) => {
+                    writer.committed_seen_to = seen_to.or(writer.committed_seen_to);
+                    SegmentEvent::OffsetCommitted
+                }
                 Err(error) => {
                     warn!(writer.log, "offset not committed, trying again"; "segment" => %start, "reason" => &error.reason);
                     writer.context.figures.failed(Failing::Commit);

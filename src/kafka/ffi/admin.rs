@@ -35,6 +35,9 @@ impl LogEnd {
     }
 }
 
+/// Where a log ends, or why nobody says it.
+type AnsweredEnd = Result<(TopicPartition, Offset), KafkaError>;
+
 impl Client {
     /// Where logs begin or end.
     pub fn log_ends(
@@ -43,6 +46,25 @@ impl Client {
         end: LogEnd,
         timeout: Duration,
     ) -> Result<BTreeMap<TopicPartition, Offset>, KafkaError> {
+        self.each_log_end(partitions, end, timeout)?.into_iter().collect()
+    }
+
+    /// The same of those partitions for which somebody answers.
+    pub fn known_log_ends(
+        &self,
+        partitions: &[TopicPartition],
+        end: LogEnd,
+        timeout: Duration,
+    ) -> Result<BTreeMap<TopicPartition, Offset>, KafkaError> {
+        Ok(self.each_log_end(partitions, end, timeout)?.into_iter().flatten().collect())
+    }
+
+    fn each_log_end(
+        &self,
+        partitions: &[TopicPartition],
+        end: LogEnd,
+        timeout: Duration,
+    ) -> Result<Vec<AnsweredEnd>, KafkaError> {
         let mut list = PartitionList::new();
         for partition in partitions {
             list.add(partition).offset = end.spec();
@@ -54,7 +76,7 @@ impl Client {
             rd::rd_kafka_ListOffsets(self.handle(), list.as_ptr(), request.options.as_ptr(), request.queue.as_ptr());
         }
         let answer = request.answer(timeout)?;
-        let mut ends = BTreeMap::new();
+        let mut ends = Vec::new();
         // SAFETY: the event answers ListOffsets; what is read belongs to it and lives as long.
         unsafe {
             let result = rd::rd_kafka_event_ListOffsets_result(answer.as_ptr());
@@ -65,9 +87,11 @@ impl Client {
             let infos = rd::rd_kafka_ListOffsets_result_infos(result, &mut count);
             for index in 0..count {
                 let element = &*rd::rd_kafka_ListOffsetsResultInfo_topic_partition(*infos.add(index));
-                KafkaError::check(element.err)?;
-                if let (Some(partition), Some(offset)) = (partition_of(element), Offset::new(element.offset)) {
-                    ends.insert(partition, offset);
+                let of_element = (partition_of(element), Offset::new(element.offset));
+                match (KafkaError::check(element.err), of_element) {
+                    (Err(error), _) => ends.push(Err(error)),
+                    (Ok(()), (Some(partition), Some(offset))) => ends.push(Ok((partition, offset))),
+                    (Ok(()), _) => {}
                 }
             }
         }

@@ -5,7 +5,7 @@ use kafka_store_actors::ports::Clock;
 use kafka_store_actors::transition::{Detail, Subject, TransitionLog, TransitionRecord};
 use kafka_store_statecharts::chart::{Kind, Transition};
 use kafka_store_statecharts::name::SegmentName;
-use kafka_store_statecharts::upload::Upload;
+use kafka_store_statecharts::upload::{Upload, UploadEffect};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -17,6 +17,7 @@ type Told = (Arc<dyn TransitionLog>, Arc<dyn Clock>);
 pub struct UploadTransitions {
     to: Arc<OnceLock<Told>>,
     last: Arc<AtomicU64>,
+    failures: Arc<AtomicU64>,
 }
 
 impl UploadTransitions {
@@ -24,6 +25,11 @@ impl UploadTransitions {
     pub fn tell(&self, log: Arc<dyn TransitionLog>, clock: Arc<dyn Clock>) {
         // Whoever was first is told.
         let _ = self.to.set((log, clock));
+    }
+
+    /// How often anything about an upload had to be tried again.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     /// Of one more upload, of this segment.
@@ -41,6 +47,9 @@ pub(super) struct OfUpload<'a> {
 
 impl UploadLog for OfUpload<'_> {
     fn record(&mut self, transition: &Transition<Upload>) {
+        if transition.effects.iter().any(|effect| matches!(effect, UploadEffect::RetryLater { .. })) {
+            self.transitions.failures.fetch_add(1, Ordering::Relaxed);
+        }
         let Some((log, clock)) = self.transitions.to.get() else { return };
         if transition.from == transition.to {
             return;
