@@ -128,6 +128,7 @@ fn a_frozen_partition_is_shown_with_its_reason() {
     let page = http::get(&shown.address, "/").body;
     let (frozen, other) = (page.find("has committed 12").expect("the reason"), page.find("/000000<td>").expect("it"));
     assert!(frozen < other, "what needs somebody comes first:\n{page}");
+    assert!(page.contains(&format!("<code>kafka-store resolve --partition {topic}-1</code>")), "{page}");
     let status: serde_json::Value =
         serde_json::from_str(&http::get(&shown.address, "/status.json").body).expect("JSON");
     let reason = status["partitions"][0]["reason"].as_str().expect("a reason");

@@ -11,9 +11,9 @@ use std::fmt::{self, Write};
 const STYLE: &str = "\
 body{font:14px/1.4 system-ui,sans-serif;margin:1.5em;color:#222;background:#fff}\
 h1{font-size:1.3em}table{border-collapse:collapse;margin:1em 0}\
-th,td{padding:.2em .8em;text-align:left;vertical-align:top;border-bottom:1px solid #ddd}\
+th,td{padding:.2em .8em;text-align:left;white-space:nowrap;vertical-align:top;border-bottom:1px solid #ddd}\
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}\
-tr.frozen td{background:#fdecea}.reason{max-width:40em}";
+tr.frozen td{background:#fdecea}.reason{max-width:40em;white-space:normal}";
 
 /// One page, which loads itself again every few seconds.
 pub(super) fn render(view: &View) -> String {
@@ -66,7 +66,13 @@ fn row(page: &mut String, view: &View, partition: &PartitionView) -> fmt::Result
     let class = if partition.is_frozen() { " class=\"frozen\"" } else { "" };
     write!(page, "<tr{class}><td>{}<td>{}", Escaped(&partition.chain.to_string()), partition.state)?;
     if let Some(reason) = &partition.reason {
-        write!(page, "<div class=\"reason\">{}</div>", Escaped(reason))?;
+        let id = partition.partition.to_string();
+        write!(
+            page,
+            "<div class=\"reason\">{}<br>ways out: <code>kafka-store resolve --partition {}</code></div>",
+            Escaped(reason),
+            Escaped(&id)
+        )?;
     }
     write!(page, "<td>{}", partition.since_ms.map(|since| age(view, since)).unwrap_or_default())?;
     let offset = |offset: Option<Offset>| offset.map(|offset| offset.get().to_string()).unwrap_or_default();
