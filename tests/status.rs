@@ -163,7 +163,8 @@ fn markers_at_the_end_of_a_log_are_no_lag() {
     assert_eq!(shown.running.terminate(), Some(0));
 }
 
-/// Where a row cannot be written, the adapter tries again; that is counted, too.
+/// Where a row cannot be written, the adapter tries again; that is counted, too. And the marker at the log's end, which is
+/// seen in the meantime, is archived with the row.
 #[test]
 fn an_index_that_is_away_is_counted() {
     let (broker, mut server) = (Broker::get(), Server::start(&[]));
@@ -171,19 +172,25 @@ fn an_index_that_is_away_is_counted() {
     let database = Database::on(&server.url(), "away");
     database.init();
     let archive = Archive::new();
-    let daemon = Daemon::new(&broker, &[&topic], &topic, archive.path());
+    let daemon = Daemon::new(&broker, &[&topic], &topic, archive.path()).never_seals_by_the_clock();
     let mut shown = Shown::start(daemon.args(&["--file-records", "5", "--mysql-metadata-url", &database.url()]));
     let failures = || Metrics::of(&shown.address).value("kafka_store_failures_total", &[("of", "index")]);
     wait_until("it is a member", || http::get(&shown.address, "/readyz").status == 200);
     assert_eq!(failures(), Some(0.0));
     server.kill();
-    broker.produce(&topic, 0, &numbered(0..5), &[]);
-    wait_until("it has been tried twice", || failures() >= Some(2.0));
+    broker.transaction(&topic, 0, &numbered(0..5), true);
+    // Later and later: the last time is seconds after the end of the log was seen.
+    wait_until("it has been tried five times", || failures() >= Some(5.0));
     let metrics = Metrics::of(&shown.address);
-    assert_eq!(metrics.value("kafka_store_partition_archived_offset", &[]), Some(5.0));
+    assert!(metrics.value("kafka_store_partition_archived_offset", &[]) >= Some(5.0), "{}", metrics.text);
     assert_eq!(metrics.value("kafka_store_partition_segments", &[]), Some(1.0), "its row is missing");
     server.run();
     shown.wait_for("kafka_store_partition_segments", "0", 0.0);
+    for (name, wanted) in [("archived_offset", 6.0), ("taken_offset", 6.0), ("lag_offsets", 0.0)] {
+        shown.wait_for(&format!("kafka_store_partition_{name}"), "0", wanted);
+    }
+    let committed = || broker.committed(&topic, &topic, 0);
+    wait_until("the end is committed", || committed() == Some((5, "kafka-store/1 segment=0 seen_to=6".to_owned())));
     assert_eq!(shown.running.terminate(), Some(0));
 }
 
