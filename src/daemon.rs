@@ -24,7 +24,7 @@ use kafka_store_actors::consumer::{Consumer, ConsumerParams, Finished, LogSink};
 use kafka_store_actors::figures::Figures;
 use kafka_store_actors::indexer::Indexer;
 use kafka_store_actors::partition_writer::{WriterContext, WriterSettings};
-use kafka_store_actors::ports::{MirrorStores, Ports, SegmentIndex};
+use kafka_store_actors::ports::{MirrorStores, Ports, SegmentIndex, TransitionLog};
 use kafka_store_actors::spool_account::SpoolAccount;
 use kafka_store_actors::uploader::{Uploader, UploaderPool};
 use kafka_store_statecharts::offset::Offset;
@@ -270,7 +270,10 @@ impl Prepared {
         let store = Arc::clone(&self.stores.arbiter);
         let directory = Arc::clone(&self.stores.spool);
         let clock = Arc::new(SystemClock::start());
-        let transitions = Arc::new(KeptTransitions::new(self.audit.clone(), board, log.clone()));
+        // The audit log first: what is shown has been kept.
+        let audit = self.audit.clone().map(|audit| audit as Arc<dyn TransitionLog>);
+        let logs = audit.into_iter().chain(board.map(|board| board as Arc<dyn TransitionLog>)).collect();
+        let transitions = Arc::new(KeptTransitions::new(logs, log.clone()));
         self.stores.uploads.tell(Arc::clone(&transitions) as _, Arc::clone(&clock) as _);
         let index = self.index.clone().map(IndexWriter::start);
         let arbiter = Arbiter::new(

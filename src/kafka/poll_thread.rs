@@ -44,8 +44,8 @@ const TAKEN_IN_A_ROW: usize = 2_000;
 
 /// Starts the poll thread. It ends when the group is left, or when the client has failed for good.
 ///
-/// `brokers` is how many of them lead the partitions. `budget` is for the batches; `memory` says how many records are taken at once, and which ones are told in the log because
-/// they are large.
+/// `brokers` is how many of them lead the partitions. `budget` is for the batches; `memory` says how many records are
+/// taken at once, and which ones are told in the log because they are large.
 pub fn start(
     client: Arc<Client>,
     brokers: usize,

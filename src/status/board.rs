@@ -120,6 +120,21 @@ impl Default for BoardState {
     }
 }
 
+impl PartitionState {
+    /// A partition that was just assigned.
+    pub(super) fn new(partition: &TopicPartition, epoch: AssignmentEpoch) -> PartitionState {
+        PartitionState {
+            epoch,
+            chain: ChainName::first_lineage(partition.clone()),
+            state: Partition::INITIAL.as_str(),
+            since_ms: None,
+            reason: None,
+            segments: BTreeMap::new(),
+            last_stored: None,
+        }
+    }
+}
+
 impl BoardState {
     fn partition_changed(&mut self, transition: &TransitionRecord<'_>, subject: &Subject<'_>) {
         let Some(epoch) = subject.epoch else { return };
@@ -131,16 +146,18 @@ impl BoardState {
             self.partitions.remove(key);
             return;
         }
-        let known = self.partitions.get(key).filter(|known| known.epoch == epoch);
-        let (segments, last_stored) =
-            known.map(|known| (known.segments.clone(), known.last_stored)).unwrap_or_default();
-        let reason = match transition.detail {
+        let new = || Arc::new(PartitionState::new(key, epoch));
+        let partition = self.partitions.entry(key.clone()).or_insert_with(new);
+        if partition.epoch != epoch {
+            *partition = new();
+        }
+        let partition = Arc::make_mut(partition);
+        partition.chain = subject.chain.clone();
+        (partition.state, partition.since_ms) = (transition.to, Some(transition.now.wall_ms));
+        partition.reason = match transition.detail {
             Detail::Blocked(reason) => Some(reason.to_owned()),
             _ => None,
         };
-        let (chain, state, since_ms) = (subject.chain.clone(), transition.to, Some(transition.now.wall_ms));
-        let now = PartitionState { epoch, chain, state, since_ms, reason, segments, last_stored };
-        self.partitions.insert(key.clone(), Arc::new(now));
     }
 
     fn segment_changed(&mut self, transition: &TransitionRecord<'_>, subject: &Subject<'_>) {

@@ -20,7 +20,7 @@ pub(super) fn render(view: &View) -> String {
         "cluster": about.cluster,
         "store": about.store,
         "partitions": view.partitions.iter().map(of_partition).collect::<Vec<_>>(),
-        "memory_used_bytes": budgets.batches.used_bytes() + budgets.blocks.used_bytes(),
+        "memory_used_bytes": budgets.memory_used_bytes(),
         "memory_limit_bytes": about.memory_limit_bytes,
         "spool_bytes": budgets.spool.taken_bytes(),
         "spool_limit_bytes": about.spool_limit_bytes,
@@ -30,6 +30,7 @@ pub(super) fn render(view: &View) -> String {
 
 fn of_partition(partition: &PartitionView) -> Value {
     let segments: Vec<Value> = partition
+        .charts
         .segments
         .iter()
         .map(|(start, segment)| {
@@ -44,10 +45,10 @@ fn of_partition(partition: &PartitionView) -> Value {
     json!({
         "topic": partition.partition.topic.as_str(),
         "partition": partition.partition.partition.get(),
-        "chain": partition.chain.to_string(),
-        "state": partition.state,
-        "since": partition.since_ms.map(time),
-        "reason": partition.reason,
+        "chain": partition.charts.chain.to_string(),
+        "state": partition.charts.state,
+        "since": partition.charts.since_ms.map(time),
+        "reason": partition.charts.reason,
         "archived_offset": partition.archived_to.map(Offset::get),
         "taken_offset": partition.taken_to.map(Offset::get),
         "high_watermark": partition.high_watermark.map(Offset::get),
@@ -55,7 +56,7 @@ fn of_partition(partition: &PartitionView) -> Value {
         "open_records": partition.open.record_count,
         "open_bytes": partition.open.record_bytes,
         "segments": segments,
-        "last_stored": partition.last_stored.map(|LastStored { start, final_offset, at_ms }| {
+        "last_stored": partition.charts.last_stored.map(|LastStored { start, final_offset, at_ms }| {
             json!({ "start": start.get(), "final": final_offset.get(), "time": time(at_ms) })
         }),
     })

@@ -32,7 +32,7 @@ fn write(page: &mut String, view: &View) -> fmt::Result {
         version = env!("CARGO_PKG_VERSION"),
     )?;
     let budgets = &view.budgets;
-    let memory = budgets.batches.used_bytes() + budgets.blocks.used_bytes();
+    let memory = budgets.memory_used_bytes();
     let spool = match about.spool_limit_bytes {
         Some(limit) => format!("{} of {}", DecimalBytes(budgets.spool.taken_bytes()), DecimalBytes(limit)),
         None => DecimalBytes(budgets.spool.taken_bytes()).to_string(),
@@ -64,8 +64,8 @@ fn write(page: &mut String, view: &View) -> fmt::Result {
 
 fn row(page: &mut String, view: &View, partition: &PartitionView) -> fmt::Result {
     let class = if partition.is_frozen() { " class=\"frozen\"" } else { "" };
-    write!(page, "<tr{class}><td>{}<td>{}", Escaped(&partition.chain.to_string()), partition.state)?;
-    if let Some(reason) = &partition.reason {
+    write!(page, "<tr{class}><td>{}<td>{}", Escaped(&partition.charts.chain.to_string()), partition.charts.state)?;
+    if let Some(reason) = &partition.charts.reason {
         let id = partition.partition.to_string();
         write!(
             page,
@@ -74,7 +74,7 @@ fn row(page: &mut String, view: &View, partition: &PartitionView) -> fmt::Result
             Escaped(&id)
         )?;
     }
-    write!(page, "<td>{}", partition.since_ms.map(|since| age(view, since)).unwrap_or_default())?;
+    write!(page, "<td>{}", partition.charts.since_ms.map(|since| age(view, since)).unwrap_or_default())?;
     let offset = |offset: Option<Offset>| offset.map(|offset| offset.get().to_string()).unwrap_or_default();
     write!(
         page,
@@ -84,18 +84,18 @@ fn row(page: &mut String, view: &View, partition: &PartitionView) -> fmt::Result
         offset(partition.high_watermark),
     )?;
     if partition.open.record_count > 0 {
-        let opened = partition.segments.values().next_back().map(|segment| age(view, segment.opened_ms));
+        let opened = partition.charts.segments.values().next_back().map(|segment| age(view, segment.opened_ms));
         let (records, bytes) = (HumanCount(partition.open.record_count), DecimalBytes(partition.open.record_bytes));
         write!(page, "{records} records, {bytes}, begun {}", opened.unwrap_or_default())?;
     }
     page.push_str("<td>");
-    for (start, SegmentState { state, since_ms, .. }) in &partition.segments {
+    for (start, SegmentState { state, since_ms, .. }) in &partition.charts.segments {
         if *state != SegmentStateKind::Buffering.path() {
             write!(page, "{start}: {state}, {}<br>", age(view, *since_ms))?;
         }
     }
     page.push_str("<td>");
-    if let Some(last) = partition.last_stored {
+    if let Some(last) = partition.charts.last_stored {
         write!(page, "{} to {}, {}", last.start, last.final_offset, age(view, last.at_ms))?;
     }
     Ok(())

@@ -1,19 +1,18 @@
 //! Everything that is shown, as it is at one moment.
 
-use super::board::{Board, BoardState, LastStored, PartitionState, SegmentState};
+use super::board::{Board, BoardState, PartitionState};
 use kafka_store_actors::budget::Budget;
 use kafka_store_actors::figures::{Failing, Figures, PartitionFigures};
 use kafka_store_actors::ports::Clock;
 use kafka_store_actors::spool_account::SpoolAccount;
 use kafka_store_actors::transition::Buffered;
-use kafka_store_statecharts::chart::{Chart, Kind};
-use kafka_store_statecharts::name::ChainName;
+use kafka_store_statecharts::chart::Kind;
 use kafka_store_statecharts::offset::Offset;
-use kafka_store_statecharts::partition::{Partition, PartitionStateKind};
+use kafka_store_statecharts::partition::PartitionStateKind;
 use kafka_store_statecharts::topic::TopicPartition;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How old the ends of logs may be that are shown: brokers are not asked more often.
@@ -84,6 +83,13 @@ pub struct Budgets {
     pub spool: Arc<SpoolAccount>,
 }
 
+impl Budgets {
+    /// The memory of records.
+    pub(super) fn memory_used_bytes(&self) -> u64 {
+        self.batches.used_bytes() + self.blocks.used_bytes()
+    }
+}
+
 /// What is shown.
 #[derive(Debug)]
 pub(super) struct View {
@@ -102,16 +108,11 @@ pub(super) struct View {
 #[derive(Debug)]
 pub(super) struct PartitionView {
     pub(super) partition: TopicPartition,
-    pub(super) chain: ChainName,
-    pub(super) state: &'static str,
-    pub(super) since_ms: Option<i64>,
-    pub(super) reason: Option<String>,
+    pub(super) charts: Arc<PartitionState>,
     pub(super) archived_to: Option<Offset>,
     pub(super) taken_to: Option<Offset>,
     pub(super) high_watermark: Option<Offset>,
     pub(super) open: Buffered,
-    pub(super) segments: BTreeMap<Offset, SegmentState>,
-    pub(super) last_stored: Option<LastStored>,
 }
 
 impl Sources {
@@ -147,7 +148,7 @@ impl Sources {
         let mut partitions: Vec<PartitionView> = known
             .into_iter()
             .map(|(partition, figures)| {
-                let asked = log_ends.get(&partition).copied();
+                let asked = log_ends.ends.get(&partition).map(|(_, end)| *end);
                 let last = self.outside.last_high_watermark(&partition);
                 let charts = board.partitions.remove(&partition).filter(|charts| charts.epoch == figures.epoch());
                 PartitionView::new(partition, &figures, charts, (asked, last))
@@ -167,10 +168,7 @@ impl Sources {
     }
 
     /// The ends of logs, asked for only where somebody looks, and not each time.
-    fn log_ends<'a>(
-        &self,
-        partitions: impl ExactSizeIterator<Item = &'a TopicPartition>,
-    ) -> BTreeMap<TopicPartition, Offset> {
+    fn log_ends<'a>(&self, partitions: impl ExactSizeIterator<Item = &'a TopicPartition>) -> MutexGuard<'_, LogEnds> {
         let mut known = self.log_ends.lock().unwrap_or_else(PoisonError::into_inner);
         if partitions.len() > 0 && known.asked_at.is_none_or(|asked_at| asked_at.elapsed() >= LOG_ENDS_AGE) {
             let partitions: Vec<TopicPartition> = partitions.cloned().collect();
@@ -180,7 +178,7 @@ impl Sources {
             known.ends.extend(answered.into_iter().map(|(partition, end)| (partition, (now, end))));
             known.ends.retain(|_, (told_at, _)| told_at.elapsed() < LOG_ENDS_FORGOTTEN_AFTER);
         }
-        known.ends.iter().map(|(partition, (_, end))| (partition.clone(), *end)).collect()
+        known
     }
 }
 
@@ -192,34 +190,18 @@ impl PartitionView {
         (asked, last): (Option<Offset>, Option<Offset>),
     ) -> PartitionView {
         // Whoever has no chart on the board has not changed its state yet.
-        let charts = charts.map(Arc::unwrap_or_clone).unwrap_or_else(|| PartitionState {
-            epoch: figures.epoch(),
-            chain: ChainName::first_lineage(partition.clone()),
-            state: Partition::INITIAL.as_str(),
-            since_ms: None,
-            reason: None,
-            segments: BTreeMap::new(),
-            last_stored: None,
-        });
-        // What is not fetched any more may have been cut off, or created anew.
-        let high_watermark = if is_frozen(charts.state) { asked } else { asked.max(last) };
-        PartitionView {
-            partition,
-            chain: charts.chain,
-            state: charts.state,
-            since_ms: charts.since_ms,
-            reason: charts.reason,
-            archived_to: figures.archived_to(),
-            taken_to: figures.taken_to(),
-            high_watermark,
-            open: figures.open(),
-            segments: charts.segments,
-            last_stored: charts.last_stored,
+        let charts = charts.unwrap_or_else(|| Arc::new(PartitionState::new(&partition, figures.epoch())));
+        let (archived_to, taken_to, open) = (figures.archived_to(), figures.taken_to(), figures.open());
+        let mut view = PartitionView { partition, charts, archived_to, taken_to, high_watermark: asked, open };
+        // What is frozen is not fetched any more: its log may have been cut off, or created anew.
+        if !view.is_frozen() {
+            view.high_watermark = asked.max(last);
         }
+        view
     }
 
     pub(super) fn is_frozen(&self) -> bool {
-        is_frozen(self.state)
+        self.charts.state == PartitionStateKind::Frozen.as_str()
     }
 
     /// How many offsets of the log are not in the store yet.
@@ -230,18 +212,16 @@ impl PartitionView {
 
     /// When the first segment was begun that the store does not have.
     pub(super) fn unstored_since_ms(&self) -> Option<i64> {
-        self.segments.values().filter(|segment| !segment.is_stored).map(|segment| segment.opened_ms).min()
+        let segments = self.charts.segments.values();
+        segments.filter(|segment| !segment.is_stored).map(|segment| segment.opened_ms).min()
     }
-}
-
-fn is_frozen(state: &str) -> bool {
-    state == PartitionStateKind::Frozen.as_str()
 }
 
 impl View {
     /// How many partitions are in each state.
     pub(super) fn partitions_by_state(&self) -> impl Iterator<Item = (&'static str, usize)> {
-        let count = |state: &'static str| self.partitions.iter().filter(|partition| partition.state == state).count();
+        let count =
+            |state: &'static str| self.partitions.iter().filter(|partition| partition.charts.state == state).count();
         // Those that are gone are forgotten.
         let states = PartitionStateKind::ALL.iter().filter(|state| **state != PartitionStateKind::Gone);
         states.map(move |state| (state.as_str(), count(state.as_str())))
