@@ -34,17 +34,23 @@ pub enum SealReason {
     Overdue,
     /// `--until-end` reached its target.
     UntilEnd,
+    /// Kafka deleted what comes next.
+    Retention,
+    /// The topic was deleted or re-created.
+    TopicGone,
 }
 
 impl SealReason {
     /// Every reason.
-    pub const ALL: [SealReason; 6] = [
+    pub const ALL: [SealReason; 8] = [
         SealReason::Size,
         SealReason::Records,
         SealReason::Age,
         SealReason::Idle,
         SealReason::Overdue,
         SealReason::UntilEnd,
+        SealReason::Retention,
+        SealReason::TopicGone,
     ];
 
     /// Reads the word back.
@@ -61,6 +67,8 @@ impl SealReason {
             SealReason::Idle => "idle",
             SealReason::Overdue => "overdue",
             SealReason::UntilEnd => "until-end",
+            SealReason::Retention => "retention",
+            SealReason::TopicGone => "topic-gone",
         }
     }
 }

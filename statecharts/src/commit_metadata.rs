@@ -42,13 +42,19 @@ impl CommitMetadata {
         text
     }
 
+    /// True if this program committed the string.
+    pub fn is_ours(text: &str) -> bool {
+        text.split(' ').next() == Some(FORMAT)
+    }
+
     /// Reads a committed string; anything that is not ours says nothing.
     pub fn parse(text: &str) -> CommitMetadata {
         let mut metadata = CommitMetadata::default();
         let mut words = text.split(' ');
-        if words.next() != Some(FORMAT) {
+        if !CommitMetadata::is_ours(text) {
             return metadata;
         }
+        words.next();
         for word in words {
             let Some((name, value)) = word.split_once('=') else { continue };
             let offset = value.parse().ok().and_then(Offset::new);

@@ -5,19 +5,23 @@
 //!
 //! * [`offset`], [`topic`], [`name`], [`origin`], [`gap`]: what things are called and where they lie.
 //! * [`record`]: the canonical bytes of a record, which boundaries, hashes and files are made of.
+//! * [`last_record`], [`anchor`]: what tells one history from another, and how a log proves to be the one that was read.
 //! * [`record_clock`], [`boundary`]: where a segment ends, a pure function of the records.
-//! * [`chart`]: the table that every statechart runs on; [`segment`], [`partition`], [`assignment`] and [`upload`]
-//!   are the charts; [`mermaid`] draws them.
+//! * [`chart`]: the table that every statechart runs on; [`segment`], [`partition`], [`input`], [`assignment`] and
+//!   [`upload`] are the charts; [`mermaid`] draws them.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+pub mod anchor;
 pub mod assignment;
 pub mod boundary;
 pub mod chart;
 pub mod commit_metadata;
 pub mod gap;
+pub mod input;
+pub mod last_record;
 pub mod mermaid;
 pub mod name;
 pub mod offset;

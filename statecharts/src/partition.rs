@@ -17,6 +17,7 @@ use crate::offset::{Offset, OffsetRange};
 use alloc::collections::VecDeque;
 use alloc::string::String;
 
+mod acts;
 mod table;
 
 /// Counts the assignments of a process: what an earlier assignment asked for is void in a later one.
@@ -92,11 +93,40 @@ pub enum PartitionState {
         /// As in `Active`.
         position: Offset,
     },
+    /// The log does not continue where it was read. Records are kept until the cause is known; nothing is fetched,
+    /// sealed or uploaded.
+    Examining {
+        /// As in `Active`.
+        position: Offset,
+    },
+    /// The record that the chain ends with is not in the log. One look proves nothing: the chain is located again
+    /// after a minute.
+    Doubting {
+        /// End of the chain.
+        from: Offset,
+    },
     /// The chain goes on elsewhere than was thought, or Kafka does not have what comes next; what is sealed or stored
     /// is finished before the chain is walked on.
     Relocating {
         /// From here.
         from: Offset,
+    },
+    /// The group took the partition away while records are held. They are kept until the topic's id is known: a
+    /// deletion arrives as a revocation.
+    Leaving {
+        /// As in `Active`.
+        position: Offset,
+    },
+    /// The topic was deleted or re-created. Records read before are archived, since no log has them any more.
+    Departing {
+        /// As in `Active`.
+        position: Offset,
+        /// Cause, and a way out.
+        reason: String,
+        /// True while the group still assigns the partition to this process.
+        assigned: bool,
+        /// True once no record waits to be sealed.
+        drained: bool,
     },
     /// The process is stopping: nothing is fetched, sealed segments finish.
     Revoking,
@@ -112,7 +142,8 @@ pub enum PartitionState {
 kinds! {
     /// The names of [`PartitionState`].
     PartitionStateKind of PartitionState {
-        Locating, Active, WaitingForSlot, WaitingForSpool, Relocating, Revoking, Frozen, Gone,
+        Locating, Active, WaitingForSlot, WaitingForSpool, Examining, Doubting, Relocating, Leaving, Departing, Revoking,
+        Frozen, Gone,
     }
 }
 
@@ -129,8 +160,27 @@ pub enum PartitionEvent {
         /// What, and what to do about it.
         reason: String,
     },
-    /// Kafka's log does not hold what comes next: retention, or somebody, was quicker.
-    OutOfRange,
+    /// The log does not continue where it was read: the offset is out of range, or another record is there.
+    LogBroken,
+    /// The log is the one that was read, and still holds what comes next.
+    LogUnchanged,
+    /// Kafka deleted what comes next.
+    RetentionPassed,
+    /// The log no longer holds what was read, from the chain's end or an offset beyond it on.
+    LogCut,
+    /// The log does not hold the record that the chain ends with, by one look.
+    HistoryDoubted,
+    /// It is time to look again.
+    LookDue,
+    /// Everything that was read is sealed, and nothing more comes.
+    InputEnded,
+    /// The topic was deleted, or another one has its name.
+    TopicGone {
+        /// Cause, and a way out.
+        reason: String,
+    },
+    /// The topic is still the one that the chain is of.
+    TopicConfirmed,
     /// The spool has no room for the open or the next segment.
     SpoolShort,
     /// The spool has set room aside for a whole segment.
@@ -151,6 +201,9 @@ pub enum PartitionEvent {
         start: Offset,
         /// The offset after the stored object's end.
         stored_next: Offset,
+        /// True if the stored object ends with the record that the sealed one ends with. Otherwise what is held may be of
+        /// another history than what is stored, also where both end at one offset.
+        same_end: bool,
     },
     /// A segment's offset is committed.
     SegmentCommitted {
@@ -159,6 +212,8 @@ pub enum PartitionEvent {
     },
     /// The group took the partition away.
     Revoked,
+    /// The group took the partition away while records are held that may be in no log any more.
+    RevokedHolding,
     /// The process is stopping.
     DrainRequested,
 }
@@ -166,8 +221,9 @@ pub enum PartitionEvent {
 kinds! {
     /// The names of [`PartitionEvent`].
     PartitionEventKind of PartitionEvent {
-        Located, Blocked, OutOfRange, SpoolShort, SpoolGranted, SegmentSealed, SpoolCompleted, SegmentResolved,
-        SegmentCommitted, Revoked, DrainRequested,
+        Located, Blocked, LogBroken, LogUnchanged, RetentionPassed, LogCut, HistoryDoubted, LookDue, InputEnded, TopicGone,
+        TopicConfirmed, SpoolShort, SpoolGranted, SegmentSealed, SpoolCompleted, SegmentResolved, SegmentCommitted, Revoked,
+        RevokedHolding, DrainRequested,
     }
 }
 
@@ -183,6 +239,17 @@ pub enum PartitionEffect {
     },
     /// Fetch no more.
     StopFetching,
+    /// Fetch again after the last record held.
+    FetchOn {
+        /// The epoch that fetched records carry.
+        seek_epoch: SeekEpoch,
+    },
+    /// Find out why the log does not continue.
+    Examine,
+    /// Look again after a while.
+    LookLater,
+    /// Ask whether the topic still exists and is the same.
+    AskTopic,
     /// Stand in line for room in the spool.
     AwaitSpool,
     /// Take queued records up again.
@@ -220,8 +287,8 @@ pub enum PartitionEffect {
 kinds! {
     /// The names of [`PartitionEffect`].
     PartitionEffectKind of PartitionEffect {
-        StartFetching, StopFetching, AwaitSpool, ResumeBuffering, GrantUpload, GrantCommit, DiscardOpen, DiscardUnresolved, DiscardAll,
-        Locate, ReportFrozen, ReportGone,
+        StartFetching, StopFetching, FetchOn, Examine, LookLater, AskTopic, AwaitSpool, ResumeBuffering, GrantUpload,
+        GrantCommit, DiscardOpen, DiscardUnresolved, DiscardAll, Locate, ReportFrozen, ReportGone,
     }
 }
 
@@ -242,5 +309,20 @@ impl Partition {
             PartitionState::Active { position } | PartitionState::WaitingForSlot { position } => Some(position),
             _ => None,
         }
+    }
+
+    /// The name of the open or the next segment, while records that were read are kept.
+    pub fn kept_position(&self) -> Option<Offset> {
+        match self.state {
+            PartitionState::Examining { position }
+            | PartitionState::Leaving { position }
+            | PartitionState::Departing { position, .. } => Some(position),
+            _ => self.position(),
+        }
+    }
+
+    /// True while queued records are to be taken into segments.
+    pub fn takes_records(&self) -> bool {
+        matches!(self.state, PartitionState::Active { .. } | PartitionState::Departing { drained: false, .. })
     }
 }

@@ -179,6 +179,8 @@ pub enum SegmentEvent {
     OffsetCommitted,
     /// Kafka refused the offset, or its answer was lost.
     CommitFailed,
+    /// Nobody needs the offset any more: its topic is gone, or the group has given the partition to another member.
+    CommitVoid,
     /// It is time to try again what failed.
     RetryDue,
     /// The partition gives up what it holds.
@@ -189,7 +191,8 @@ kinds! {
     /// The names of [`SegmentEvent`].
     SegmentEventKind of SegmentEvent {
         FirstRecord, BoundaryReached, SpoolCompleted, UploadGranted, ObjectStored, ObjectAlreadyExists, ObjectConflicts,
-        MirrorsStored, MirrorsConflict, MirrorsFailed, StoreFailed, CommitGranted, IndexRowWritten, IndexFailed, IndexConflicts, OffsetCommitted, CommitFailed, RetryDue, Discarded,
+        MirrorsStored, MirrorsConflict, MirrorsFailed, StoreFailed, CommitGranted, IndexRowWritten, IndexFailed, IndexConflicts, OffsetCommitted, CommitFailed, CommitVoid,
+        RetryDue, Discarded,
     }
 }
 

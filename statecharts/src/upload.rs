@@ -9,6 +9,8 @@
 //! * That a name is taken says nothing of whom by: it may be this upload's own object, whose answer was lost. So the
 //!   object is looked at, and the same bytes are the same object.
 //! * A session that is gone may have made its object before it went.
+//! * A session that made its object repeats that for a week, whatever has become of the object since. What a resumed one
+//!   says is therefore looked at before it counts.
 //! * An upload never overwrites: the store is asked to create.
 
 use crate::chart::kinds;
@@ -41,6 +43,8 @@ pub struct Upload {
     pub sent_bytes: u64,
     /// How many tries in a row brought nothing.
     pub failures: u32,
+    /// True if the present session was opened by an earlier upload of the same file.
+    pub is_resumed: bool,
     /// Whether the store has refused the bytes for their checksum before.
     pub was_refused: bool,
     /// The state and what belongs to it.
@@ -193,6 +197,7 @@ impl Upload {
             sessions: 0,
             sent_bytes: 0,
             failures: 0,
+            is_resumed: false,
             was_refused: false,
             state: UploadState::Idle,
         }

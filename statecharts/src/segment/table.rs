@@ -114,6 +114,7 @@ impl Chart for Segment {
             &[Do::RetryLater],
             retry_later,
         ),
+        Row::new(In::AwaitingOffsetCommit, On::CommitVoid, None, In::Idle, &[], forget),
         Row::new(In::AwaitingOffsetCommit, On::RetryDue, None, In::AwaitingOffsetCommit, &[Do::CommitOffset], retry),
         Row::new(In::AwaitingOffsetCommit, On::Discarded, None, In::Idle, &[], forget),
     ];
@@ -132,6 +133,7 @@ impl Chart for Segment {
         (In::Idle, On::IndexConflicts),
         (In::Idle, On::OffsetCommitted),
         (In::Idle, On::CommitFailed),
+        (In::Idle, On::CommitVoid),
         (In::Idle, On::RetryDue),
     ];
 

@@ -13,6 +13,14 @@ use UploadStateKind as In;
 type Effects = Vec<UploadEffect>;
 
 const SAME: Guard<Upload> = Guard { name: "the same bytes", holds: |upload, event| upload.is_same(event) };
+const SAME_NOW: Guard<Upload> = Guard {
+    name: "the same bytes, by a session of its own",
+    holds: |upload, event| upload.is_same(event) && !upload.is_resumed,
+};
+const SAME_ONCE: Guard<Upload> = Guard {
+    name: "the same bytes, by a resumed session",
+    holds: |upload, event| upload.is_same(event) && upload.is_resumed,
+};
 const OTHER: Guard<Upload> = Guard { name: "other bytes", holds: |upload, event| !upload.is_same(event) };
 const FIRST: Guard<Upload> =
     Guard { name: "first session", holds: |upload, _| !upload.is_forbidden() && upload.sessions == 0 };
@@ -93,7 +101,15 @@ impl Chart for Upload {
             &[Do::RefreshToken, Do::RetryLater],
             refresh_and_query,
         ),
-        Row::new(In::Open, On::ObjectFinalized, Some(SAME), In::Finalized, &[Do::DropSession], drop_and_finalize),
+        Row::new(In::Open, On::ObjectFinalized, Some(SAME_NOW), In::Finalized, &[Do::DropSession], drop_and_finalize),
+        Row::new(
+            In::Open,
+            On::ObjectFinalized,
+            Some(SAME_ONCE),
+            In::Looking,
+            &[Do::DropSession, Do::Look],
+            drop_and_look,
+        ),
         Row::new(In::Open, On::ObjectFinalized, Some(OTHER), In::Looking, &[Do::DropSession, Do::Look], drop_and_look),
         Row::new(In::Open, On::SessionGone, None, In::Looking, &[Do::DropSession, Do::Look], drop_and_look),
         Row::new(In::Open, On::PreconditionFailed, None, In::Looking, &[Do::DropSession, Do::Look], drop_and_look),
@@ -137,10 +153,18 @@ impl Chart for Upload {
         Row::new(
             In::QueryingStatus,
             On::ObjectFinalized,
-            Some(SAME),
+            Some(SAME_NOW),
             In::Finalized,
             &[Do::DropSession],
             drop_and_finalize,
+        ),
+        Row::new(
+            In::QueryingStatus,
+            On::ObjectFinalized,
+            Some(SAME_ONCE),
+            In::Looking,
+            &[Do::DropSession, Do::Look],
+            drop_and_look,
         ),
         Row::new(
             In::QueryingStatus,
@@ -261,6 +285,7 @@ fn drop_and_look_whether_forbidden(upload: &mut Upload, now: Now, event: UploadE
 /// The session may have been sent everything: an earlier process knows, and it had the same bytes.
 fn resume(upload: &mut Upload, _: Now, _: UploadEvent, effects: &mut Effects) {
     upload.sessions = 1;
+    upload.is_resumed = true;
     upload.sent_bytes = upload.total_bytes;
     upload.state = UploadState::QueryingStatus { persisted_bytes: 0 };
     effects.push(UploadEffect::Query);
@@ -284,6 +309,7 @@ fn begin_anew(upload: &mut Upload, now: Now, event: UploadEvent, effects: &mut E
 
 fn open(upload: &mut Upload, _: Now, _: UploadEvent, effects: &mut Effects) {
     upload.sessions = upload.sessions.saturating_add(1);
+    upload.is_resumed = false;
     upload.sent_bytes = 0;
     upload.send(0, effects);
 }

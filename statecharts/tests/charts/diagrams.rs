@@ -3,6 +3,7 @@
 use crate::snapshot;
 use kafka_store_statecharts::assignment::Assignment;
 use kafka_store_statecharts::chart::{Chart, Kind};
+use kafka_store_statecharts::input::Input;
 use kafka_store_statecharts::mermaid;
 use kafka_store_statecharts::partition::Partition;
 use kafka_store_statecharts::segment::Segment;
@@ -35,6 +36,10 @@ happen: it ends the process, and a restart is safe.
             "Partition",
             "The position in one partition, and the order of its segments. One for each assigned partition.",
         ),
+        section::<Input>(
+            "Input",
+            "The records that a partition is fetched for, until no more come. One for each start of fetching.",
+        ),
         section::<Segment>(
             "Segment",
             "A segment from its first record until its offset is committed. One for each segment on its way.",
@@ -58,6 +63,7 @@ fn labels_hold_nothing_that_mermaid_takes_for_its_own() {
     for diagram in [
         mermaid::diagram::<Assignment>(),
         mermaid::diagram::<Partition>(),
+        mermaid::diagram::<Input>(),
         mermaid::diagram::<Segment>(),
         mermaid::diagram::<Upload>(),
     ] {

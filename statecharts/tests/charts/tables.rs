@@ -6,223 +6,15 @@ use crate::text::ChartText;
 use crate::traces;
 use kafka_store_statecharts::assignment::Assignment;
 use kafka_store_statecharts::chart::{Kind, Now, Refusal, Row, on, on_rows};
+use kafka_store_statecharts::input::Input;
 use kafka_store_statecharts::partition::Partition;
 use kafka_store_statecharts::segment::Segment;
 use kafka_store_statecharts::upload::Upload;
+use std::collections::BTreeSet;
 
-/// What a chart's states and events are represented by.
-struct Examples {
-    name: &'static str,
-    /// How a chart begins, and the events that lead to a state, separated by semicolons.
-    states: &'static [(&'static str, &'static str)],
-    events: &'static [&'static str],
-}
+mod examples;
 
-const SEGMENT: Examples = Examples {
-    name: "segment",
-    states: &[
-        ("with index", ""),
-        ("with index", "FirstRecord 10"),
-        ("with index", "FirstRecord 10; BoundaryReached 19"),
-        ("with index", "FirstRecord 10; BoundaryReached 19; SpoolCompleted 10-19"),
-        ("with index", "FirstRecord 10; BoundaryReached 19; SpoolCompleted 10-19; UploadGranted"),
-        ("with index", "FirstRecord 10; BoundaryReached 19; SpoolCompleted 10-19; UploadGranted; StoreFailed"),
-        (
-            "with index",
-            "FirstRecord 10; BoundaryReached 19; SpoolCompleted 10-19; UploadGranted; ObjectAlreadyExists 10-14",
-        ),
-        ("with mirrors", "FirstRecord 10; BoundaryReached 19; SpoolCompleted 10-19; UploadGranted"),
-        (
-            "with mirrors",
-            "FirstRecord 10; BoundaryReached 19; SpoolCompleted 10-19; UploadGranted; ObjectStored 10-19; MirrorsFailed",
-        ),
-        (
-            "without index",
-            "FirstRecord 10; BoundaryReached 19; SpoolCompleted 10-19; UploadGranted; ObjectStored 10-19",
-        ),
-        (
-            "with index",
-            "FirstRecord 10; BoundaryReached 19; SpoolCompleted 10-19; UploadGranted; ObjectStored 10-19; CommitGranted",
-        ),
-        (
-            "without index",
-            "FirstRecord 10; BoundaryReached 19; SpoolCompleted 10-19; UploadGranted; ObjectStored 10-19; CommitGranted",
-        ),
-    ],
-    events: &[
-        "FirstRecord 10",
-        "BoundaryReached 9",
-        "BoundaryReached 10",
-        "SpoolCompleted 10-19",
-        "SpoolCompleted 10-18",
-        "UploadGranted",
-        "ObjectStored 10-19",
-        "ObjectStored 10-14",
-        "ObjectAlreadyExists 10-19",
-        "ObjectAlreadyExists 10-14",
-        "ObjectAlreadyExists 5-19",
-        "ObjectConflicts",
-        "MirrorsStored",
-        "MirrorsConflict",
-        "MirrorsFailed",
-        "StoreFailed",
-        "CommitGranted",
-        "IndexRowWritten",
-        "IndexFailed",
-        "IndexConflicts",
-        "OffsetCommitted",
-        "CommitFailed",
-        "RetryDue",
-        "Discarded",
-    ],
-};
-
-const PARTITION: Examples = Examples {
-    name: "partition",
-    states: &[
-        ("2", ""),
-        ("2", "Located 10"),
-        ("2", "Located 10; SegmentSealed 10-19"),
-        ("2", "Located 10; SegmentSealed 10-19; SpoolCompleted 10"),
-        ("2", "Located 10; SegmentSealed 10-19; SpoolCompleted 10; SegmentResolved 10 next 20"),
-        ("1", "Located 10; SegmentSealed 10-19; SpoolCompleted 10"),
-        ("2", "Located 10; SegmentSealed 10-19; SpoolCompleted 10; SegmentSealed 20-29"),
-        ("2", "Located 10; SegmentSealed 10-19; SpoolCompleted 10; SegmentSealed 20-29; SpoolCompleted 20"),
-        (
-            "2",
-            "Located 10; SegmentSealed 10-19; SpoolCompleted 10; SegmentResolved 10 next 20; SegmentSealed 20-29; \
-             SpoolCompleted 20",
-        ),
-        ("2", "Located 10; SegmentSealed 10-19; SpoolCompleted 10; SegmentResolved 10 next 15"),
-        (
-            "2",
-            "Located 10; SegmentSealed 10-19; SpoolCompleted 10; SegmentResolved 10 next 20; SegmentSealed 20-29; \
-             SpoolCompleted 20; SegmentResolved 20 next 25",
-        ),
-        ("2", "Located 10; SpoolShort"),
-        ("2", "Located 10; SegmentSealed 10-19; SpoolShort"),
-        ("2", "Located 10; SegmentSealed 10-19; SpoolCompleted 10; SpoolShort"),
-        ("2", "Located 10; SegmentSealed 10-19; SpoolCompleted 10; SegmentResolved 10 next 20; SpoolShort"),
-        ("2", "Located 10; SegmentSealed 10-19; OutOfRange"),
-        ("2", "Located 10; SegmentSealed 10-19; SpoolCompleted 10; OutOfRange"),
-        (
-            "2",
-            "Located 10; SegmentSealed 10-19; SpoolCompleted 10; SegmentResolved 10 next 20; SegmentSealed 20-29; \
-             SpoolCompleted 20; OutOfRange",
-        ),
-        ("2", "Located 10; SegmentSealed 10-19; SpoolCompleted 10; DrainRequested"),
-        ("2", "Located 10; SegmentSealed 10-19; DrainRequested"),
-        (
-            "2",
-            "Located 10; SegmentSealed 10-19; SpoolCompleted 10; SegmentResolved 10 next 20; SegmentSealed 20-29; \
-             SpoolCompleted 20; DrainRequested",
-        ),
-        ("2", "Located 10; SegmentSealed 10-19; SpoolCompleted 10; SegmentResolved 10 next 20; DrainRequested"),
-        ("2", "Blocked"),
-        ("2", "Revoked"),
-    ],
-    events: &[
-        "Located 30",
-        "Blocked",
-        "OutOfRange",
-        "SpoolShort",
-        "SpoolGranted",
-        "SegmentSealed 10-19",
-        "SegmentSealed 20-29",
-        "SpoolCompleted 10",
-        "SpoolCompleted 20",
-        "SegmentResolved 10 next 20",
-        "SegmentResolved 10 next 15",
-        "SegmentResolved 10 next 40",
-        "SegmentResolved 20 next 30",
-        "SegmentCommitted 10",
-        "SegmentCommitted 20",
-        "Revoked",
-        "DrainRequested",
-    ],
-};
-
-const ASSIGNMENT: Examples = Examples {
-    name: "assignment",
-    states: &[
-        ("", ""),
-        ("", "PartitionsAssigned 1:"),
-        ("", "PartitionsAssigned 1: 0"),
-        ("", "PartitionsAssigned 1: 0 1"),
-        ("", "PartitionsAssigned 1: 0; DrainRequested"),
-        ("", "PartitionsAssigned 1: 0 1; DrainRequested"),
-        ("", "DrainRequested"),
-    ],
-    events: &[
-        "PartitionsAssigned 2:",
-        "PartitionsAssigned 2: 0",
-        "PartitionsAssigned 2: 2",
-        "PartitionsRevoked 0",
-        "PartitionsRevoked 0 1",
-        "WriterGone 0 of 1",
-        "WriterGone 0 of 0",
-        "DrainRequested",
-        "DrainExpired",
-    ],
-};
-
-const UPLOAD: Examples = Examples {
-    name: "upload",
-    states: &[
-        ("1000", ""),
-        ("1000", "Started"),
-        ("1000", "Started; ObjectAbsent"),
-        ("1000 by 400", "Started; ObjectAbsent; Initiated"),
-        ("1000 by 400", "Started; ObjectAbsent; Initiated; ChunkAcknowledged 400"),
-        ("1000 by 400", "Started; ObjectAbsent; Initiated; ChunkAcknowledged 400; OutcomeUnknown"),
-        ("1000", "Resumed"),
-        ("1000", "Resumed; ChecksumRefused; RetryDue; Initiated"),
-        ("1000", "Resumed; ChecksumRefused; RetryDue; Initiated; OutcomeUnknown"),
-        ("1000", "Resumed; SessionGone"),
-        (
-            "1000",
-            "Resumed; SessionGone; ObjectAbsent; RetryDue; Initiated; SessionGone; ObjectAbsent; RetryDue; Initiated; SessionGone",
-        ),
-        ("1000", "Started; ObjectAbsent; Forbidden"),
-        ("1000", "Started; ObjectFound 1000 7"),
-        ("1000", "Started; ObjectFound 999 7"),
-        ("1000", "Resumed; ChecksumRefused; RetryDue; Initiated; ChecksumRefused"),
-        ("1000", "Started; Forbidden"),
-        (
-            "1000",
-            "Resumed; SessionGone; ObjectAbsent; RetryDue; Initiated; SessionGone; ObjectAbsent; RetryDue; Initiated; SessionGone; ObjectAbsent",
-        ),
-    ],
-    events: &[
-        "Started",
-        "Resumed",
-        "ObjectAbsent",
-        "ObjectFound 1000 7",
-        "ObjectFound 1000 8",
-        "ObjectFound 1000",
-        "ObjectFound 999 7",
-        "Initiated",
-        "ChunkAcknowledged 300",
-        "ChunkAcknowledged 600",
-        "ChunkAcknowledged 800",
-        "ChunkAcknowledged 1001",
-        "AcknowledgedNothing",
-        "StatusAnswered 0",
-        "StatusAnswered 800",
-        "StatusAnswered 1001",
-        "ObjectFinalized 1000 7",
-        "ObjectFinalized 1000 8",
-        "ObjectFinalized 1000",
-        "OutcomeUnknown",
-        "SessionGone",
-        "Unauthorised",
-        "PreconditionFailed",
-        "Forbidden",
-        "ChecksumRefused",
-        "Refused",
-        "RetryDue",
-    ],
-};
+use examples::Examples;
 
 fn now() -> Now {
     Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 }
@@ -331,6 +123,22 @@ fn guards_are_exclusive_and_every_row_is_taken<C: ChartText>(examples: &Examples
     assert!(never.is_empty(), "{}: never taken: {never:?}", C::NAME);
 }
 
+fn every_named_effect_is_had<C: ChartText>(examples: &Examples) {
+    for row in C::TABLE {
+        let mut had = BTreeSet::new();
+        for (start, script) in examples.states {
+            let chart: C = state(start, script);
+            for words in examples.events {
+                if let Ok(transition) = on_rows(std::iter::once(row), &chart, now(), C::event(words)) {
+                    had.extend(transition.effects.iter().map(C::effect_kind));
+                }
+            }
+        }
+        let named: BTreeSet<_> = row.effects.iter().copied().collect();
+        assert_eq!(had, named, "{}: {row:?} names effects that it never has", C::NAME);
+    }
+}
+
 fn every_stale_pair_is_refused<C: ChartText>(examples: &Examples) {
     for (state_kind, event_kind) in C::STALE {
         let row = C::TABLE.iter().find(|row| (row.from, row.event) == (*state_kind, *event_kind));
@@ -346,20 +154,29 @@ fn every_stale_pair_is_refused<C: ChartText>(examples: &Examples) {
 
 #[test]
 fn the_segment_table_is_as_reviewed() {
-    check::<Segment>(&SEGMENT);
+    check::<Segment>(&examples::SEGMENT);
+    every_named_effect_is_had::<Segment>(&examples::SEGMENT);
 }
 
 #[test]
 fn the_partition_table_is_as_reviewed() {
-    check::<Partition>(&PARTITION);
+    check::<Partition>(&examples::PARTITION);
+    every_named_effect_is_had::<Partition>(&examples::PARTITION);
+}
+
+#[test]
+fn the_input_table_is_as_reviewed() {
+    check::<Input>(&examples::INPUT);
+    every_named_effect_is_had::<Input>(&examples::INPUT);
 }
 
 #[test]
 fn the_assignment_table_is_as_reviewed() {
-    check::<Assignment>(&ASSIGNMENT);
+    check::<Assignment>(&examples::ASSIGNMENT);
 }
 
 #[test]
 fn the_upload_table_is_as_reviewed() {
-    check::<Upload>(&UPLOAD);
+    check::<Upload>(&examples::UPLOAD);
+    every_named_effect_is_had::<Upload>(&examples::UPLOAD);
 }

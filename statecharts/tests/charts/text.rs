@@ -5,6 +5,7 @@ use kafka_store_statecharts::assignment::{
 };
 use kafka_store_statecharts::boundary::SealReason;
 use kafka_store_statecharts::chart::{Chart, Kind};
+use kafka_store_statecharts::input::{Input, InputEffect, InputEnd, InputEvent, InputEventKind, InputState, SeenEnd};
 use kafka_store_statecharts::offset::{Offset, OffsetRange};
 use kafka_store_statecharts::partition::{
     AssignmentEpoch, Partition, PartitionEffect, PartitionEvent, PartitionEventKind, PartitionState,
@@ -108,6 +109,7 @@ impl ChartText for Segment {
             SegmentEventKind::IndexConflicts => SegmentEvent::IndexConflicts,
             SegmentEventKind::OffsetCommitted => SegmentEvent::OffsetCommitted,
             SegmentEventKind::CommitFailed => SegmentEvent::CommitFailed,
+            SegmentEventKind::CommitVoid => SegmentEvent::CommitVoid,
             SegmentEventKind::RetryDue => SegmentEvent::RetryDue,
             SegmentEventKind::Discarded => SegmentEvent::Discarded,
         }
@@ -137,9 +139,17 @@ impl ChartText for Partition {
         match &self.state {
             PartitionState::Active { position }
             | PartitionState::WaitingForSlot { position }
-            | PartitionState::WaitingForSpool { position } => {
+            | PartitionState::WaitingForSpool { position }
+            | PartitionState::Examining { position }
+            | PartitionState::Leaving { position } => {
                 text.push_str(&format!(" at {position}"));
             }
+            PartitionState::Departing { position, assigned, drained, .. } => {
+                text.push_str(&format!(" at {position}"));
+                text.push_str(if *assigned { "" } else { ", not ours" });
+                text.push_str(if *drained { ", drained" } else { "" });
+            }
+            PartitionState::Doubting { from } => text.push_str(&format!(" from {from}")),
             PartitionState::Relocating { from } => text.push_str(&format!(" to {from}")),
             PartitionState::Locating
             | PartitionState::Revoking
@@ -158,16 +168,26 @@ impl ChartText for Partition {
         match kind::<PartitionEventKind>(words) {
             PartitionEventKind::Located => PartitionEvent::Located { position: first() },
             PartitionEventKind::Blocked => PartitionEvent::Blocked { reason: "a hole".to_owned() },
-            PartitionEventKind::OutOfRange => PartitionEvent::OutOfRange,
+            PartitionEventKind::LogBroken => PartitionEvent::LogBroken,
+            PartitionEventKind::LogUnchanged => PartitionEvent::LogUnchanged,
+            PartitionEventKind::RetentionPassed => PartitionEvent::RetentionPassed,
+            PartitionEventKind::LogCut => PartitionEvent::LogCut,
+            PartitionEventKind::HistoryDoubted => PartitionEvent::HistoryDoubted,
+            PartitionEventKind::LookDue => PartitionEvent::LookDue,
+            PartitionEventKind::InputEnded => PartitionEvent::InputEnded,
+            PartitionEventKind::TopicGone => PartitionEvent::TopicGone { reason: "deleted".to_owned() },
+            PartitionEventKind::TopicConfirmed => PartitionEvent::TopicConfirmed,
             PartitionEventKind::SpoolShort => PartitionEvent::SpoolShort,
             PartitionEventKind::SpoolGranted => PartitionEvent::SpoolGranted,
             PartitionEventKind::SegmentSealed => PartitionEvent::SegmentSealed { range: range(numbers[0], numbers[1]) },
             PartitionEventKind::SpoolCompleted => PartitionEvent::SpoolCompleted { start: first() },
             PartitionEventKind::SegmentResolved => {
-                PartitionEvent::SegmentResolved { start: first(), stored_next: offset(numbers[1]) }
+                let same_end = !words.ends_with("other");
+                PartitionEvent::SegmentResolved { start: first(), stored_next: offset(numbers[1]), same_end }
             }
             PartitionEventKind::SegmentCommitted => PartitionEvent::SegmentCommitted { start: first() },
             PartitionEventKind::Revoked => PartitionEvent::Revoked,
+            PartitionEventKind::RevokedHolding => PartitionEvent::RevokedHolding,
             PartitionEventKind::DrainRequested => PartitionEvent::DrainRequested,
         }
     }
@@ -182,8 +202,12 @@ impl ChartText for Partition {
                 format!("{name} {start}")
             }
             PartitionEffect::Locate { from } => format!("{name} from {from}"),
-            PartitionEffect::ReportFrozen { .. }
-            | PartitionEffect::StopFetching
+            PartitionEffect::FetchOn { seek_epoch } => format!("{name} in epoch {}", seek_epoch.0),
+            PartitionEffect::ReportFrozen { reason } => format!("{name}: {reason}"),
+            PartitionEffect::StopFetching
+            | PartitionEffect::Examine
+            | PartitionEffect::LookLater
+            | PartitionEffect::AskTopic
             | PartitionEffect::AwaitSpool
             | PartitionEffect::ResumeBuffering
             | PartitionEffect::DiscardOpen
@@ -241,6 +265,70 @@ impl ChartText for Assignment {
     }
 }
 
+/// Causes of an input's end, as texts name them.
+fn input_end(words: &str) -> InputEnd {
+    match words.split(' ').next_back() {
+        Some("retention") => InputEnd::Retention,
+        Some("topic-gone") => InputEnd::TopicGone,
+        Some("failed") => InputEnd::Failed { reason: "unreadable".to_owned() },
+        _ => panic!("{words:?} names no cause"),
+    }
+}
+
+impl ChartText for Input {
+    fn start(words: &str) -> Input {
+        match words {
+            "" => Input::flowing(),
+            "at target" => Input::finished(),
+            other => panic!("an input starts at its target or without words, not {other:?}"),
+        }
+    }
+
+    fn show(&self) -> String {
+        let mut text = self.state.kind().as_str().to_owned();
+        match &self.state {
+            InputState::Flowing | InputState::Finished | InputState::Reported => {}
+            InputState::CaughtUp { end: SeenEnd { position, high_watermark } } => {
+                text.push_str(&format!(" at {position}"));
+                if let Some(high_watermark) = high_watermark {
+                    text.push_str(&format!(" of {high_watermark}"));
+                }
+            }
+            InputState::Ending { end } | InputState::Ended { end } => {
+                text.push_str(match end {
+                    InputEnd::Retention => " by retention",
+                    InputEnd::TopicGone => " by topic-gone",
+                    InputEnd::Failed { .. } => " by failed",
+                });
+            }
+        }
+        if self.caught_up_before { format!("{text}, caught up before") } else { text }
+    }
+
+    fn event(words: &str) -> InputEvent {
+        match kind::<InputEventKind>(words) {
+            InputEventKind::RecordsArrived => InputEvent::RecordsArrived,
+            InputEventKind::EndReached => {
+                let numbers = numbers(words);
+                let high_watermark = numbers.get(1).copied().map(offset);
+                InputEvent::EndReached { end: SeenEnd { position: offset(numbers[0]), high_watermark } }
+            }
+            InputEventKind::TargetReached => InputEvent::TargetReached,
+            InputEventKind::TargetArchived => InputEvent::TargetArchived,
+            InputEventKind::Closed => InputEvent::Closed { end: input_end(words) },
+            InputEventKind::QueueDrained => InputEvent::QueueDrained,
+        }
+    }
+
+    fn show_effect(effect: &InputEffect) -> String {
+        let name = effect.kind().as_str();
+        match effect {
+            InputEffect::SealRest { reason } => format!("{name} {reason}"),
+            InputEffect::StopFetching | InputEffect::ReportTarget | InputEffect::EndInput => name.to_owned(),
+        }
+    }
+}
+
 /// The checksum of the file that is uploaded in texts.
 pub(crate) const CRC32C: u32 = 7;
 
@@ -263,6 +351,7 @@ impl ChartText for Upload {
         }
         if self.sessions > 0 {
             text.push_str(&format!(", session {}", self.sessions));
+            text.push_str(if self.is_resumed { ", resumed" } else { "" });
         }
         if self.failures > 0 {
             text.push_str(&format!(", failed {}", self.failures));

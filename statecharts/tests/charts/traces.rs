@@ -7,6 +7,7 @@ use crate::snapshot;
 use crate::text::ChartText;
 use kafka_store_statecharts::assignment::Assignment;
 use kafka_store_statecharts::chart::{Chart, Now, Row, on_rows};
+use kafka_store_statecharts::input::Input;
 use kafka_store_statecharts::partition::Partition;
 use kafka_store_statecharts::segment::Segment;
 use kafka_store_statecharts::upload::Upload;
@@ -66,6 +67,7 @@ fn play<'a, C: ChartText>(paragraph: &str, rows: impl Iterator<Item = &'a Row<C>
 fn play_any(paragraph: &str) -> String {
     play::<Segment>(paragraph, Segment::TABLE.iter())
         .or_else(|| play::<Partition>(paragraph, Partition::TABLE.iter()))
+        .or_else(|| play::<Input>(paragraph, Input::TABLE.iter()))
         .or_else(|| play::<Assignment>(paragraph, Assignment::TABLE.iter()))
         .or_else(|| play::<Upload>(paragraph, Upload::TABLE.iter()))
         .unwrap_or_else(|| paragraph.to_owned())
