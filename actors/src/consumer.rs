@@ -12,7 +12,7 @@ use kafka_store_statecharts::assignment::{
 use kafka_store_statecharts::chart::{self, Chart, Kind, Refusal};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::partition::AssignmentEpoch;
-use kafka_store_statecharts::topic::TopicPartition;
+use kafka_store_statecharts::topic::{TopicName, TopicPartition};
 use slog::{Logger, debug, info, warn};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -24,6 +24,9 @@ const OFFER_AGAIN: Duration = Duration::from_millis(5);
 const DRAIN_TIME: Duration = Duration::from_secs(30);
 /// How often other members' progress towards the targets is looked at.
 const COVERAGE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often the brokers are asked whether topics still are the same: a deletion is noticed within a minute.
+const TOPIC_INTERVAL: Duration = Duration::from_secs(20);
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +74,10 @@ pub struct Consumer {
     left: bool,
     offering: bool,
     open_files_max: usize,
+    /// Number of the last question about topics.
+    topic_question: u64,
+    /// It is not answered yet.
+    asks_topics: bool,
     log: Logger,
 }
 
@@ -138,6 +145,8 @@ impl Consumer {
             left: false,
             offering: false,
             open_files_max: params.open_files_max,
+            topic_question: 0,
+            asks_topics: false,
             log: params.log,
         }
     }
@@ -257,9 +266,9 @@ impl Consumer {
                     self.tell(&partition, WriterMail::Failed { reason }, ctx);
                 }
             }
-            LogEvent::OutOfRange { partition, epoch } => {
+            LogEvent::Broken { partition, epoch, seek_epoch, evidence } => {
                 if self.writers.get(&partition).is_some_and(|writer| writer.epoch == epoch) {
-                    self.tell(&partition, WriterMail::OutOfRange, ctx);
+                    self.tell(&partition, WriterMail::Broken { seek_epoch, evidence }, ctx);
                 }
             }
             LogEvent::ClientFailed { reason } => {
@@ -286,6 +295,32 @@ impl Consumer {
             }
         });
         self.assignment_event(AssignmentEvent::DrainRequested, ctx);
+    }
+
+    /// Asks the brokers whether the topics of all partitions still are the same. Writers are told of the question first: an
+    /// answer speaks of what was read before it was asked.
+    fn look_at_topics(&mut self, ctx: &mut Context<Self>) {
+        if self.writers.is_empty() || std::mem::replace(&mut self.asks_topics, true) {
+            return;
+        }
+        self.topic_question += 1;
+        let question = self.topic_question;
+        let partitions: Vec<TopicPartition> = self.writers.keys().cloned().collect();
+        let mut topics: Vec<TopicName> = partitions.iter().map(|partition| partition.topic.clone()).collect();
+        topics.dedup();
+        for partition in partitions {
+            self.tell(&partition, WriterMail::TopicAsked { question }, ctx);
+        }
+        let answers = self.params.ports.locator.topics(topics).into_actor(self);
+        ctx.spawn(answers.map(move |answers, consumer, ctx| {
+            consumer.asks_topics = false;
+            let partitions: Vec<TopicPartition> = consumer.writers.keys().cloned().collect();
+            for partition in partitions {
+                if let Some(answer) = answers.get(&partition.topic).copied() {
+                    consumer.tell(&partition, WriterMail::Topic { question, answer }, ctx);
+                }
+            }
+        }));
     }
 
     /// Asks the store whether partitions that other members have are archived up to their targets.
@@ -351,6 +386,7 @@ impl Actor for Consumer {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(256);
+        ctx.run_interval(TOPIC_INTERVAL, |consumer, ctx| consumer.look_at_topics(ctx));
         if self.until_end.is_some() {
             ctx.run_interval(COVERAGE_INTERVAL, |consumer, ctx| consumer.look_at_coverage(ctx));
             self.finish_if_all_reached(ctx);

@@ -1,9 +1,10 @@
 //! Every message between the actors: who sends it to whom, and what bounds it.
 
 use crate::batch::RecordBatch;
-use crate::ports::{CompletedSegment, IndexAnswer, IndexFailure, IndexRow, StoreAnswer, StoreFailure};
+use crate::ports::{CompletedSegment, IndexAnswer, IndexFailure, IndexRow, StoreAnswer, StoreFailure, TopicAnswer};
 use crate::spool_account::SpoolShare;
 use actix::prelude::*;
+use kafka_store_statecharts::anchor::Evidence;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
 use kafka_store_statecharts::topic::TopicPartition;
@@ -42,12 +43,16 @@ pub enum LogEvent {
         /// What, and what to do about it.
         reason: String,
     },
-    /// Kafka's log does not hold what comes next.
-    OutOfRange {
+    /// A log does not continue where it was read.
+    Broken {
         /// Of which partition.
         partition: TopicPartition,
         /// In which assignment.
         epoch: AssignmentEpoch,
+        /// In which start of fetching.
+        seek_epoch: SeekEpoch,
+        /// What the broker answered.
+        evidence: Evidence,
     },
     /// The client is of no use any more.
     ClientFailed {
@@ -83,8 +88,25 @@ pub enum WriterMail {
         /// What, and what to do about it.
         reason: String,
     },
-    /// Kafka's log does not hold what comes after the records sent so far.
-    OutOfRange,
+    /// The log does not continue where it was read.
+    Broken {
+        /// In which start of fetching.
+        seek_epoch: SeekEpoch,
+        /// What the broker answered.
+        evidence: Evidence,
+    },
+    /// The brokers are being asked about the topic. What was read before is the topic's, if it still has its id then.
+    TopicAsked {
+        /// Number of the question.
+        question: u64,
+    },
+    /// What the brokers answered.
+    Topic {
+        /// Number of the question.
+        question: u64,
+        /// The answer.
+        answer: TopicAnswer,
+    },
     /// The group took the partition away.
     Revoke,
     /// The process is stopping: finish what is sealed.

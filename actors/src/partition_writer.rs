@@ -8,19 +8,24 @@ use crate::batch::RecordBatch;
 use crate::budget::Budget;
 use crate::figures::{Figures, Share};
 use crate::indexer::Indexer;
-use crate::messages::{EndReached, Report, WriterMail, WriterReport};
+use crate::messages::{Report, WriterMail, WriterReport};
 use crate::open_segment::{Cursor, OpenSegment};
 use crate::ports::{CompletedSegment, Located, Ports, StoredSegment};
 use crate::spool_account::{SpoolAccount, SpoolShare};
 use crate::transition::{Detail, Subject, TransitionRecord};
 use crate::uploader::UploaderPool;
 use actix::prelude::*;
+use kafka_store_statecharts::anchor::{Anchor, Evidence, Proof};
 use kafka_store_statecharts::boundary::{BoundarySettings, SealReason};
 use kafka_store_statecharts::chart::{self, Chart, Kind, Now, Refusal, Transition};
+use kafka_store_statecharts::input::{Input, InputEnd, InputEvent, SeenEnd};
+use kafka_store_statecharts::last_record::LastRecord;
 use kafka_store_statecharts::name::ChainName;
-use kafka_store_statecharts::offset::{LeaderEpoch, Offset};
+use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::partition::{AssignmentEpoch, Partition, PartitionEvent, SeekEpoch};
-use kafka_store_statecharts::segment::{Segment, SegmentEvent, SegmentEventKind, SegmentState, SegmentStateKind};
+use kafka_store_statecharts::segment::{
+    Segment, SegmentContent, SegmentEvent, SegmentEventKind, SegmentState, SegmentStateKind,
+};
 use kafka_store_statecharts::topic::{TopicId, TopicPartition};
 use kafka_store_statecharts::wall_clock::WallClockSettings;
 use slog::{Logger, debug, o};
@@ -29,9 +34,12 @@ use std::sync::Arc;
 
 mod buffering;
 mod effects;
+mod history;
+mod input;
 mod seen_to;
 mod spool;
 
+use history::TopicWatch;
 use seen_to::SeenTo;
 
 /// What all writers share.
@@ -88,45 +96,49 @@ pub struct PartitionWriter {
     /// `--until-end`: archive what lies below, then report.
     target: Option<Offset>,
     input: Input,
+    /// What was fetched and not archived yet.
+    queue: VecDeque<(RecordBatch, Cursor)>,
+    /// A message that takes the queue on is under way.
+    continues: bool,
+    /// The last record of the last sealed segment, or the one that the chain was found to end with.
+    last_sealed: Option<Anchor>,
+    /// The last record of the last stored segment.
+    last_stored: Option<Anchor>,
+    /// How the log was found not to continue.
+    evidence: Option<Evidence>,
+    /// How the log is to prove itself when fetching goes on after the records held.
+    resume_proof: Proof,
+    /// When the chain's last record was first missed in the log, in monotonic milliseconds.
+    doubted_at_ms: Option<u64>,
+    /// Counts questions about the log: late answers to earlier ones are void.
+    examination: u64,
+    topic_watch: TopicWatch,
+    /// The group has taken the partition away.
+    is_revoked: bool,
     open: Option<OpenSegment>,
     /// Room in the spool for the next segment.
     granted: Option<SpoolShare>,
     segments: BTreeMap<Offset, OnItsWay>,
+    /// Segments opened so far.
+    segment_count: u64,
     /// Events that effects gave rise to, not yet given to their charts.
     pending: VecDeque<Pending>,
     seal_timer: Option<SpawnHandle>,
 }
 
-/// What was fetched and not archived yet.
-#[derive(Debug, Default)]
-struct Input {
-    queue: VecDeque<(RecordBatch, Cursor)>,
-    /// The end of the log, if it was reached after the last of the queue.
-    end: Option<EndReached>,
-    /// Whether the end was reached before, in this start of fetching.
-    end_seen_before: bool,
-    /// The target is reached: what is fetched from now on is not wanted.
-    finished: bool,
-    target_reported: bool,
-    /// Kafka's log does not hold what comes after the queue.
-    out_of_range: bool,
-    /// What comes after the queue must not be skipped, for this reason.
-    failed: Option<String>,
-    /// A message that takes the queue on is under way.
-    continues: bool,
-}
-
 /// A segment from its first record until its offset is committed.
 #[derive(Debug)]
 struct OnItsWay {
+    /// Tells it from an earlier one with the same start, which was discarded.
+    number: u64,
     chart: Segment,
     /// With what its file takes of the spool.
     completed: Option<(CompletedSegment, Arc<SpoolShare>)>,
     /// What the store holds, from when it has answered.
     stored: Option<StoredSegment>,
     reason: Option<SealReason>,
-    /// Of the leader that wrote its last record.
-    leader_epoch: Option<LeaderEpoch>,
+    /// Its last record and its records' hash, from when it was sealed.
+    sealed: Option<(LastRecord, SegmentContent)>,
 }
 
 #[derive(Debug)]
@@ -167,10 +179,21 @@ impl PartitionWriter {
             seen_to: SeenTo::default(),
             committed_seen_to: None,
             target,
-            input: Input::default(),
+            input: Input::flowing(),
+            queue: VecDeque::new(),
+            continues: false,
+            last_sealed: None,
+            last_stored: None,
+            evidence: None,
+            resume_proof: Proof::Nothing,
+            doubted_at_ms: None,
+            examination: 0,
+            topic_watch: TopicWatch::default(),
+            is_revoked: false,
             open: None,
             granted: None,
             segments: BTreeMap::new(),
+            segment_count: 0,
             pending: VecDeque::new(),
             seal_timer: None,
         }
@@ -279,12 +302,13 @@ impl PartitionWriter {
             SegmentState::AwaitingTurn { .. } => PartitionEvent::SpoolCompleted { start },
             SegmentState::AwaitingPredecessor { stored } => {
                 let stored_next = stored.range.next_offset();
+                self.note_stored(start);
                 self.figures.archived_to(self.seen_beyond(stored_next).unwrap_or(stored_next));
-                PartitionEvent::SegmentResolved { start, stored_next }
+                PartitionEvent::SegmentResolved { start, stored_next, same_end: self.has_same_end(start) }
             }
             SegmentState::Idle => {
                 self.segments.remove(&start);
-                if event != SegmentEventKind::OffsetCommitted {
+                if !matches!(event, SegmentEventKind::OffsetCommitted | SegmentEventKind::CommitVoid) {
                     return;
                 }
                 self.last_start = Some(start);
@@ -300,7 +324,9 @@ impl PartitionWriter {
     /// Whether what was fetched under these epochs is wanted. What is not is dropped at once, for it holds
     /// bytes of the budget that the other partitions need.
     fn wants(&self, epoch: AssignmentEpoch, seek_epoch: SeekEpoch) -> bool {
-        (epoch, seek_epoch) == (self.epoch, self.chart.seek_epoch) && self.chart.position().is_some()
+        (epoch, seek_epoch) == (self.epoch, self.chart.seek_epoch)
+            && self.chart.position().is_some()
+            && self.input.is_open()
     }
 }
 
@@ -319,33 +345,35 @@ impl Handler<WriterMail> for PartitionWriter {
     fn handle(&mut self, mail: WriterMail, ctx: &mut Self::Context) {
         match mail {
             WriterMail::Records(batch) => {
-                if self.wants(batch.epoch, batch.seek_epoch) && !self.input.finished {
-                    if self.input.end.take().is_some() {
-                        self.input.end_seen_before = true;
-                    }
-                    self.input.queue.push_back((batch, Cursor::default()));
+                if self.wants(batch.epoch, batch.seek_epoch) {
+                    self.doubted_at_ms = None;
+                    self.input_event(InputEvent::RecordsArrived, ctx);
+                    self.queue.push_back((batch, Cursor::default()));
                     self.continue_later(ctx);
                 }
             }
             WriterMail::EndReached(end) => {
                 if self.wants(end.epoch, end.seek_epoch) {
-                    self.input.end = Some(end);
+                    self.doubted_at_ms = None;
+                    let end = SeenEnd { position: end.position, high_watermark: end.high_watermark };
+                    self.input_event(InputEvent::EndReached { end }, ctx);
                     self.look_at_the_clock(ctx);
                 }
             }
-            WriterMail::OutOfRange => {
-                self.input.out_of_range = true;
-                self.look_at_the_clock(ctx);
+            WriterMail::Broken { seek_epoch, evidence } => {
+                if self.wants(self.epoch, seek_epoch) {
+                    self.evidence = Some(evidence);
+                    self.partition_event(PartitionEvent::LogBroken, ctx);
+                }
             }
-            WriterMail::Failed { reason } if self.chart.position().is_some() => {
-                self.input.failed = Some(reason);
+            WriterMail::TopicAsked { question } => self.topic_asked(question),
+            WriterMail::Topic { question, answer } => self.topic_answered(question, answer, ctx),
+            WriterMail::Failed { reason } if self.chart.kept_position().is_some() => {
+                self.input_event(InputEvent::Closed { end: InputEnd::Failed { reason } }, ctx);
                 self.look_at_the_clock(ctx);
             }
             WriterMail::Failed { reason } => self.partition_event(PartitionEvent::Blocked { reason }, ctx),
-            WriterMail::Revoke => {
-                self.partition_event(PartitionEvent::Revoked, ctx);
-                ctx.stop();
-            }
+            WriterMail::Revoke => self.revoke(ctx),
             WriterMail::Drain => self.partition_event(PartitionEvent::DrainRequested, ctx),
         }
     }
@@ -355,7 +383,7 @@ impl Handler<Continue> for PartitionWriter {
     type Result = ();
 
     fn handle(&mut self, _: Continue, ctx: &mut Self::Context) {
-        self.input.continues = false;
+        self.continues = false;
         self.buffer(ctx);
     }
 }

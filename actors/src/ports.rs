@@ -4,16 +4,20 @@
 //! arbiter's thread waiting.
 
 use kafka_store_statecharts::TimestampMs;
+use kafka_store_statecharts::anchor::{Anchor, Evidence, FetchStart, Proof};
 use kafka_store_statecharts::boundary::SealReason;
 use kafka_store_statecharts::chart::Now;
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
 use kafka_store_statecharts::gap::Gap;
+use kafka_store_statecharts::last_record::LastRecord;
 use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::offset::{LeaderEpoch, Offset, OffsetRange};
 use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
 use kafka_store_statecharts::segment::SegmentContent;
-use kafka_store_statecharts::topic::{TopicId, TopicPartition};
+use kafka_store_statecharts::topic::{TopicId, TopicName, TopicPartition};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -53,13 +57,14 @@ pub trait Clock: Debug + Send + Sync {
 
 /// Kafka, as a writer sees it. Orders return at once; an order for a partition that was revoked since is void.
 pub trait RecordSource: Debug + Send + Sync {
-    /// Fetch the partition from `position` on; its records are to carry both epochs.
+    /// Fetches the partition from a position on, once its log has proved to be the one that was read before. Its records
+    /// carry both epochs.
     fn start_fetching(
         &self,
         partition: &TopicPartition,
         epoch: AssignmentEpoch,
         seek_epoch: SeekEpoch,
-        position: Offset,
+        start: FetchStart,
     );
 
     /// Fetch the partition no more.
@@ -100,8 +105,61 @@ pub trait ChainLocator: Debug + Send + Sync {
     /// Walks the chain, from `from` if an end of the chain is known, and settles its origin if it has none.
     fn locate(&self, partition: &TopicPartition, from: Option<Offset>) -> PortFuture<Result<Located, Blocked>>;
 
+    /// Finds out why the log does not continue where it was read.
+    fn examine(&self, partition: &TopicPartition, broken: BrokenLog) -> PortFuture<Result<Cause, Blocked>>;
+
+    /// Asks whether topics still are those that they were.
+    fn topics(&self, topics: Vec<TopicName>) -> PortFuture<BTreeMap<TopicName, TopicAnswer>>;
+
     /// Whether the chain covers everything below `target`, whoever wrote it.
     fn is_covered(&self, partition: &TopicPartition, target: Offset) -> PortFuture<Result<bool, Blocked>>;
+}
+
+/// A log that does not continue where it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BrokenLog {
+    /// The next offset wanted.
+    pub position: Offset,
+    /// The id that the topic had when the chain was located.
+    pub topic_id: Option<TopicId>,
+    /// The record that fetching began at, or the last one that was taken since.
+    pub anchor: Option<Anchor>,
+    /// What the broker answered.
+    pub evidence: Evidence,
+    /// True if records are held that are not stored. Otherwise the anchor is the chain's last record.
+    pub holds_records: bool,
+    /// True if a look a minute ago found the same.
+    pub was_doubted: bool,
+}
+
+/// Why a log does not continue where it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It does: only the record before the position is gone, or the answer was an old one.
+    Unchanged {
+        /// What must hold when fetching begins again.
+        proof: Proof,
+    },
+    /// Kafka deleted what comes next.
+    Retention,
+    /// It no longer holds what was read.
+    Cut,
+    /// It does not hold the record that the chain ends with, by one look. Another one is to follow.
+    Doubted,
+    /// The topic was deleted, or another one has its name.
+    TopicGone {
+        /// Cause, and a way out.
+        reason: String,
+    },
+}
+
+/// What the brokers say of a topic now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopicAnswer {
+    /// It exists and has this id, where the brokers have ids.
+    Exists(Option<TopicId>),
+    /// It does not exist.
+    Absent,
 }
 
 /// Where a chain goes on.
@@ -116,6 +174,10 @@ pub struct Located {
     /// Where fetching begins: beyond `position` where Kafka's log begins later, and that loses nothing or is to be
     /// put up with.
     pub fetch_from: Offset,
+    /// The chain's last record, where its end says it.
+    pub last_record: Option<Anchor>,
+    /// How the log is to prove that it is the one the chain was made from.
+    pub proof: Proof,
     /// The offsets between, if records may have been lost with them.
     pub gap: Option<Gap>,
     /// The start of the chain's last segment, if it has one.
@@ -145,16 +207,25 @@ pub trait SegmentSpool: Debug + Send + Sync {
     ) -> Result<Box<dyn OpenFile>, SpoolError>;
 }
 
+/// Takes the records of one block, decompressed, and says whether more are wanted.
+pub type EachBlock<'a> = &'a mut dyn FnMut(&[u8], u64) -> ControlFlow<()>;
+
 /// The file of an open segment. Dropping it removes it.
 pub trait OpenFile: Debug + Send {
+    /// Reads the blocks appended so far, front to back, without what was set aside.
+    fn read_back(&mut self, each: EachBlock<'_>) -> Result<(), SpoolError>;
+
     /// Compresses and appends one block of whole records.
     fn append_block(&mut self, records: &[u8], record_count: u64) -> Result<(), SpoolError>;
 
     /// Keeps whole records of the next block outside of memory, after those kept before.
     fn set_aside(&mut self, records: &[u8]) -> Result<(), SpoolError>;
 
-    /// Appends to `records` what was set aside. It is then set aside no more.
+    /// Appends to `records` what was set aside, as it was. It is then set aside no more.
     fn take_back(&mut self, records: &mut Vec<u8>) -> Result<(), SpoolError>;
+
+    /// Reads the canonical bytes of the block that was appended last.
+    fn read_last_block(&self) -> Result<Vec<u8>, SpoolError>;
 
     /// The memory that blocks take which wait to be written together.
     fn held_bytes(&self) -> u64;
@@ -182,6 +253,8 @@ pub struct SegmentSummary {
     pub invisible_count: u64,
     /// Offsets covered that are missing for any other reason.
     pub gaps: Vec<Gap>,
+    /// Its last record, at the final offset.
+    pub last_record: LastRecord,
     /// Why it ends there.
     pub seal_reason: SealReason,
 }
@@ -208,6 +281,8 @@ pub struct CompletedSegment {
     pub content: SegmentContent,
     /// What was known when it was sealed.
     pub summary: SegmentSummary,
+    /// True if the topic still had its id after all records had been read.
+    pub is_confirmed: bool,
     /// The file.
     pub file: Arc<dyn SpoolFile>,
 }
@@ -223,12 +298,14 @@ pub trait SpoolFile: Debug + Send + Sync {
     }
 }
 
-/// The spool cannot be written.
+/// The spool does not hold what it was given.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{reason}")]
 pub struct SpoolError {
     /// What, and what to do about it.
     pub reason: String,
+    /// True if what was written came back changed, or cannot be read: another file may hold it.
+    pub is_damaged: bool,
 }
 
 /// The arbiter store. Its create-only write decides where a segment ends.
@@ -262,6 +339,8 @@ pub struct StoredSegment {
     pub invisible_count: u64,
     /// Offsets covered that are missing for any other reason.
     pub gaps: Vec<Gap>,
+    /// Its last record. `None` for files of format version 1 and of the original tool.
+    pub last_record: Option<LastRecord>,
     /// The topic's id, where its header says one.
     pub topic_id: Option<TopicId>,
     /// The object.

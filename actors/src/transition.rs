@@ -109,9 +109,11 @@ impl<'a> Detail<'a> {
         match &transition.chart.state {
             PartitionState::Active { position }
             | PartitionState::WaitingForSlot { position }
-            | PartitionState::WaitingForSpool { position } => Detail::Position(*position),
-            PartitionState::Relocating { from } => Detail::Position(*from),
-            PartitionState::Frozen { reason } => Detail::Blocked(reason),
+            | PartitionState::WaitingForSpool { position }
+            | PartitionState::Examining { position }
+            | PartitionState::Leaving { position } => Detail::Position(*position),
+            PartitionState::Relocating { from } | PartitionState::Doubting { from } => Detail::Position(*from),
+            PartitionState::Frozen { reason } | PartitionState::Departing { reason, .. } => Detail::Blocked(reason),
             // A partition that is blocked while it leaves is not frozen any more, but the reason is told.
             PartitionState::Gone => transition.effects.iter().find_map(blocked).unwrap_or(Detail::None),
             PartitionState::Locating | PartitionState::Revoking => Detail::None,

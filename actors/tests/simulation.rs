@@ -17,7 +17,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many seeds are run where nobody says how many.
-const SEEDS: u64 = 600;
+const SEEDS: u64 = 2_000;
 /// And how many of a crowd.
 const CROWDED_SEEDS: u64 = 12;
 
@@ -135,14 +135,20 @@ fn rows<C: Chart>(name: fn(C::StateKind) -> &'static str) -> BTreeSet<String> {
 }
 
 /// What a simulation that proves something has seen.
-const SOMETIMES: [&str; 25] = [
+const SOMETIMES: [&str; 38] = [
+    "a log cut below the chain's end",
+    "a log cut beyond the chain",
+    "a log did not continue",
     "a sealed segment was discarded",
+    "a topic re-created",
     "adopted",
     "an end amid faults",
-    "another row",
-    "other bytes in a mirror",
-    "another writer",
+    "an open segment was cut",
     "an open segment was discarded",
+    "another history was found",
+    "another row",
+    "another writer",
+    "another writer, late",
     "calm",
     "commit failed",
     "committed",
@@ -152,13 +158,20 @@ const SOMETIMES: [&str; 25] = [
     "killed",
     "late put",
     "more mail at once than a writer's box holds",
+    "other bytes in a mirror",
     "own object found",
     "records of a block were set aside",
+    "records that may be another topic's were refused",
+    "records that were read were given up",
+    "records that were set aside came back damaged",
     "relocated",
+    "retention",
+    "retention passed what was read",
     "revoked",
     "revoked and assigned at once",
     "stopped",
     "the Consumer was full",
+    "the last block was read back",
     "waited for a slot",
     "waited for room in the spool",
 ];

@@ -7,6 +7,7 @@ use crate::ports::{IndexAnswer, IndexRow, MirrorAnswer, OffsetCommit, StoreAnswe
 use crate::retry;
 use crate::transition::Buffered;
 use actix::prelude::*;
+use kafka_store_statecharts::anchor::Proof;
 use kafka_store_statecharts::boundary::SealReason;
 use kafka_store_statecharts::chart::Chart;
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
@@ -20,16 +21,21 @@ impl PartitionWriter {
     pub(super) fn carry_out(&mut self, effect: PartitionEffect, ctx: &mut Context<Self>) {
         match effect {
             PartitionEffect::StartFetching { position, seek_epoch } => {
-                self.input = Input::default();
-                if self.target.is_some_and(|target| position >= target) {
-                    self.input.finished = true;
+                self.queue.clear();
+                let start = self.start_at(position);
+                if start.proof == Proof::Nothing && self.target.is_some_and(|target| position >= target) {
+                    self.input = Input::finished();
                 } else {
-                    let located = self.located.as_ref().filter(|located| located.position == position);
-                    let from = located.map_or(position, |located| located.fetch_from);
-                    self.context.ports.source.start_fetching(&self.partition, self.epoch, seek_epoch, from);
+                    // Even where nothing is wanted: the chain is whole only if the log still is the one it was made from.
+                    self.input = Input::flowing();
+                    self.context.ports.source.start_fetching(&self.partition, self.epoch, seek_epoch, start);
                 }
             }
+            PartitionEffect::FetchOn { seek_epoch } => self.fetch_on(seek_epoch, ctx),
             PartitionEffect::StopFetching => self.context.ports.source.stop_fetching(&self.partition, self.epoch),
+            PartitionEffect::Examine => self.examine(ctx),
+            PartitionEffect::LookLater => self.look_later(ctx),
+            PartitionEffect::AskTopic => self.ask_topic(ctx),
             PartitionEffect::AwaitSpool => self.await_spool(ctx),
             PartitionEffect::ResumeBuffering => self.continue_later(ctx),
             PartitionEffect::GrantUpload { start } => {
@@ -43,7 +49,7 @@ impl PartitionWriter {
                 self.discard(|state| state < SegmentStateKind::AwaitingPredecessor, ctx)
             }
             PartitionEffect::DiscardAll => self.discard(|_| true, ctx),
-            PartitionEffect::Locate { from } if self.input.out_of_range => {
+            PartitionEffect::Locate { from } if self.evidence.take().is_some() => {
                 // Brokers may contradict each other for a moment: not in a tight loop.
                 ctx.run_later(retry::delay(4), move |writer, ctx| writer.locate(Some(from), ctx));
             }
@@ -56,12 +62,15 @@ impl PartitionWriter {
             PartitionEffect::ReportGone => {
                 self.figures.leave();
                 self.report(Report::Gone, ctx);
+                if self.is_revoked {
+                    ctx.stop();
+                }
             }
         }
     }
 
     fn discard(&mut self, which: impl Fn(SegmentStateKind) -> bool, ctx: &mut Context<Self>) {
-        self.input.queue.clear();
+        self.queue.clear();
         self.granted = None;
         let starts: Vec<Offset> =
             self.segments.iter().filter(|(_, segment)| which(segment.chart.state())).map(|(start, _)| *start).collect();
@@ -80,8 +89,11 @@ impl PartitionWriter {
             SegmentEffect::StoreObject => self.store(start, ctx),
             SegmentEffect::CopyToMirrors { stored } => self.copy_to_mirrors(start, stored, ctx),
             SegmentEffect::RetryLater { failures } => {
+                let number = self.number_of(start);
                 ctx.run_later(retry::delay(failures), move |writer, ctx| {
-                    writer.segment_event(start, SegmentEvent::RetryDue, ctx);
+                    if writer.number_of(start) == number {
+                        writer.segment_event(start, SegmentEvent::RetryDue, ctx);
+                    }
                 });
             }
             SegmentEffect::WriteIndexRow { .. } => self.write_index_row(start, ctx),
@@ -112,6 +124,7 @@ impl PartitionWriter {
                 debug!(self.log, "segment sealed"; "range" => %range, "reason" => reason.as_str());
                 let content = completed.content;
                 if let Some(segment) = self.segments.get_mut(&range.start()) {
+                    segment.sealed = Some((completed.summary.last_record, content));
                     segment.completed = Some((completed, spool));
                 }
                 self.pending.push_back(Pending::Segment(range.start(), SegmentEvent::SpoolCompleted { content }));
@@ -121,12 +134,18 @@ impl PartitionWriter {
     }
 
     fn store(&mut self, start: Offset, ctx: &mut Context<Self>) {
-        let Some((completed, spool)) = self.segments.get(&start).and_then(|segment| segment.completed.clone()) else {
+        let Some((mut completed, spool)) = self.segments.get(&start).and_then(|segment| segment.completed.clone())
+        else {
             return;
         };
+        completed.is_confirmed = self.topic_watch.confirms(completed.content.range);
         let sealed = completed.content;
         let answer = self.context.uploaders.send(StoreSegment(completed, spool)).into_actor(self);
+        let number = self.number_of(start);
         ctx.spawn(answer.map(move |answer, writer, ctx| {
+            if writer.number_of(start) != number {
+                return;
+            }
             let event = match answer.expect("the pool lives as long as the process") {
                 Ok(StoreAnswer::Stored(stored)) => {
                     let content = stored.content;
@@ -170,9 +189,13 @@ impl PartitionWriter {
         };
         let mirrors = self.context.ports.mirrors.as_ref().expect("only where there are mirrors is anything copied");
         let copy = mirrors.copy(&completed, &stored).into_actor(self);
+        let number = self.number_of(start);
         ctx.spawn(copy.map(move |answer, writer, ctx| {
             // Until now the file had to stay.
             drop((completed, spool));
+            if writer.number_of(start) != number {
+                return;
+            }
             let event = match answer {
                 Ok(MirrorAnswer::Stored) => SegmentEvent::MirrorsStored,
                 Ok(MirrorAnswer::Conflicts { reason }) => {
@@ -192,6 +215,11 @@ impl PartitionWriter {
         }));
     }
 
+    /// Number of the segment that starts here. An answer to what an earlier one had asked is void.
+    fn number_of(&self, start: Offset) -> Option<u64> {
+        self.segments.get(&start).map(|segment| segment.number)
+    }
+
     /// What the row will say.
     fn keep_stored(&mut self, start: Offset, stored: StoredSegment) {
         if let Some(segment) = self.segments.get_mut(&start) {
@@ -209,7 +237,11 @@ impl PartitionWriter {
         let indexer = self.context.indexer.as_ref().expect("rows are written only where there is an index");
         let Some(stored) = self.segments.get(&start).and_then(|segment| segment.stored.clone()) else { return };
         let row = IndexRow { name: self.chain.segment(start), stored };
+        let number = self.number_of(start);
         ctx.spawn(indexer.send(WriteIndexRow(row)).into_actor(self).map(move |answer, writer, ctx| {
+            if writer.number_of(start) != number {
+                return;
+            }
             let event = match answer.expect("the Indexer lives as long as the process") {
                 Ok(IndexAnswer::Written) => SegmentEvent::IndexRowWritten,
                 Ok(IndexAnswer::Conflicts { reason }) => {
@@ -227,17 +259,33 @@ impl PartitionWriter {
     }
 
     fn commit(&mut self, start: Offset, stored: SegmentContent, ctx: &mut Context<Self>) {
+        if self.is_revoked {
+            // Whoever has the partition now commits what the store holds, if the topic still exists.
+            self.pending.push_back(Pending::Segment(start, SegmentEvent::CommitVoid));
+            return;
+        }
         let next_offset = stored.range.next_offset();
         let lineage = self.chain.lineage;
         let seen_to = self.seen_beyond(next_offset);
         let metadata = CommitMetadata { lineage, segment_start: Some(start), seen_to };
-        let leader_epoch = self.segments.get(&start).and_then(|segment| segment.leader_epoch);
+        // The stored object's, which may be another writer's: the commit speaks of what is archived.
+        let last_record = self.segments.get(&start).and_then(|segment| segment.stored.as_ref()?.last_record);
+        let leader_epoch = last_record.and_then(|record| record.leader_epoch);
         let commit = OffsetCommit { leader_epoch, ..self.offset_commit(next_offset, metadata) };
+        let number = self.number_of(start);
         ctx.spawn(self.context.ports.source.commit(commit).into_actor(self).map(move |answer, writer, ctx| {
+            if writer.number_of(start) != number {
+                return;
+            }
             let event = match answer {
                 Ok(()) => {
                     writer.committed_seen_to = seen_to.or(writer.committed_seen_to);
                     SegmentEvent::OffsetCommitted
+                }
+                Err(error) if writer.chart.state() == PartitionStateKind::Departing => {
+                    info!(writer.log, "offset not committed, and not needed"; "segment" => %start,
+                        "reason" => &error.reason);
+                    SegmentEvent::CommitVoid
                 }
                 Err(error) => {
                     warn!(writer.log, "offset not committed, trying again"; "segment" => %start, "reason" => &error.reason);
@@ -271,6 +319,11 @@ impl PartitionWriter {
                 writer.figures.taken_to(located.position);
                 writer.figures.archived_to(located.position);
                 writer.last_start = located.last_start;
+                if located.last_record.is_some() {
+                    writer.last_stored = located.last_record;
+                }
+                writer.last_sealed = writer.last_stored;
+                writer.topic_watch.located_at(located.position);
                 writer.located = Some(located.clone());
                 writer.wall_clock = writer.context.settings.wall_clock.within_retention(located.retention_ms);
                 let is_awaited = writer.chart.state() == PartitionStateKind::Locating;

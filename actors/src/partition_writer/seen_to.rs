@@ -36,7 +36,7 @@ impl PartitionWriter {
             return None;
         }
         let nothing_held = self.open.is_none() && self.chart.position() == Some(next_offset);
-        let end = self.input.end.filter(|_| nothing_held && self.input.queue.is_empty())?;
+        let end = self.input.end().filter(|_| nothing_held && self.queue.is_empty())?;
         (end.position > next_offset).then_some(end.position)
     }
 
@@ -52,7 +52,7 @@ impl PartitionWriter {
         }
         match self.seen_to {
             SeenTo::InFlight => return false,
-            SeenTo::Resting if !self.input.finished => return true,
+            SeenTo::Resting if !self.input.is_finished() => return true,
             SeenTo::Resting | SeenTo::Free => self.seen_to = SeenTo::InFlight,
         }
         let lineage = self.chain.lineage;
@@ -71,7 +71,7 @@ impl PartitionWriter {
                 }
                 writer.look_at_the_clock(ctx);
             });
-            if writer.input.finished {
+            if writer.input.is_finished() {
                 // A run that ends does not try again.
                 writer.committed_seen_to = Some(seen_to);
             }

@@ -2,11 +2,13 @@
 
 use super::PartitionWriter;
 use crate::open_segment::OpenSegment;
+use crate::ports::SpoolError;
 use actix::prelude::*;
 use kafka_store_statecharts::chart::Chart;
+use kafka_store_statecharts::input::InputStateKind;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::partition::{PartitionEvent, PartitionStateKind};
-use slog::{debug, info};
+use slog::{debug, error, info};
 
 impl PartitionWriter {
     /// Whether there is room for the next segment; if not, the partition stands in line.
@@ -14,7 +16,9 @@ impl PartitionWriter {
         if self.granted.is_none() {
             self.granted = self.context.spool.open();
         }
-        if self.granted.is_none() {
+        if self.granted.is_none() && self.chart.state() == PartitionStateKind::Departing {
+            self.drop_the_rest("the spool has no room for them", ctx);
+        } else if self.granted.is_none() {
             debug!(self.log, "the spool has no room for another segment");
             self.partition_event(PartitionEvent::SpoolShort, ctx);
         }
@@ -31,7 +35,8 @@ impl PartitionWriter {
             ctx.spawn(told.into_actor(self).map(move |told, writer, ctx| {
                 // Sealed or dropped meanwhile: there is nothing to give up.
                 let is_open = writer.open.as_ref().is_some_and(|open| open.start == start);
-                if told.is_ok() && is_open && writer.chart.state() == PartitionStateKind::Active {
+                let is_active = writer.chart.state() == PartitionStateKind::Active;
+                if told.is_ok() && is_open && is_active && writer.may_be_fetched_again() {
                     writer.give_up_open(ctx);
                 }
             }));
@@ -43,11 +48,29 @@ impl PartitionWriter {
         self.open = Some(open.with_gap(gap));
     }
 
+    /// True unless Kafka has deleted records that are held: these stay, whatever the spool lacks.
+    pub(super) fn may_be_fetched_again(&self) -> bool {
+        let has_ended = matches!(self.input.state(), InputStateKind::Ending | InputStateKind::Ended);
+        !has_ended && self.chart.state() != PartitionStateKind::Departing
+    }
+
     /// Gives the open segment up, for the sake of older ones of other partitions.
     pub(super) fn give_up_open(&mut self, ctx: &mut Context<Self>) {
         info!(self.log, "open segment given up, the spool is full: its records are fetched again later";
             "given_up_so_far" => self.context.spool.given_up(), "start" => self.open.as_ref().map(|open| open.start.get()));
         self.partition_event(PartitionEvent::SpoolShort, ctx);
+    }
+
+    /// Discards the open segment, if its file does not hold what was written to it; its records are fetched again into
+    /// another. What keeps any file from being written freezes the partition.
+    pub(super) fn spool_failed(&mut self, error: SpoolError, ctx: &mut Context<Self>) {
+        if error.is_damaged && self.may_be_fetched_again() {
+            error!(self.log, "open segment discarded, its records are fetched again"; "reason" => error.reason,
+                "start" => self.open.as_ref().map(|open| open.start.get()));
+            self.partition_event(PartitionEvent::SpoolShort, ctx);
+        } else {
+            self.partition_event(PartitionEvent::Blocked { reason: error.reason }, ctx);
+        }
     }
 
     /// Stands in line for room for a whole segment.

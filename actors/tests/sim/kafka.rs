@@ -1,13 +1,14 @@
 //! The group and the fetching of records: what the poll thread and the brokers do.
 
 use super::Sim;
-use super::log::LogRecord;
+use super::log::{Log, LogRecord};
 use super::world::World;
 use kafka_store_actors::batch::{RecordBatch, RecordMark};
 use kafka_store_actors::budget::{Budget, PartitionUse};
 use kafka_store_actors::consumer::LogSink;
 use kafka_store_actors::messages::{EndReached, LogEvent};
 use kafka_store_actors::ports::{CommitError, OffsetCommit, PortFuture, RecordSource};
+use kafka_store_statecharts::anchor::{Evidence, FetchStart, Proof};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
 use kafka_store_statecharts::topic::TopicPartition;
@@ -43,12 +44,15 @@ struct Assigned {
 
 struct Fetch {
     seek_epoch: SeekEpoch,
-    next: usize,
+    next: Offset,
+    /// What must hold before a record is taken, and the log that it was last seen to hold for.
+    proof: Proof,
+    proved: Option<u64>,
     end_told: Option<Offset>,
 }
 
 enum Order {
-    Start { partition: TopicPartition, epoch: AssignmentEpoch, seek_epoch: SeekEpoch, position: Offset },
+    Start { partition: TopicPartition, epoch: AssignmentEpoch, seek_epoch: SeekEpoch, start: FetchStart },
     Stop { partition: TopicPartition, epoch: AssignmentEpoch },
     Commit { commit: OffsetCommit, answer: oneshot::Sender<Result<(), CommitError>> },
     Leave { answer: oneshot::Sender<()> },
@@ -77,9 +81,9 @@ impl RecordSource for Sim {
         partition: &TopicPartition,
         epoch: AssignmentEpoch,
         seek_epoch: SeekEpoch,
-        position: Offset,
+        start: FetchStart,
     ) {
-        self.order(Order::Start { partition: partition.clone(), epoch, seek_epoch, position });
+        self.order(Order::Start { partition: partition.clone(), epoch, seek_epoch, start });
     }
 
     fn stop_fetching(&self, partition: &TopicPartition, epoch: AssignmentEpoch) {
@@ -125,7 +129,8 @@ pub(crate) async fn poll(sim: Sim, sink: LogSink, budget: Arc<Budget>) {
             world.carry_out_orders(now_ms);
             world.answer_commits(now_ms);
             world.rebalance(now_ms);
-            world.fetch(&budget);
+            world.break_logs(now_ms);
+            world.fetch(&budget, now_ms);
             (world.hand_over(now_ms), world.leave())
         };
         offer(&sim, &sink, events);
@@ -152,13 +157,34 @@ fn offer(sim: &Sim, sink: &LogSink, mut events: Vec<LogEvent>) {
 }
 
 fn batch(records: &[LogRecord], epoch: AssignmentEpoch, seek_epoch: SeekEpoch) -> RecordBatch {
-    let mut batch = RecordBatch { epoch, seek_epoch, ..RecordBatch::default() };
+    let leader_epoch = records.first().map(|record| record.epoch);
+    let mut batch = RecordBatch { epoch, seek_epoch, leader_epoch, ..RecordBatch::default() };
     for record in records {
         batch.bytes.extend_from_slice(&record.bytes);
         let (offset, timestamp) = (record.offset, record.timestamp);
         batch.marks.push(RecordMark { offset, timestamp, end: batch.bytes.len() });
     }
     batch
+}
+
+/// The first records that one leader wrote.
+fn one_epoch(records: &[LogRecord]) -> &[LogRecord] {
+    let first = records.first().map(|record| record.epoch);
+    let count = records.iter().take_while(|record| Some(record.epoch) == first).count();
+    &records[..count]
+}
+
+impl Fetch {
+    /// What the poll thread does at each start, and when another leader has written or a connection was lost.
+    fn prove(&mut self, log: &Log) -> Result<(), Evidence> {
+        if self.proved != Some(log.generation)
+            && let Some(evidence) = log.broken(self.next, self.proof)
+        {
+            return Err(evidence);
+        }
+        self.proved = Some(log.generation);
+        if self.next < log.start { Err(Evidence::OutOfRange) } else { Ok(()) }
+    }
 }
 
 impl World {
@@ -198,10 +224,10 @@ impl World {
     fn carry_out_orders(&mut self, now_ms: u64) {
         while let Some(order) = self.group.orders.pop_front() {
             match order {
-                Order::Start { partition, epoch, seek_epoch, position } => {
-                    let next = self.partition(&partition).log.index_at(position);
+                Order::Start { partition, epoch, seek_epoch, start } => {
+                    let FetchStart { position: next, proof } = start;
                     if let Some(assigned) = self.find(&partition, epoch, now_ms) {
-                        assigned.fetch = Some(Fetch { seek_epoch, next, end_told: None });
+                        assigned.fetch = Some(Fetch { seek_epoch, next, proof, proved: None, end_told: None });
                     }
                 }
                 Order::Stop { partition, epoch } => {
@@ -314,42 +340,128 @@ impl World {
         if !self.plan.read_errors {
             return;
         }
-        if let Some(assigned) = self.group.ours.get_mut(partition) {
-            assigned.fetch = None;
-            let (partition, epoch) = (partition.clone(), assigned.epoch);
+        if let Some(assigned) = self.group.ours.get_mut(partition)
+            && let Some(fetch) = assigned.fetch.take()
+        {
+            let (partition, epoch, seek_epoch) = (partition.clone(), assigned.epoch, fetch.seek_epoch);
             self.group.pipe.push_back(if is_out_of_range {
-                LogEvent::OutOfRange { partition, epoch }
+                LogEvent::Broken { partition, epoch, seek_epoch, evidence: Evidence::OutOfRange }
             } else {
                 LogEvent::Failed { partition, epoch, reason: "a bad CRC".to_owned() }
             });
         }
     }
 
-    fn fetch(&mut self, budget: &Arc<Budget>) {
+    fn fetch(&mut self, budget: &Arc<Budget>, now_ms: u64) {
+        if now_ms < self.absent_until_ms {
+            return;
+        }
         let (records_max, batches_max) = self.plan.batches;
+        let mut broken = 0;
         for (partition, assigned) in &mut self.group.ours {
             let log = &self.partitions[partition].log;
+            if let Some(fetch) = &mut assigned.fetch
+                && let Err(evidence) = fetch.prove(log)
+            {
+                let (epoch, seek_epoch) = (assigned.epoch, fetch.seek_epoch);
+                assigned.fetch = None;
+                broken += 1;
+                let partition = partition.clone();
+                self.group.pipe.push_back(LogEvent::Broken { partition, epoch, seek_epoch, evidence });
+            }
             for _ in 0..self.rng.between(0, batches_max) {
                 let full = assigned.in_use.bytes() > budget.limit_bytes() / 2;
                 let Some(fetch) = assigned.fetch.as_mut().filter(|_| !full && !budget.is_used_up()) else { break };
-                let until = log.records.len().min(fetch.next + self.rng.between(1, records_max) as usize);
-                let records = &log.records[fetch.next..until];
-                if records.is_empty() {
-                    break;
-                }
+                let next = log.index_at(fetch.next);
+                let until = log.records.len().min(next + self.rng.between(1, records_max) as usize);
+                let records = one_epoch(&log.records[next..until]);
+                let Some(last) = records.last() else { break };
                 let mut batch = batch(records, assigned.epoch, fetch.seek_epoch);
                 batch.share = budget.take(batch.bytes.len() as u64, &assigned.in_use);
-                fetch.next = until;
+                (fetch.next, fetch.proof) = (last.offset.next(), Proof::Record(last.anchor()));
                 self.group.pipe.push_back(LogEvent::Records(partition.clone(), batch));
             }
             let Some(fetch) = &mut assigned.fetch else { continue };
-            if fetch.next == log.records.len() && fetch.end_told != Some(log.end) {
+            if log.index_at(fetch.next) == log.records.len() && fetch.end_told != Some(log.end) {
                 fetch.end_told = Some(log.end);
                 let (epoch, seek_epoch, position) = (assigned.epoch, fetch.seek_epoch, log.end);
                 let end = EndReached { epoch, seek_epoch, position, high_watermark: Some(position) };
                 self.group.pipe.push_back(LogEvent::EndReached(partition.clone(), end));
             }
         }
+        for _ in 0..broken {
+            self.saw("a log did not continue");
+        }
+    }
+
+    /// Logs are cut, topics re-created, retention passes, leaders change.
+    fn break_logs(&mut self, now_ms: u64) {
+        let breaks = self.plan.breaks;
+        for partition in self.plan.partitions.clone() {
+            if self.rare(breaks.elections) {
+                self.partition_mut(&partition).log.elect();
+            }
+            if self.rare(breaks.cuts) {
+                self.cut(&partition, now_ms);
+            }
+            if self.rare(breaks.retention) {
+                let world = &self.partitions[&partition];
+                let (first, last) = (world.log.index_at(world.log.start), world.log.records.len());
+                if first < last {
+                    let at = self.rng.between(first as u64, last as u64 - 1) as usize;
+                    let log = &mut self.partition_mut(&partition).log;
+                    log.start = log.records[at].offset;
+                    let line = format!("{now_ms:>7} {partition} log: begins at {}", log.start);
+                    self.lines.push(line);
+                    self.saw("retention");
+                }
+            }
+        }
+        if self.rare(breaks.recreations) {
+            self.recreate(now_ms);
+        }
+    }
+
+    fn cut(&mut self, partition: &TopicPartition, now_ms: u64) {
+        let log = &self.partitions[partition].log;
+        let (first, count) = (log.index_at(log.start), log.records.len());
+        if first + 1 >= count {
+            return;
+        }
+        let most = self.rng.between(1, 40).min((count - first - 1) as u64);
+        let offset = log.records[count - most as usize].offset;
+        let is_beyond = self.partitions[partition].tail() <= offset;
+        let more = self.rng.between(0, 2 * most);
+        self.partition_mut(partition).cut(offset);
+        let (rng, partitions) = (&mut self.rng, &mut self.partitions);
+        let log = &mut partitions.get_mut(partition).expect("known").log;
+        log.append(rng, more, World::wall_ms(now_ms));
+        let end = self.partitions[partition].log.end;
+        self.lines.push(format!("{now_ms:>7} {partition} log: cut to {offset}, ends before {end}"));
+        self.saw(if is_beyond { "a log cut beyond the chain" } else { "a log cut below the chain's end" });
+    }
+
+    fn recreate(&mut self, now_ms: u64) {
+        self.topic_id += 1;
+        self.absent_until_ms = now_ms + self.rng.between(0, 3_000);
+        for partition in self.plan.partitions.clone() {
+            self.partition_mut(&partition).recreate();
+            let count = self.rng.between(0, 100);
+            let log = &mut self.partitions.get_mut(&partition).expect("known").log;
+            log.append(&mut self.rng, count, World::wall_ms(now_ms));
+        }
+        if self.rng.per_mille(500) {
+            let ours: Vec<TopicPartition> = self.group.ours.keys().cloned().collect();
+            let until_ms = self.absent_until_ms;
+            self.revoke(&ours, now_ms, until_ms);
+        }
+        self.lines.push(format!("{now_ms:>7} - topic: re-created, absent until {}", self.absent_until_ms));
+        self.saw("a topic re-created");
+    }
+
+    /// True in so many of ten thousand cases, while faults last.
+    fn rare(&mut self, of_ten_thousand: u64) -> bool {
+        self.faults && self.rng.between(0, 9_999) < of_ten_thousand
     }
 
     /// What is handed to the Consumer at this moment: usually a little, nothing while stalled, then all.

@@ -39,6 +39,21 @@ pub(crate) struct Plan {
     pub(crate) read_errors: bool,
     /// Whether records are produced while processes run.
     pub(crate) grows: bool,
+    /// Of a thousand moments: a log is cut, a topic re-created, retention passes.
+    pub(crate) breaks: Breaks,
+}
+
+/// How often logs are not what they were, of ten thousand moments.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Breaks {
+    /// A leader is elected.
+    pub(crate) elections: u64,
+    /// A log loses records at its end.
+    pub(crate) cuts: u64,
+    /// The topic is deleted and created again.
+    pub(crate) recreations: u64,
+    /// Retention deletes the log's front.
+    pub(crate) retention: u64,
 }
 
 impl Plan {
@@ -73,6 +88,12 @@ impl Plan {
             other_writers: *rng.one(&[0, 4, 20]),
             read_errors: true,
             grows: true,
+            breaks: Breaks {
+                elections: *rng.one(&[0, 20]),
+                cuts: *rng.one(&[0, 0, 4, 20]),
+                recreations: *rng.one(&[0, 0, 0, 1, 3, 10]),
+                retention: *rng.one(&[0, 0, 10]),
+            },
             partitions,
         };
         let segments = *rng.one(&[0, 1, 1, 2]);
@@ -87,6 +108,7 @@ impl Plan {
         let mut plan = Plan::new(rng);
         plan.partitions = (0..60).map(topic_partition).collect();
         plan.blocked = None;
+        plan.breaks = Breaks::default();
         plan.boundary.segment_bytes = NonZeroU64::new(rng.between(1_000, 3_000)).expect("not zero");
         plan.spool_bytes = 4 * plan.boundary.segment_bytes.get();
         plan.backlog_max = 120;
@@ -102,6 +124,7 @@ impl Plan {
             other_writers: 0,
             read_errors: false,
             grows: false,
+            breaks: Breaks::default(),
             blocked: None,
             calm: false,
             lives: 3,

@@ -3,18 +3,22 @@
 use super::Sim;
 use super::world::{LatePut, Object, World};
 use kafka_store_actors::ports::{
-    Blocked, ChainLocator, Clock, CompletedSegment, IndexAnswer, IndexFailure, IndexRow, Located, MirrorAnswer,
-    MirrorStores, ObjectStore, OpenFile, PortFuture, SegmentIndex, SegmentSpool, SegmentSummary, SpoolError, SpoolFile,
-    StoreAnswer, StoreFailure,
+    Blocked, BrokenLog, Cause, ChainLocator, Clock, CompletedSegment, EachBlock, IndexAnswer, IndexFailure, IndexRow,
+    Located, MirrorAnswer, MirrorStores, ObjectStore, OpenFile, PortFuture, SegmentIndex, SegmentSpool, SegmentSummary,
+    SpoolError, SpoolFile, StoreAnswer, StoreFailure, TopicAnswer,
 };
 use kafka_store_actors::transition::{Detail, TransitionLog, TransitionRecord};
+use kafka_store_statecharts::anchor::Proof;
 use kafka_store_statecharts::chart::Now;
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
+use kafka_store_statecharts::gap::{Gap, GapReason};
+use kafka_store_statecharts::last_record::RecordHash;
 use kafka_store_statecharts::name::ChainName;
-use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::offset::{Offset, OffsetRange};
 use kafka_store_statecharts::record::{BLOCK_BYTES, Decoder};
 use kafka_store_statecharts::segment::SegmentContent;
-use kafka_store_statecharts::topic::{TopicId, TopicPartition};
+use kafka_store_statecharts::topic::{TopicId, TopicName, TopicPartition};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,13 +80,23 @@ impl SegmentSpool for Sim {
         world.spool_files += 1;
         drop(world);
         let held = Held { sim: self.clone(), bytes: 0 };
-        let (chain, bytes, aside) = (chain.clone(), Vec::new(), Vec::new());
-        Ok(Box::new(SimOpenFile { chain, topic_id, start, bytes, aside, count: 0, held_bytes: 0, held }))
+        Ok(Box::new(SimOpenFile {
+            chain: chain.clone(),
+            topic_id,
+            start,
+            bytes: Vec::new(),
+            last_block: 0,
+            last_record: None,
+            aside: Vec::new(),
+            count: 0,
+            held_bytes: 0,
+            held,
+        }))
     }
 }
 
 fn disk_full() -> SpoolError {
-    SpoolError { reason: "the spool's disk is full".to_owned() }
+    SpoolError { reason: "the spool's disk is full".to_owned(), is_damaged: false }
 }
 
 /// Counts a file of the spool for as long as it lies there.
@@ -106,6 +120,9 @@ struct SimOpenFile {
     topic_id: Option<TopicId>,
     start: Offset,
     bytes: Vec<u8>,
+    /// Where its last block begins.
+    last_block: usize,
+    last_record: Option<RecordHash>,
     aside: Vec<u8>,
     count: u64,
     /// What waits to be written in a larger piece.
@@ -117,20 +134,41 @@ struct SimOpenFile {
 const HELD_BYTES_MAX: u64 = 3 * BLOCK_BYTES as u64;
 
 impl OpenFile for SimOpenFile {
+    fn read_back(&mut self, each: EachBlock<'_>) -> Result<(), SpoolError> {
+        let mut world = self.held.sim.lock();
+        if world.disk_fails() {
+            return Err(disk_full());
+        }
+        world.saw("an open segment was cut");
+        drop(world);
+        if self.count > 0 {
+            let _ = each(&self.bytes, self.count);
+        }
+        Ok(())
+    }
+
     fn append_block(&mut self, records: &[u8], record_count: u64) -> Result<(), SpoolError> {
         let mut world = self.held.sim.lock();
         if world.disk_fails() {
             return Err(disk_full());
         }
         let (mut decoder, mut headers, mut count) = (Decoder::new(records), Vec::new(), 0);
-        while !decoder.rest().is_empty() && decoder.record(&mut headers).is_ok() {
+        let mut last = records;
+        while !decoder.rest().is_empty() {
+            last = decoder.rest();
+            if decoder.record(&mut headers).is_err() {
+                break;
+            }
+            last = &last[..last.len() - decoder.rest().len()];
             count += 1;
         }
+        self.last_record = Some(RecordHash::of(last));
         if count != record_count {
             world.violations.push(format!("a block of {record_count} records has {count}"));
         }
         world.grow_spool(records.len() as u64);
         self.held.bytes += records.len() as u64;
+        self.last_block = self.bytes.len();
         self.bytes.extend_from_slice(records);
         self.held_bytes = (self.held_bytes + records.len() as u64) % HELD_BYTES_MAX;
         self.count += record_count;
@@ -154,10 +192,23 @@ impl OpenFile for SimOpenFile {
         if world.disk_fails() {
             return Err(disk_full());
         }
+        if world.file_is_damaged() {
+            world.saw("records that were set aside came back damaged");
+            return Err(SpoolError { reason: "other records come back".to_owned(), is_damaged: true });
+        }
         world.spool_bytes -= self.aside.len() as u64;
         self.held.bytes -= self.aside.len() as u64;
         records.append(&mut self.aside);
         Ok(())
+    }
+
+    fn read_last_block(&self) -> Result<Vec<u8>, SpoolError> {
+        let mut world = self.held.sim.lock();
+        if world.disk_fails() {
+            return Err(disk_full());
+        }
+        world.saw("the last block was read back");
+        Ok(self.bytes[self.last_block..].to_vec())
     }
 
     fn held_bytes(&self) -> u64 {
@@ -184,12 +235,19 @@ impl OpenFile for SimOpenFile {
             drop(world);
             return Err(disk_full());
         }
-        let missing = summary.range.offset_count() - summary.record_count;
+        let deleted: u64 = summary.gaps.iter().map(|gap| gap.offsets.offset_count()).sum();
+        let missing = summary.range.offset_count() - summary.record_count - deleted;
+        let partition = self.chain.topic_partition.clone();
+        let gaps = summary.gaps.iter().map(|gap| gap.offsets).collect();
+        world.partition_mut(&partition).deleted.insert(*blake3::hash(&self.bytes).as_bytes(), gaps);
         if (summary.record_count, summary.invisible_count, summary.range.start()) != (self.count, missing, self.start) {
             world.violations.push(format!("the summary {summary:?} is not of {} records", self.count));
         }
+        if self.last_record != Some(summary.last_record.hash) {
+            world.violations.push(format!("the summary {summary:?} has another last record"));
+        }
         // The chart has just said why: nothing comes between.
-        world.check_boundary(&self.chain.topic_partition, summary.range);
+        world.check_boundary(&self.chain.topic_partition, summary.range, &summary.gaps);
         let path = PathBuf::from(format!("{}-{}-{}", self.chain.topic_partition, self.start, world.lines.len()));
         world.spool.insert(path.clone(), self.bytes.clone());
         drop(world);
@@ -204,6 +262,7 @@ impl OpenFile for SimOpenFile {
                 crc32c: 0,
             },
             summary: summary.clone(),
+            is_confirmed: false,
             file: Arc::new(SimSpoolFile { path, held: self.held }),
         })
     }
@@ -261,6 +320,12 @@ impl ObjectStore for Sim {
             let answer = {
                 let now_ms = sim.now_ms();
                 let mut world = sim.lock();
+                // An id never comes back: what was read before it is seen again is that topic's.
+                let other_topic = world.topic_id(now_ms).is_some_and(|now| Some(now) != segment.topic_id);
+                if other_topic && !segment.is_confirmed {
+                    world.saw("records that may be another topic's were refused");
+                    return Ok(StoreAnswer::Conflicts { reason: "the topic was re-created".to_owned() });
+                }
                 let partition = segment.name.chain.topic_partition.clone();
                 let bytes = world.spool.get(segment.file.path()).cloned().unwrap_or_default();
                 match fate {
@@ -350,6 +415,35 @@ impl ChainLocator for Sim {
         })
     }
 
+    fn examine(&self, partition: &TopicPartition, broken: BrokenLog) -> PortFuture<Result<Cause, Blocked>> {
+        let (sim, partition) = (self.clone(), partition.clone());
+        Box::pin(async move {
+            let (_, before, after) = sim.fate();
+            tokio::time::sleep(before).await;
+            let cause = sim.lock().cause(&partition, &broken);
+            tokio::time::sleep(after).await;
+            cause
+        })
+    }
+
+    fn topics(&self, topics: Vec<TopicName>) -> PortFuture<BTreeMap<TopicName, TopicAnswer>> {
+        let sim = self.clone();
+        Box::pin(async move {
+            let (fate, before, after) = sim.fate();
+            tokio::time::sleep(before).await;
+            let now_ms = sim.now_ms();
+            let answer = match sim.lock().topic_id(now_ms) {
+                Some(id) => TopicAnswer::Exists(Some(id)),
+                None => TopicAnswer::Absent,
+            };
+            tokio::time::sleep(after).await;
+            match fate {
+                Fate::Answered => topics.into_iter().map(|topic| (topic, answer)).collect(),
+                _ => BTreeMap::new(),
+            }
+        })
+    }
+
     fn is_covered(&self, partition: &TopicPartition, target: Offset) -> PortFuture<Result<bool, Blocked>> {
         let (sim, partition) = (self.clone(), partition.clone());
         Box::pin(async move {
@@ -360,6 +454,39 @@ impl ChainLocator for Sim {
 }
 
 impl World {
+    fn topic_id(&self, now_ms: u64) -> Option<TopicId> {
+        (now_ms >= self.absent_until_ms).then(|| TopicId::new([self.topic_id; 16]).expect("not zero"))
+    }
+
+    /// Why a log does not continue.
+    fn cause(&mut self, partition: &TopicPartition, broken: &BrokenLog) -> Result<Cause, Blocked> {
+        let topic_id = TopicId::new([self.topic_id; 16]);
+        let world = self.partition(partition);
+        if broken.topic_id != topic_id {
+            return Ok(Cause::TopicGone { reason: "the topic was re-created".to_owned() });
+        }
+        if broken.position < world.log.start {
+            self.saw("retention passed what was read");
+            return Ok(Cause::Retention);
+        }
+        if let Some(anchor) = broken.anchor.filter(|anchor| anchor.offset < world.log.start) {
+            let proof = Proof::Record(anchor).without_record();
+            return Ok(Cause::Unchanged { proof });
+        }
+        if broken.holds_records {
+            self.saw("records that were read were given up");
+            return Ok(Cause::Cut);
+        }
+        // The brokers do not say the same wrong thing twice, a minute apart.
+        if !broken.was_doubted || world.may_follow() {
+            return Ok(Cause::Doubted);
+        }
+        let tail = world.tail();
+        self.partition_mut(partition).finding = Some(tail);
+        self.saw("another history was found");
+        Err(Blocked { reason: format!("the log differs before {tail}") })
+    }
+
     fn walk(&mut self, partition: &TopicPartition, from: Option<Offset>) -> Result<Located, Blocked> {
         if self.disk_fails() {
             return Err(Blocked { reason: "the store does not list".to_owned() });
@@ -377,18 +504,39 @@ impl World {
         if let Some((start, Object::Foreign)) = world.objects.last_key_value() {
             return Err(Blocked { reason: format!("another's object at {start}") });
         }
+        if world.finding == Some(world.tail()) {
+            return Err(Blocked { reason: "the log was found to be another".to_owned() });
+        }
+        // The chain's id is that of the topic that it was begun for.
+        if self.topic_id != 1 {
+            return Err(Blocked { reason: "the topic was re-created".to_owned() });
+        }
         let last = world.segments().last().map(|(start, content)| (*start, content.range.next_offset()));
         let commit = last
             .filter(|(_, next)| world.committed != Some(*next))
             .map(|(start, _)| CommitMetadata { segment_start: Some(start), ..CommitMetadata::default() });
+        let last_start = last.map(|(start, _)| start);
         let chain = ChainName::first_lineage(partition.clone());
+        let (position, log_start) = (world.tail(), world.log.start);
+        let last_record = world.last_record();
+        let proof = match last_record.map_or(Proof::Nothing, Proof::Record) {
+            Proof::Record(anchor) if anchor.offset < log_start => Proof::Record(anchor).without_record(),
+            proof => proof,
+        };
+        let line = format!("        {partition} located at {position}, log begins at {log_start}, {proof:?}");
+        // As with `--on-data-loss=record`.
+        let lost = log_start.previous().and_then(|last| OffsetRange::new(position, last));
+        let gap = lost.map(|offsets| Gap { offsets, reason: GapReason::Deleted });
+        self.lines.push(line);
         Ok(Located {
             chain,
-            topic_id: None,
-            position: world.tail(),
-            fetch_from: world.tail(),
-            gap: None,
-            last_start: last.map(|(start, _)| start),
+            topic_id: TopicId::new([self.topic_id; 16]),
+            position,
+            fetch_from: position.max(log_start),
+            last_record,
+            proof,
+            gap,
+            last_start,
             commit,
             retention_ms: None,
         })

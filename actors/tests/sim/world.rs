@@ -1,14 +1,18 @@
 //! What outlives a process, and the faults it meets: logs, stored objects, rows, committed offsets.
 
 use super::kafka::Group;
-use super::log::Log;
+use super::log::{Log, LogRecord};
 use super::plan::Plan;
 use super::prng::Prng;
 use kafka_store_actors::ports::{StoreAnswer, StoredObject, StoredSegment, Timestamps};
+use kafka_store_statecharts::anchor::Anchor;
 use kafka_store_statecharts::boundary::{BoundaryRule, SealReason, Verdict};
+use kafka_store_statecharts::gap::Gap;
+use kafka_store_statecharts::last_record::RecordHash;
 use kafka_store_statecharts::offset::{Offset, OffsetRange};
+use kafka_store_statecharts::record::Decoder;
 use kafka_store_statecharts::segment::SegmentContent;
-use kafka_store_statecharts::topic::TopicPartition;
+use kafka_store_statecharts::topic::{TopicId, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -45,6 +49,10 @@ pub(crate) struct World {
     pub(crate) seen: BTreeMap<&'static str, u64>,
     /// Partitions that the charts say are frozen.
     pub(crate) frozen: BTreeSet<TopicPartition>,
+    /// The topic's id: another one each time it is created.
+    pub(crate) topic_id: u8,
+    /// Until then, the topic does not exist.
+    pub(crate) absent_until_ms: u64,
     /// Why segments were sealed, by what the charts said last.
     pub(crate) reasons: BTreeMap<(TopicPartition, Offset), SealReason>,
 }
@@ -53,6 +61,18 @@ pub(crate) struct World {
 pub(crate) struct PartitionWorld {
     pub(crate) origin: Offset,
     pub(crate) log: Log,
+    /// True as long as the chain is the front of the present log.
+    pub(crate) is_of_log: bool,
+    /// False once the topic was re-created.
+    pub(crate) is_of_topic: bool,
+    /// Every log that there was, for what was read of it and is sealed later.
+    pub(crate) read: Vec<Log>,
+    /// Logs that there were, as they were when they were lost; those that the chain is the front of.
+    pub(crate) lost: Vec<Log>,
+    /// The offsets that sealed segments say were deleted before they were archived, by the segments' hashes.
+    pub(crate) deleted: BTreeMap<[u8; 32], Vec<OffsetRange>>,
+    /// A finding was written: the chain ended here, and the log was another.
+    pub(crate) finding: Option<Offset>,
     pub(crate) objects: BTreeMap<Offset, Object>,
     pub(crate) rows: BTreeMap<Offset, SegmentContent>,
     /// What the mirror holds.
@@ -88,13 +108,90 @@ impl PartitionWorld {
         }
     }
 
+    /// True if nothing can be archived: another's object is in the way, or the log is another than the chain's.
     pub(crate) fn is_blocked(&self) -> bool {
         matches!(self.objects.last_key_value(), Some((_, Object::Foreign)))
+            || self.finding == Some(self.tail())
+            || !self.may_follow()
+    }
+
+    /// True if the log may go on where the chain ends. Where it begins there or later, nothing but ids can tell.
+    pub(crate) fn may_follow(&self) -> bool {
+        self.is_of_log || (self.is_of_topic && self.tail() <= self.log.start)
+    }
+
+    /// The record that the chain ends with.
+    pub(crate) fn last_record(&self) -> Option<Anchor> {
+        let (_, content) = self.segments().last()?;
+        let offset = content.range.final_offset();
+        let logs = self.lost.iter().chain([&self.log]);
+        logs.filter_map(|log| log.at(offset)).map(LogRecord::anchor).find(|anchor| self.ends_with(anchor))
+    }
+
+    fn ends_with(&self, anchor: &Anchor) -> bool {
+        let Some((_, Object::Segment { bytes, .. })) =
+            self.objects.iter().rev().find(|(_, object)| !matches!(object, Object::Foreign))
+        else {
+            return false;
+        };
+        let (mut decoder, mut headers, mut from) = (Decoder::new(bytes), Vec::new(), 0);
+        while !decoder.rest().is_empty() {
+            from = bytes.len() - decoder.rest().len();
+            if decoder.record(&mut headers).is_err() {
+                return false;
+            }
+        }
+        RecordHash::of(&bytes[from..]) == anchor.record.hash
+    }
+
+    /// True if a segment says that the offset was deleted.
+    fn is_deleted(&self, content: &SegmentContent, offset: Offset) -> bool {
+        let gaps = content.content_hash.and_then(|hash| self.deleted.get(&hash));
+        gaps.is_some_and(|gaps| gaps.iter().any(|range| range.contains(offset)))
+    }
+
+    /// Why these are not all records that a log shows in a range.
+    fn differs(&self, log: &Log, content: &SegmentContent, bytes: &[u8]) -> Option<&'static str> {
+        let records = log.within(content.range);
+        let shown: Vec<&LogRecord> = records.iter().filter(|record| !self.is_deleted(content, record.offset)).collect();
+        if shown.iter().map(|record| record.bytes.as_slice()).collect::<Vec<_>>().concat() != bytes {
+            Some("its records are not the log's")
+        } else if shown.len() as u64 != content.record_count {
+            Some("it counts another number of records than the log has")
+        } else if shown.last().is_none_or(|last| last.offset != content.range.final_offset()) {
+            Some("it does not end with a record")
+        } else {
+            None
+        }
+    }
+
+    /// The log loses its records from an offset on.
+    pub(crate) fn cut(&mut self, offset: Offset) {
+        self.remember();
+        self.is_of_log &= self.tail() <= offset;
+        self.log.cut(offset);
+    }
+
+    /// The topic is another one, and its log empty.
+    pub(crate) fn recreate(&mut self) {
+        self.remember();
+        (self.is_of_log, self.is_of_topic) = (false, false);
+        let generation = self.log.generation + 1;
+        self.log = Log { generation, ..Log::new(Offset::default()) };
+    }
+
+    fn remember(&mut self) {
+        self.read.push(self.log.clone());
+        if self.is_of_log {
+            self.lost.push(self.log.clone());
+        }
     }
 
     /// Whether every record below this offset is stored.
     pub(crate) fn is_archived_below(&self, end: Offset) -> bool {
-        self.log.records[..self.log.index_at(end)].last().is_none_or(|last| last.offset < self.tail())
+        let records = &self.log.records[..self.log.index_at(end)];
+        // What retention has deleted since is nobody's lag.
+        records.last().is_none_or(|last| last.offset < self.tail() || last.offset < self.log.start)
     }
 
     /// Segments in the chain's order.
@@ -128,6 +225,12 @@ impl World {
             let world = PartitionWorld {
                 origin,
                 log,
+                is_of_log: true,
+                is_of_topic: true,
+                read: Vec::new(),
+                lost: Vec::new(),
+                deleted: BTreeMap::new(),
+                finding: None,
                 objects: BTreeMap::new(),
                 rows: BTreeMap::new(),
                 mirror: BTreeMap::new(),
@@ -153,6 +256,8 @@ impl World {
             violations: Vec::new(),
             seen: BTreeMap::new(),
             frozen: BTreeSet::new(),
+            topic_id: 1,
+            absent_until_ms: 0,
             reasons: BTreeMap::new(),
         }
     }
@@ -204,6 +309,11 @@ impl World {
         self.fault(self.plan.failures / 20)
     }
 
+    /// Whether a file of the spool does not give back what was written to it.
+    pub(crate) fn file_is_damaged(&mut self) -> bool {
+        self.fault(self.plan.failures / 4)
+    }
+
     /// How long an answer takes: mostly short, at times long.
     pub(crate) fn latency_ms(&mut self) -> u64 {
         if self.fault(40) { self.rng.between(500, 6_000) } else { self.rng.between(1, 80) }
@@ -213,7 +323,7 @@ impl World {
         &self.partitions[partition]
     }
 
-    fn partition_mut(&mut self, partition: &TopicPartition) -> &mut PartitionWorld {
+    pub(crate) fn partition_mut(&mut self, partition: &TopicPartition) -> &mut PartitionWorld {
         self.partitions.get_mut(partition).expect("all partitions are known")
     }
 
@@ -225,14 +335,29 @@ impl World {
             Some(Object::Segment { content: stored, .. }) => {
                 let (stored, same_end) = (*stored, stored.range == content.range);
                 self.saw(if same_end { "own object found" } else { "adopted" });
-                return StoreAnswer::AlreadyExists(in_store(stored));
+                return StoreAnswer::AlreadyExists(self.in_store(partition, stored));
             }
             None => {}
         }
         self.check_new_object(partition, &content, bytes);
         let object = Object::Segment { content, bytes: bytes.to_vec() };
         self.partition_mut(partition).objects.insert(start, object);
-        StoreAnswer::Stored(in_store(content))
+        StoreAnswer::Stored(self.in_store(partition, content))
+    }
+
+    /// What a row says beside the content is not what is simulated.
+    fn in_store(&self, partition: &TopicPartition, content: SegmentContent) -> StoredSegment {
+        let world = self.partition(partition);
+        let is_last = world.tail() == content.range.next_offset();
+        StoredSegment {
+            content,
+            timestamps: Timestamps { first: 0, least: 0, greatest: 0 },
+            invisible_count: content.range.offset_count() - content.record_count,
+            gaps: Vec::new(),
+            topic_id: TopicId::new([self.topic_id; 16]),
+            last_record: world.last_record().filter(|_| is_last).map(|anchor| anchor.record),
+            object: StoredObject::default(),
+        }
     }
 
     /// Invariants 2 to 6 and 11 of the semantics, at the moment an object appears.
@@ -243,50 +368,66 @@ impl World {
         if range.start() != world.tail() {
             wrong.push(format!("the chain ends before {}", world.tail()));
         }
-        let records = world.log.within(range);
-        if records.len() as u64 != content.record_count {
-            wrong.push(format!("it counts {} records, and the log has {}", content.record_count, records.len()));
-        }
-        if records.last().is_none_or(|last| last.offset != range.final_offset()) {
-            wrong.push("it does not end with a record".to_owned());
-        }
-        if records.iter().map(|record| record.bytes.as_slice()).collect::<Vec<_>>().concat() != bytes {
-            wrong.push("its records are not the log's".to_owned());
+        let starts_here = world.is_deleted(content, range.start()) || range.start() <= world.log.start;
+        let begins_lost = world.is_of_topic && starts_here;
+        let of_log = (world.is_of_log || begins_lost) && world.differs(&world.log, content, bytes).is_none();
+        let mut lost = world.lost.clone();
+        lost.retain(|log| world.differs(log, content, bytes).is_none());
+        if !of_log && lost.is_empty() {
+            let why = world.differs(&world.log, content, bytes).unwrap_or("the chain is of another log");
+            wrong.push(format!("no log has its records and the chain's: {why}"));
         }
         if content.content_hash != Some(*blake3::hash(bytes).as_bytes()) {
             wrong.push("its hash is not its content's".to_owned());
         }
         for what in wrong {
+            self.lines.push(format!("        {partition} object {range}: {what}"));
             self.violations.push(format!("object {partition} {range}: {what}"));
+        }
+        if self.violations.is_empty() {
+            let world = self.partition_mut(partition);
+            (world.is_of_log, world.lost) = (of_log, lost);
         }
     }
 
-    /// Where the rule ends a segment that starts here, if it does.
-    fn boundary(&self, partition: &TopicPartition, start: Offset) -> Option<Offset> {
-        let log = &self.partition(partition).log;
-        let mut rule = BoundaryRule::new(self.plan.boundary);
-        let mut last = None;
-        for record in &log.records[log.index_at(start)..] {
-            match rule.observe(record.bytes.len() as u64, record.timestamp) {
-                Verdict::Keep => last = Some(record.offset),
-                Verdict::SealAfter(_) => return Some(record.offset),
-                Verdict::SealBefore(_) => return last,
+    /// Where the rule ends a segment that starts here, if it does, by each log that there was.
+    fn boundaries(&self, partition: &TopicPartition, start: Offset, gaps: &[Gap]) -> Vec<Option<Offset>> {
+        let world = self.partition(partition);
+        let of = |log: &Log| {
+            let mut rule = BoundaryRule::new(self.plan.boundary);
+            let mut last = None;
+            let is_lost = |record: &&LogRecord| gaps.iter().any(|gap| gap.offsets.contains(record.offset));
+            for record in log.records[log.index_at(start)..].iter().filter(|record| !is_lost(record)) {
+                match rule.observe(record.bytes.len() as u64, record.timestamp) {
+                    Verdict::Keep => last = Some(record.offset),
+                    Verdict::SealAfter(_) => return Some(record.offset),
+                    Verdict::SealBefore(_) => return last,
+                }
             }
-        }
-        None
+            None
+        };
+        world.read.iter().chain([&world.log]).map(of).collect()
     }
 
     /// Invariant 11: what the records end, they end there; nothing goes beyond, nor beyond a target.
-    pub(crate) fn check_boundary(&mut self, partition: &TopicPartition, range: OffsetRange) {
-        let (by_rule, last) = (self.boundary(partition, range.start()), range.final_offset());
+    pub(crate) fn check_boundary(&mut self, partition: &TopicPartition, range: OffsetRange, gaps: &[Gap]) {
+        if !self.partition(partition).is_of_topic {
+            // It may hold records of two topics, where the new one has none at the anchor's offset and begins with the same
+            // epoch. The arbiter refuses it, unless its id was confirmed after all records had been read.
+            return;
+        }
+        let (by_rules, last) = (self.boundaries(partition, range.start(), gaps), range.final_offset());
         let reason = self.reasons.get(&(partition.clone(), range.start())).copied();
         let target = self.targets.as_ref().and_then(|targets| targets.get(partition));
         if target.is_some_and(|target| last >= *target) {
             self.violations.push(format!("{partition} {range}: beyond the target {target:?}"));
         }
         let by_records = matches!(reason, Some(SealReason::Size | SealReason::Records | SealReason::Age));
-        if by_rule.is_some_and(|by_rule| last > by_rule) || (by_records && by_rule != Some(last)) {
-            self.violations.push(format!("{partition} {range}: {reason:?} ends it, the rule at {by_rule:?}"));
+        let is_right = |by_rule: &Option<Offset>| {
+            !by_rule.is_some_and(|by_rule| last > by_rule) && (!by_records || *by_rule == Some(last))
+        };
+        if !by_rules.iter().any(is_right) {
+            self.violations.push(format!("{partition} {range}: {reason:?} ends it, the rules at {by_rules:?}"));
         }
     }
 
@@ -353,13 +494,20 @@ impl World {
     pub(crate) fn another_writer(&mut self, partition: &TopicPartition) {
         let count = self.rng.between(1, 14) as usize;
         let (writes_rows, commits) = (self.rng.per_mille(600), self.rng.per_mille(500));
+        let late = self.rng.per_mille(200);
         let world = self.partition(partition);
-        let first = world.log.index_at(world.tail());
-        let records = &world.log.records[first..world.log.records.len().min(first + count)];
-        let Some(last) = records.last() else { return };
-        if world.is_blocked() {
+        // A process that hung while the log was lost writes what it had read.
+        let log = match world.lost.last() {
+            Some(lost) if late => lost,
+            _ if world.is_blocked() => return,
+            _ => &world.log,
+        };
+        if matches!(world.objects.last_key_value(), Some((_, Object::Foreign))) || world.tail() < log.start {
             return;
         }
+        let first = log.index_at(world.tail());
+        let records = &log.records[first..log.records.len().min(first + count)];
+        let Some(last) = records.last() else { return };
         let range = OffsetRange::new(world.tail(), last.offset).expect("records lie beyond the tail");
         let bytes = records.iter().map(|record| record.bytes.as_slice()).collect::<Vec<_>>().concat();
         let content = SegmentContent {
@@ -370,7 +518,7 @@ impl World {
             crc32c: 0,
         };
         self.put(partition, content, &bytes);
-        self.saw("another writer");
+        self.saw(if late { "another writer, late" } else { "another writer" });
         if writes_rows && self.plan.indexed {
             self.write_missing_rows(partition, self.partition(partition).origin);
         }
@@ -399,19 +547,5 @@ impl World {
         for row in missing {
             self.insert_row(partition, row);
         }
-    }
-}
-
-/// What a row says beside the content is not what is simulated.
-fn in_store(content: SegmentContent) -> StoredSegment {
-    let timestamps = Timestamps { first: 0, least: 0, greatest: 0 };
-    let invisible_count = content.range.offset_count() - content.record_count;
-    StoredSegment {
-        content,
-        timestamps,
-        invisible_count,
-        gaps: Vec::new(),
-        topic_id: None,
-        object: StoredObject::default(),
     }
 }
