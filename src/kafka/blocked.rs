@@ -31,9 +31,14 @@ pub(super) fn partition_failed(problem: &PartitionProblem) -> String {
     }
 }
 
-/// Whether the log merely does not hold what comes next. Why, the walk finds out.
+/// Reports whether the log does not hold what comes next. The cause is found out by questions to the brokers.
 pub(super) fn is_out_of_range(problem: &PartitionProblem) -> bool {
     matches!(problem.error.name.as_str(), "_AUTO_OFFSET_RESET" | "OFFSET_OUT_OF_RANGE")
+}
+
+/// Reports whether a broker was not reached: when it is again, its logs may be others.
+pub(super) fn loses_connection(error: &KafkaError) -> bool {
+    matches!(error.name.as_str(), "_TRANSPORT" | "_ALL_BROKERS_DOWN" | "_RESOLVE" | "_TIMED_OUT")
 }
 
 /// What an operator may do about an error that librdkafka deals with itself.

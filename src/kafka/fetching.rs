@@ -1,11 +1,13 @@
 //! The partitions of this process, as the poll thread knows them: what is fetched, and the batches being filled.
 
+use super::canonical;
+use super::check::{Check, Checked, last_of};
 use super::ffi::{FetchedRecord, KafkaError};
 use kafka_store_actors::batch::{RecordBatch, RecordMark, SpareBuffers};
 use kafka_store_actors::budget::{Budget, PartitionUse};
-use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::anchor::{Anchor, Evidence, FetchStart, Proof};
+use kafka_store_statecharts::offset::{LeaderEpoch, Offset};
 use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
-use kafka_store_statecharts::record::{RecordFields, encode_fields, encode_headers};
 use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -34,6 +36,18 @@ pub(super) struct Fetching {
     pub(super) turns_had: u64,
     /// The offset after what was fetched so far.
     pub(super) next: Offset,
+    /// What must hold before the next record is taken.
+    pub(super) check: Check,
+    /// How the log proves itself at the start, and at each turn until a record was handed over.
+    proof: Proof,
+    /// The last record handed over in this start.
+    last: Option<Anchor>,
+    /// Epoch of the leader that wrote the last record taken.
+    seen_epoch: Option<LeaderEpoch>,
+    /// A later epoch, which the log has proved itself for.
+    accepted_epoch: Option<LeaderEpoch>,
+    /// A connection was lost since the last record: the log may be another when the next one comes.
+    is_doubted: bool,
     pub(super) paused: bool,
     /// Something has come since its turn began.
     pub(super) is_heard: bool,
@@ -67,6 +81,12 @@ impl Fetching {
             turn: Turn::Waiting,
             turns_had: 0,
             next: Offset::default(),
+            check: Check::Passed,
+            proof: Proof::Nothing,
+            last: None,
+            seen_epoch: None,
+            accepted_epoch: None,
+            is_doubted: false,
             paused: false,
             is_heard: false,
             in_use: PartitionUse::default(),
@@ -77,10 +97,52 @@ impl Fetching {
         }
     }
 
-    pub(super) fn start(&mut self, seek_epoch: SeekEpoch, position: Offset) {
-        self.started = Some((seek_epoch, position));
-        self.next = position;
+    pub(super) fn start(&mut self, seek_epoch: SeekEpoch, start: FetchStart) {
+        self.started = Some((seek_epoch, start.position));
+        self.next = start.position;
+        self.proof = start.proof;
+        (self.last, self.seen_epoch, self.accepted_epoch) = (None, None, None);
         self.batch = RecordBatch::default();
+    }
+
+    /// Begins at the last record handed over, or where the start said, and lets nothing pass before the log has proved
+    /// itself. Says where fetching begins.
+    pub(super) fn begin_checked(&mut self) -> Offset {
+        self.is_heard = false;
+        self.is_doubted = false;
+        let proof = self.last.map_or(self.proof, Proof::Record);
+        self.check = Check::of(proof);
+        match proof {
+            Proof::Record(anchor) => {
+                self.seen_epoch = anchor.record.leader_epoch;
+                anchor.offset
+            }
+            Proof::Epoch(_) | Proof::Nothing => self.next,
+        }
+    }
+
+    /// Drops whatever comes until fetching has begun again.
+    pub(super) fn await_restart(&mut self) {
+        self.check = Check::Restart;
+    }
+
+    /// Lets the next record pass only after the last one was seen again.
+    pub(super) fn doubt(&mut self) {
+        self.is_doubted = self.is_fetched();
+    }
+
+    /// Reports whether the log has to prove itself again before this record is taken: another leader wrote it, or a
+    /// connection was lost meanwhile.
+    fn must_prove_itself(&mut self, epoch: Option<LeaderEpoch>) -> bool {
+        let is_known = self.last.is_some() || !self.batch.marks.is_empty() || self.proof != Proof::Nothing;
+        let is_changed = self.seen_epoch.is_some() && epoch.is_some() && epoch != self.seen_epoch;
+        let again = is_known && (self.is_doubted || (is_changed && epoch != self.accepted_epoch));
+        if again {
+            self.accepted_epoch = epoch;
+        } else {
+            self.seen_epoch = epoch.or(self.seen_epoch);
+        }
+        again
     }
 
     pub(super) fn stop(&mut self) {
@@ -99,13 +161,25 @@ impl Fetching {
         matches!(self.turn, Turn::Behind(_))
     }
 
+    /// Since when its turn has brought nothing, unless it is paused.
+    pub(super) fn silent_since(&self, now: Instant) -> Option<Instant> {
+        match self.turn {
+            Turn::Behind(since) if !self.is_heard && !self.paused => Some(since.min(now)),
+            _ => None,
+        }
+    }
+
+    /// Counts its turn from now.
+    pub(super) fn restart_turn(&mut self, now: Instant) {
+        self.turn = Turn::Behind(now);
+    }
+
     /// Begins its turn, if it waits for one.
     pub(super) fn takes_turn(&mut self, now: Instant) -> bool {
         let waits = self.started.is_some() && self.turn == Turn::Waiting;
         if waits {
             self.turn = Turn::Behind(now);
             self.turns_had += 1;
-            self.is_heard = false;
         }
         waits
     }
@@ -134,6 +208,7 @@ impl Fetching {
             return None;
         }
         let mut batch = std::mem::take(&mut self.batch);
+        self.last = last_of(&batch).or(self.last);
         // One short batch, where nothing more had come yet, does not make the next one grow step by step.
         let (bytes, marks) = (batch.bytes.len().min(2 * BATCH_BYTES), batch.marks.len());
         self.likely_batch = (bytes.max(self.likely_batch.0 / 2), marks.max(self.likely_batch.1 / 2));
@@ -156,12 +231,27 @@ impl Fetching {
         if !self.is_fetched() {
             return Ok(Appended::Waiting);
         }
+        match self.check.record(record) {
+            Checked::Pass => {}
+            Checked::Drop => return Ok(Appended::Waiting),
+            Checked::Proved(anchor) => {
+                self.last.get_or_insert(anchor);
+                self.is_heard = true;
+                return Ok(Appended::Waiting);
+            }
+            Checked::Unproven => return Ok(Appended::Unproven),
+            Checked::Broken(evidence) => return Ok(Appended::Broken(evidence)),
+            Checked::Unreadable(error) => return Err(error),
+        }
         self.is_heard = true;
         // What was fetched before its start, or was handed over already: librdkafka fetches again what it gave us while a
         // pause of its own began.
         let Some(offset) = Offset::new(record.offset()).filter(|offset| *offset >= self.next) else {
             return Ok(Appended::Waiting);
         };
+        if self.must_prove_itself(record.leader_epoch()) {
+            return Ok(Appended::Doubted);
+        }
         let is_large = record.size() >= LARGE_RECORD_BYTES;
         let has_other_leader = self.batch.leader_epoch != record.leader_epoch();
         if !self.batch.marks.is_empty() && (is_large || has_other_leader) {
@@ -170,18 +260,7 @@ impl Fetching {
         if self.batch.marks.is_empty() {
             self.begin_batch(record, is_large, budget, spares);
         }
-        let (timestamp, timestamp_type) = record.timestamp();
-        let fields = RecordFields { timestamp, timestamp_type, offset, key: record.key(), value: record.value() };
-        let before = self.batch.bytes.len();
-        encode_fields(&fields, &mut self.batch.bytes);
-        // Only now: the headers lie behind the value, and are in the processor's cache once it has been copied.
-        match record.headers() {
-            Ok(headers) => encode_headers(headers, &mut self.batch.bytes),
-            Err(error) => {
-                self.batch.bytes.truncate(before);
-                return Err(error);
-            }
-        }
+        let timestamp = canonical::append(record, offset, &mut self.batch.bytes)?;
         self.next = offset.next();
         self.batch.marks.push(RecordMark { offset, timestamp, end: self.batch.bytes.len() });
         let copies = if is_large { LARGE_RECORD_COPIES } else { 1 };
@@ -222,6 +301,9 @@ enum Appended {
     Full,
     NeedsNewBatch,
     FullWithoutRoom(u64),
+    Unproven,
+    Doubted,
+    Broken(Evidence),
 }
 
 /// What became of a record.
@@ -237,6 +319,12 @@ pub(super) enum Taken {
     BatchWithoutRoom(usize, u64),
     /// It cannot be read as it should, and must not be skipped.
     Failed(usize, KafkaError),
+    /// It was not taken: the leader must first confirm that its log reaches the position.
+    Unproven(usize),
+    /// It was not taken: the log must prove itself again.
+    Doubted(usize),
+    /// The log is not the one that was read.
+    Broken(usize, Evidence),
 }
 
 /// All partitions of this process. An index names one until the next change of the assignment.
@@ -321,6 +409,9 @@ impl Partitions {
             Ok(Appended::Full) => Taken::BatchFull(index),
             Ok(Appended::NeedsNewBatch) => Taken::NeedsNewBatch(index),
             Ok(Appended::FullWithoutRoom(bytes)) => Taken::BatchWithoutRoom(index, bytes),
+            Ok(Appended::Unproven) => Taken::Unproven(index),
+            Ok(Appended::Doubted) => Taken::Doubted(index),
+            Ok(Appended::Broken(evidence)) => Taken::Broken(index, evidence),
             Err(error) => Taken::Failed(index, error),
         }
     }

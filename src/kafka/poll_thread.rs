@@ -5,7 +5,7 @@
 //! budget is used up it takes no records; while the Consumer has no room, nothing.
 
 use super::blocked;
-use super::fetching::{Partitions, Turn};
+use super::fetching::{Fetching, Partitions, Turn};
 use super::ffi::{Client, CommitTicket, Delivered, EventKind, KafkaError, PartitionOffset};
 use super::heartbeat::Heartbeat;
 use super::source::{KafkaSource, Order};
@@ -15,6 +15,7 @@ use kafka_store_actors::budget::Budget;
 use kafka_store_actors::consumer::LogSink;
 use kafka_store_actors::messages::{EndReached, LogEvent};
 use kafka_store_actors::ports::{CommitError, OffsetCommit};
+use kafka_store_statecharts::anchor::Evidence;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::partition::AssignmentEpoch;
 use kafka_store_statecharts::topic::TopicPartition;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
+mod identity;
 mod records;
 mod shortage;
 mod turns;
@@ -76,6 +78,7 @@ pub fn start(
         assign_is_due: false,
         assigned_anew_at: None,
         turns: Turns::for_brokers(brokers),
+        unproven: Vec::new(),
         record_bytes: 1024,
     };
     PollThreadStart { source, thread }
@@ -139,6 +142,8 @@ struct PollThread {
     /// When that was done last. librdkafka may take a moment for it.
     assigned_anew_at: Option<Instant>,
     turns: Turns,
+    /// Partitions whose leaders are still to be asked whether their logs reach the position.
+    unproven: Vec<TopicPartition>,
     /// How large records are lately: as the largest, and a little less with each smaller one since.
     record_bytes: usize,
 }
@@ -168,6 +173,7 @@ impl PollThread {
         }
         self.give_turns();
         self.assign_anew();
+        self.ask_leaders();
         self.answer_commits();
         if self.leaving.is_some() && self.client.is_closed() {
             return Step::End;
@@ -254,6 +260,8 @@ impl PollThread {
             SHORT_WAIT
         } else if settles {
             LOOK_INTERVAL
+        } else if !self.unproven.is_empty() {
+            SHORT_WAIT
         } else if self.turns.are_awaited() {
             self.turns.patience.min(IDLE_WAIT)
         } else {
@@ -267,7 +275,7 @@ impl PollThread {
             EventKind::Revoke(partitions) => self.revoked(partitions),
             EventKind::PartitionEnd(partition, offset) => self.end_reached(&partition, offset),
             EventKind::PartitionFailed(problem) if blocked::is_out_of_range(&problem) => {
-                self.out_of_range(&problem.partition);
+                self.broken(&problem.partition, Evidence::OutOfRange);
             }
             EventKind::PartitionFailed(problem) => {
                 self.fail(&problem.partition.clone(), &blocked::partition_failed(&problem));
@@ -281,6 +289,9 @@ impl PollThread {
                 return Step::End;
             }
             EventKind::Notice(error) => {
+                if blocked::loses_connection(&error) {
+                    self.partitions.iter_mut().for_each(Fetching::doubt);
+                }
                 warn!(self.log, "kafka"; "what" => %error, "hint" => blocked::hint(&error));
             }
             EventKind::Log { level, text } => match level {
@@ -315,6 +326,9 @@ impl PollThread {
     }
 
     fn end_reached(&mut self, partition: &TopicPartition, offset: i64) {
+        if !self.passes_end(partition, offset) {
+            return;
+        }
         let Some(fetching) = self.partitions.find(partition) else { return };
         fetching.is_heard = true;
         let batch = fetching.take_batch();
@@ -341,13 +355,6 @@ impl PollThread {
                 self.out.push(LogEvent::Failed { partition, epoch, reason });
             }
             None => warn!(self.log, "kafka"; "partition" => %partition, "what" => reason),
-        }
-    }
-
-    /// The log does not hold what comes next; what was fetched before is still good.
-    fn out_of_range(&mut self, partition: &TopicPartition) {
-        if let Some(epoch) = self.end_fetching(partition) {
-            self.out.push(LogEvent::OutOfRange { partition: partition.clone(), epoch });
         }
     }
 
@@ -378,10 +385,10 @@ impl PollThread {
 
     fn carry_out(&mut self, order: Order) {
         match order {
-            Order::Start { partition, epoch, seek_epoch, position } => {
+            Order::Start { partition, epoch, seek_epoch, start } => {
                 self.stop(&partition, epoch);
                 let Some(fetching) = self.partitions.find_in(&partition, epoch) else { return };
-                fetching.start(seek_epoch, position);
+                fetching.start(seek_epoch, start);
                 self.turns.await_one(fetching);
             }
             Order::Stop { partition, epoch } => self.stop(&partition, epoch),
@@ -408,13 +415,14 @@ impl PollThread {
         if !std::mem::take(&mut self.assign_is_due) {
             return;
         }
-        let fetched = self.partitions.iter_mut().filter(|fetching| fetching.is_fetched());
-        let all: Vec<PartitionOffset> = fetched
-            .map(|fetching| {
-                fetching.is_heard = false;
-                PartitionOffset { partition: fetching.partition.clone(), offset: fetching.next }
-            })
+        self.flush_all();
+        let fetched: Vec<TopicPartition> = self
+            .partitions
+            .iter_mut()
+            .filter(|fetching| fetching.is_fetched())
+            .map(|fetching| fetching.partition.clone())
             .collect();
+        let all: Vec<PartitionOffset> = fetched.iter().filter_map(|partition| self.begin_checked(partition)).collect();
         // What the assignment before has ended must have stopped: librdkafka stops a partition twice otherwise, and aborts.
         self.client.await_main_thread();
         // Before, so that no record goes astray; and after, which what was fetched before may undo when it is stopped: it is

@@ -3,7 +3,7 @@
 use super::ffi::Client;
 use crossbeam_channel::Sender;
 use kafka_store_actors::ports::{CommitError, OffsetCommit, PortFuture, RecordSource};
-use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::anchor::FetchStart;
 use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
 use kafka_store_statecharts::topic::TopicPartition;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 /// What the poll thread is to do. Each partition has at most a handful of these under way.
 #[derive(Debug)]
 pub(super) enum Order {
-    Start { partition: TopicPartition, epoch: AssignmentEpoch, seek_epoch: SeekEpoch, position: Offset },
+    Start { partition: TopicPartition, epoch: AssignmentEpoch, seek_epoch: SeekEpoch, start: FetchStart },
     Stop { partition: TopicPartition, epoch: AssignmentEpoch },
     Commit { commit: OffsetCommit, answer: oneshot::Sender<Result<(), CommitError>> },
     Leave { answer: oneshot::Sender<()> },
@@ -48,9 +48,9 @@ impl RecordSource for KafkaSource {
         partition: &TopicPartition,
         epoch: AssignmentEpoch,
         seek_epoch: SeekEpoch,
-        position: Offset,
+        start: FetchStart,
     ) {
-        self.order(Order::Start { partition: partition.clone(), epoch, seek_epoch, position });
+        self.order(Order::Start { partition: partition.clone(), epoch, seek_epoch, start });
     }
 
     fn stop_fetching(&self, partition: &TopicPartition, epoch: AssignmentEpoch) {

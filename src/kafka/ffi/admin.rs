@@ -2,10 +2,10 @@
 
 use super::client::{Client, milliseconds};
 use super::event::Event;
-use super::list::{PartitionList, partition_of, topic_string};
+use super::list::{PartitionList, leader_epoch_of, partition_of, topic_string};
 use super::{KafkaError, owned, rd};
-use kafka_store_statecharts::offset::Offset;
-use kafka_store_statecharts::topic::{TopicId, TopicName, TopicPartition};
+use kafka_store_statecharts::offset::{LeaderEpoch, Offset};
+use kafka_store_statecharts::topic::{TopicName, TopicPartition};
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
 use std::time::Duration;
@@ -35,8 +35,18 @@ impl LogEnd {
     }
 }
 
+/// A place in a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogPosition {
+    /// The offset.
+    pub offset: Offset,
+    /// At the start of a log: the epoch of the leader that wrote its first record. At its end: the leader's own epoch, if it has
+    /// written anything; else that of the last record. `None` where the broker reports none.
+    pub leader_epoch: Option<LeaderEpoch>,
+}
+
 /// Where a log ends, or why nobody says it.
-type AnsweredEnd = Result<(TopicPartition, Offset), KafkaError>;
+type AnsweredEnd = Result<(TopicPartition, LogPosition), KafkaError>;
 
 impl Client {
     /// Where logs begin or end.
@@ -46,6 +56,16 @@ impl Client {
         end: LogEnd,
         timeout: Duration,
     ) -> Result<BTreeMap<TopicPartition, Offset>, KafkaError> {
+        Ok(offsets(self.log_positions(partitions, end, timeout)?))
+    }
+
+    /// The same, with leader epochs.
+    pub fn log_positions(
+        &self,
+        partitions: &[TopicPartition],
+        end: LogEnd,
+        timeout: Duration,
+    ) -> Result<BTreeMap<TopicPartition, LogPosition>, KafkaError> {
         self.each_log_end(partitions, end, timeout)?.into_iter().collect()
     }
 
@@ -56,7 +76,7 @@ impl Client {
         end: LogEnd,
         timeout: Duration,
     ) -> Result<BTreeMap<TopicPartition, Offset>, KafkaError> {
-        Ok(self.each_log_end(partitions, end, timeout)?.into_iter().flatten().collect())
+        Ok(offsets(self.each_log_end(partitions, end, timeout)?.into_iter().flatten().collect()))
     }
 
     fn each_log_end(
@@ -90,94 +110,14 @@ impl Client {
                 let of_element = (partition_of(element), Offset::new(element.offset));
                 match (KafkaError::check(element.err), of_element) {
                     (Err(error), _) => ends.push(Err(error)),
-                    (Ok(()), (Some(partition), Some(offset))) => ends.push(Ok((partition, offset))),
+                    (Ok(()), (Some(partition), Some(offset))) => {
+                        ends.push(Ok((partition, LogPosition { offset, leader_epoch: leader_epoch_of(element) })));
+                    }
                     (Ok(()), _) => {}
                 }
             }
         }
         Ok(ends)
-    }
-
-    /// How many brokers the cluster has. Asks one of them.
-    pub fn broker_count(&self, timeout: Duration) -> Result<usize, KafkaError> {
-        Ok(self.brokers(timeout)?.len())
-    }
-
-    /// Whether the brokers name one of themselves as the controller, without whom nobody answers for
-    /// topics. Brokers in memory do not.
-    fn has_controller(&self, timeout: Duration) -> Result<bool, KafkaError> {
-        // Who has named one is a real broker, and goes on naming one.
-        if self.has_named_controller() {
-            return Ok(true);
-        }
-        let brokers = self.brokers(timeout)?;
-        // SAFETY: the handle is valid.
-        let controller = unsafe { rd::rd_kafka_controllerid(self.handle(), 0) };
-        let named = brokers.contains(&controller);
-        if named {
-            self.remember_controller();
-        }
-        Ok(named)
-    }
-
-    /// The numbers of the cluster's brokers.
-    fn brokers(&self, timeout: Duration) -> Result<Vec<i32>, KafkaError> {
-        let mut metadata = std::ptr::null();
-        // SAFETY: the handle is valid; the answer is read within its life, and given back.
-        unsafe {
-            let code =
-                rd::rd_kafka_metadata(self.handle(), 0, std::ptr::null_mut(), &mut metadata, milliseconds(timeout));
-            KafkaError::check(code)?;
-            let count = usize::try_from((*metadata).broker_cnt).unwrap_or(0);
-            let numbers = (0..count).map(|index| (*(*metadata).brokers.add(index)).id).collect();
-            rd::rd_kafka_metadata_destroy(metadata);
-            Ok(numbers)
-        }
-    }
-
-    /// The id of a topic; `None` where the brokers have none: old ones, and those that name no controller.
-    pub fn topic_id(&self, topic: &TopicName, timeout: Duration) -> Result<Option<TopicId>, KafkaError> {
-        if !self.has_controller(timeout)? {
-            return Ok(None);
-        }
-        let request = Request::new(self, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout)?;
-        let name = topic_string(topic);
-        let mut names = [name.as_ptr()];
-        // SAFETY: the collection copies the name and is freed after the call that reads it.
-        unsafe {
-            let topics = rd::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
-            rd::rd_kafka_DescribeTopics(self.handle(), topics, request.options.as_ptr(), request.queue.as_ptr());
-            rd::rd_kafka_TopicCollection_destroy(topics);
-        }
-        let answer = request.answer(timeout)?;
-        // SAFETY: the event answers DescribeTopics; what is read belongs to it and lives as long.
-        unsafe {
-            let result = rd::rd_kafka_event_DescribeTopics_result(answer.as_ptr());
-            let mut count = 0;
-            let descriptions = if result.is_null() {
-                std::ptr::null_mut()
-            } else {
-                rd::rd_kafka_DescribeTopics_result_topics(result, &mut count)
-            };
-            if descriptions.is_null() || count == 0 {
-                return Ok(None);
-            }
-            let description = *descriptions;
-            let error = rd::rd_kafka_TopicDescription_error(description);
-            if !error.is_null() {
-                KafkaError::check(rd::rd_kafka_error_code(error))?;
-            }
-            let id = rd::rd_kafka_TopicDescription_topic_id(description);
-            if id.is_null() {
-                return Ok(None);
-            }
-            let high = rd::rd_kafka_Uuid_most_significant_bits(id).to_be_bytes();
-            let low = rd::rd_kafka_Uuid_least_significant_bits(id).to_be_bytes();
-            let mut bytes = [0; 16];
-            bytes[..8].copy_from_slice(&high);
-            bytes[8..].copy_from_slice(&low);
-            Ok(TopicId::new(bytes))
-        }
     }
 }
 
@@ -234,14 +174,22 @@ impl Client {
     }
 }
 
+fn offsets(positions: BTreeMap<TopicPartition, LogPosition>) -> BTreeMap<TopicPartition, Offset> {
+    positions.into_iter().map(|(partition, position)| (partition, position.offset)).collect()
+}
+
 /// One question with its options, and the queue on which the answer comes.
-struct Request {
+pub(super) struct Request {
     options: NonNull<rd::rd_kafka_AdminOptions_t>,
     queue: NonNull<rd::rd_kafka_queue_t>,
 }
 
 impl Request {
-    fn new(client: &Client, operation: rd::rd_kafka_admin_op_t, timeout: Duration) -> Result<Request, KafkaError> {
+    pub(super) fn new(
+        client: &Client,
+        operation: rd::rd_kafka_admin_op_t,
+        timeout: Duration,
+    ) -> Result<Request, KafkaError> {
         let mut text = [0; 256];
         // SAFETY: the client is valid; both objects are freed by `Drop`.
         unsafe {
@@ -262,7 +210,26 @@ impl Request {
         }
     }
 
-    fn answer(&self, timeout: Duration) -> Result<Event, KafkaError> {
+    /// Sends it to this broker, and no other.
+    pub(super) fn with_broker(self, broker: i32) -> Result<Request, KafkaError> {
+        let mut text = [0; 256];
+        // SAFETY: the options are valid; the message is written to our buffer.
+        let code = unsafe {
+            rd::rd_kafka_AdminOptions_set_broker(self.options.as_ptr(), broker, text.as_mut_ptr(), text.len())
+        };
+        KafkaError::check(code).map_err(|_| KafkaError::local(owned(text.as_ptr())))?;
+        Ok(self)
+    }
+
+    pub(super) fn options(&self) -> *mut rd::rd_kafka_AdminOptions_t {
+        self.options.as_ptr()
+    }
+
+    pub(super) fn queue(&self) -> *mut rd::rd_kafka_queue_t {
+        self.queue.as_ptr()
+    }
+
+    pub(super) fn answer(&self, timeout: Duration) -> Result<Event, KafkaError> {
         // The broker's own answer to a late request comes first; the margin is for the way.
         let margin = Duration::from_secs(1);
         // SAFETY: the queue is valid; the event becomes ours.

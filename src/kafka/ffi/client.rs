@@ -96,6 +96,10 @@ impl Client {
         self.handle.as_ptr()
     }
 
+    pub(super) fn main_queue(&self) -> *mut rd::rd_kafka_queue_t {
+        self.main.as_ptr()
+    }
+
     pub(super) fn has_named_controller(&self) -> bool {
         self.names_controller.load(Ordering::Relaxed)
     }

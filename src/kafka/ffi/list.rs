@@ -20,6 +20,8 @@ pub struct PartitionOffset {
 pub struct Committed {
     /// The next offset to read.
     pub next_offset: Offset,
+    /// Epoch of the leader that wrote the record before it, where the commit says it.
+    pub leader_epoch: Option<LeaderEpoch>,
     /// The string kept beside it.
     pub metadata: String,
 }
@@ -95,6 +97,17 @@ impl PartitionList {
         }
     }
 
+    /// Gives all elements the same leader epoch.
+    pub(super) fn set_leader_epochs(&mut self, epoch: LeaderEpoch) {
+        for index in 0..self.elements().len() {
+            // SAFETY: the list has that many elements, and is ours.
+            unsafe {
+                let element = (*self.0.as_ptr()).elems.add(index);
+                rd::rd_kafka_topic_partition_set_leader_epoch(element, epoch.get());
+            }
+        }
+    }
+
     pub(super) fn as_ptr(&self) -> *mut rd::rd_kafka_topic_partition_list_t {
         self.0.as_ptr()
     }
@@ -148,7 +161,13 @@ pub(super) fn committed_of(element: &rd::rd_kafka_topic_partition_t) -> Result<O
         let bytes = unsafe { std::slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size) };
         String::from_utf8_lossy(bytes).into_owned()
     };
-    Ok(Some(Committed { next_offset, metadata }))
+    Ok(Some(Committed { next_offset, leader_epoch: leader_epoch_of(element), metadata }))
+}
+
+/// The leader epoch that an element names, if it names one.
+pub(super) fn leader_epoch_of(element: &rd::rd_kafka_topic_partition_t) -> Option<LeaderEpoch> {
+    // SAFETY: the element is valid, and made by librdkafka, which keeps the epoch beside it.
+    LeaderEpoch::new(unsafe { rd::rd_kafka_topic_partition_get_leader_epoch(element) })
 }
 
 pub(super) fn topic_string(topic: &TopicName) -> CString {

@@ -12,19 +12,26 @@ mod allocator;
 mod client;
 mod damaged_batch;
 mod event;
+mod group_offsets;
 mod list;
 mod mock;
+mod plain_consumer;
 mod record;
+mod seek;
+mod topics;
 
-pub use admin::LogEnd;
+pub use admin::{LogEnd, LogPosition};
 pub use client::{Client, CommitAnswer, CommitTicket};
 pub use event::{Event, EventKind, PartitionProblem};
 pub use list::{Committed, PartitionOffset};
 pub use mock::MockBrokers;
 pub use record::{Delivered, FetchedRecord, Headers};
+pub use topics::{BrokerView, BrokerViews, TopicIds};
 
+use kafka_store_actors::retry;
 use rdkafka::bindings as rd;
 use std::ffi::CStr;
+use std::time::{Duration, Instant};
 
 /// An error of librdkafka: its name and what it says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +70,30 @@ impl KafkaError {
             rd::rd_kafka_error_destroy(error);
             Err(KafkaError { name, text })
         }
+    }
+
+    /// Asks a group's coordinator, again for as long as it is being elected, loads its log, or has just moved.
+    ///
+    /// # Errors
+    /// The last answer after `within`, and every other error at once.
+    pub fn ask_coordinator<T>(within: Duration, ask: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+        let deadline = Instant::now() + within;
+        let mut failures = 0;
+        loop {
+            match ask() {
+                Err(error) if error.is_of_a_coordinator() && Instant::now() < deadline => {
+                    failures += 1;
+                    std::thread::sleep(retry::delay(failures));
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Reports whether a group's coordinator is being elected, loads its log, or has just moved: the next try may succeed.
+    fn is_of_a_coordinator(&self) -> bool {
+        let names = ["NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS", "_WAIT_COORD"];
+        names.contains(&self.name.as_str())
     }
 
     fn local(text: String) -> KafkaError {

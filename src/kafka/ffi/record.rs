@@ -90,7 +90,7 @@ unsafe extern "C" fn on_message(message: *mut rd::rd_kafka_message_t, taker: *mu
 ///
 /// # Safety
 /// The message is valid and not changed for `'m`.
-unsafe fn delivered<'m>(message: NonNull<rd::rd_kafka_message_t>) -> Delivered<'m> {
+pub(super) unsafe fn delivered<'m>(message: NonNull<rd::rd_kafka_message_t>) -> Delivered<'m> {
     // SAFETY: by the function's own condition; the text is copied.
     let (topic, code, offset, text) = unsafe {
         let message = message.as_ref();

@@ -37,6 +37,13 @@ impl PollThread {
                 self.tell_if_large(index, record);
                 self.hold(index, bytes);
             }
+            Taken::Unproven(index) => self.prove_by_epoch(index),
+            Taken::Doubted(index) => self.fetch_again(index),
+            Taken::Broken(index, evidence) => {
+                if let Some(partition) = self.partitions.get(index).map(|fetching| fetching.partition.clone()) {
+                    self.broken(&partition, evidence);
+                }
+            }
             Taken::Failed(index, error) => {
                 if let Some(partition) = self.partitions.get(index).map(|fetching| fetching.partition.clone()) {
                     self.fail(&partition, &blocked::unreadable(&partition, record.offset(), &error));

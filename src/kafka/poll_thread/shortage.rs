@@ -43,6 +43,7 @@ impl PollThread {
         if now.saturating_duration_since(self.looked_at) >= LOOK_INTERVAL {
             self.looked_at = now;
             self.look_at_partitions(limit, used > limit / 2, now);
+            self.look_for_silence(now);
         }
     }
 

@@ -5,7 +5,6 @@
 //! whose leader does not answer holds up nobody for longer.
 
 use super::super::fetching::{Fetching, Turn};
-use super::super::ffi::PartitionOffset;
 use super::PollThread;
 use kafka_store_statecharts::partition::AssignmentEpoch;
 use kafka_store_statecharts::topic::TopicPartition;
@@ -77,8 +76,7 @@ impl PollThread {
             if let Some(fetching) = self.partitions.find_in(&partition, epoch)
                 && fetching.takes_turn(now)
             {
-                let from = PartitionOffset { partition, offset: fetching.next };
-                self.fetch(&from);
+                self.fetch(&partition);
                 room -= 1;
             }
         }
@@ -99,17 +97,18 @@ impl PollThread {
         ended.len()
     }
 
-    fn fetch(&mut self, from: &PartitionOffset) {
+    pub(super) fn fetch(&mut self, partition: &TopicPartition) {
         if self.is_eager {
             self.assign_is_due = true;
             return;
         }
+        let Some(from) = self.begin_checked(partition) else { return };
         // Before, so that no record goes astray, and after, when what ended its last turn has been done.
-        self.client.lead_records(&from.partition);
-        if let Err(error) = self.client.incremental_assign(std::slice::from_ref(from)) {
-            self.fail(&from.partition, &format!("librdkafka does not fetch it: {error}"));
+        self.client.lead_records(partition);
+        if let Err(error) = self.client.incremental_assign(std::slice::from_ref(&from)) {
+            self.fail(partition, &format!("librdkafka does not fetch it: {error}"));
         }
-        self.client.lead_records(&from.partition);
+        self.client.lead_records(partition);
     }
 
     /// Ends what librdkafka does for partitions.
@@ -138,6 +137,7 @@ mod tests {
     use kafka_store_actors::budget::{Budget, PartitionUse};
     use kafka_store_actors::messages::LogEvent;
     use kafka_store_actors::ports::RecordSource;
+    use kafka_store_statecharts::anchor::{FetchStart, Proof};
     use kafka_store_statecharts::offset::Offset;
     use kafka_store_statecharts::partition::SeekEpoch;
     use kafka_store_statecharts::topic::TopicName;
@@ -192,6 +192,11 @@ mod tests {
         (mock, source, thread)
     }
 
+    /// A start whose log has nothing to prove.
+    fn from(offset: i64) -> FetchStart {
+        FetchStart { position: Offset::new(offset).expect("not negative"), proof: Proof::Nothing }
+    }
+
     fn count_behind(thread: &mut PollThread) -> usize {
         thread.partitions.iter_mut().filter(|fetching| fetching.is_behind()).count()
     }
@@ -221,7 +226,7 @@ mod tests {
                     LogEvent::Assigned { epoch, partitions } => {
                         for partition in partitions {
                             next.insert(partition.clone(), 0);
-                            source.start_fetching(&partition, epoch, SeekEpoch::default(), Offset::default());
+                            source.start_fetching(&partition, epoch, SeekEpoch::default(), from(0));
                         }
                     }
                     LogEvent::Records(partition, batch) => {
@@ -253,8 +258,7 @@ mod tests {
                     (fetching.partition.clone(), fetching.epoch, fetching.started.expect("it is fetched"));
                 thread.client.pause(std::slice::from_ref(&partition)).expect("paused");
                 if steps % 8 == 0 {
-                    let position = Offset::new(next[&partition]).expect("not negative");
-                    source.start_fetching(&partition, epoch, SeekEpoch(seek_epoch.0 + 1), position);
+                    source.start_fetching(&partition, epoch, SeekEpoch(seek_epoch.0 + 1), from(next[&partition]));
                 }
             }
         }
@@ -290,7 +294,7 @@ mod tests {
         };
         for round in 0..100 {
             for (partition, epoch) in &assigned {
-                source.start_fetching(partition, *epoch, SeekEpoch(round), Offset::default());
+                source.start_fetching(partition, *epoch, SeekEpoch(round), from(0));
             }
             thread.step();
             for (partition, epoch) in &assigned {
@@ -327,7 +331,7 @@ mod tests {
                 match event {
                     LogEvent::Assigned { epoch, partitions } => {
                         for partition in partitions {
-                            source.start_fetching(&partition, epoch, SeekEpoch::default(), Offset::default());
+                            source.start_fetching(&partition, epoch, SeekEpoch::default(), from(0));
                         }
                     }
                     LogEvent::EndReached(..) => ended += 1,
@@ -357,7 +361,7 @@ mod tests {
             for event in std::mem::take(&mut thread.out) {
                 match event {
                     LogEvent::Assigned { epoch, partitions } => {
-                        source.start_fetching(&partitions[0], epoch, SeekEpoch::default(), Offset::default());
+                        source.start_fetching(&partitions[0], epoch, SeekEpoch::default(), from(0));
                     }
                     other => panic!("{other:?}"),
                 }
