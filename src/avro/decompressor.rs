@@ -7,6 +7,7 @@
 use super::BLOCK_BYTES_MAX;
 use super::codec::BlockCodec;
 use super::error::ReadError;
+use super::reader::FileHeader;
 use std::fmt;
 use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
 
@@ -49,6 +50,31 @@ impl Decompressor {
     pub(super) fn take_block(&mut self, buffer: &mut Vec<u8>) -> usize {
         std::mem::swap(&mut self.out, buffer);
         std::mem::take(&mut self.length)
+    }
+
+    /// Decompresses the block `stored`, which lies at `position` in the file with this header. What is left in `stored`
+    /// means nothing.
+    pub(super) fn decompress_of(
+        &mut self,
+        header: &FileHeader,
+        stored: &mut Vec<u8>,
+        position: u64,
+    ) -> Result<(), ReadError> {
+        // In files of version 2 a checksum covers them.
+        let has_checksum = header.ours().is_none_or(|ours| ours.blocks_crc32c.is_some());
+        self.decompress(header.codec, stored, position)?;
+        if !has_checksum && header.codec == BlockCodec::Deflate && self.has_bytes_behind(stored) {
+            return Err(ReadError::corrupt(position, "bytes follow the end of the block's deflate stream"));
+        }
+        Ok(())
+    }
+
+    /// True if a deflate stream that was decompressed ends before these bytes do. libdeflate does not say where it ends;
+    /// but one without its last byte is cut.
+    fn has_bytes_behind(&mut self, stored: &[u8]) -> bool {
+        let Some((_, front)) = stored.split_last() else { return false };
+        let mut room = vec![0; self.length];
+        self.deflate.deflate_decompress(front, &mut room).is_ok()
     }
 
     /// Decompresses the block `stored`, which lies at `position` in its file. What is left in `stored` means nothing.

@@ -1,5 +1,6 @@
 //! What the header of a segment says of it.
 
+use super::BLOCK_RECORD_BYTES;
 use super::codec::{BlockCodec, Codec};
 use super::content_hash::ContentHash;
 use super::error::ReadError;
@@ -10,15 +11,16 @@ use kafka_store_statecharts::name::SegmentName;
 use kafka_store_statecharts::offset::{Offset, OffsetRange};
 use std::io;
 
-/// The version of the format that this program writes.
-pub const FORMAT_VERSION: u32 = 1;
-
-/// The length of every header that this program writes, in bytes. Blocks start behind it.
-pub const HEADER_BYTES: usize = 4096;
+/// Version of the format that this program writes.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Everything that the header of one of our segments says.
+///
+/// The entries that format version 2 added are `None` for files of version 1, and only for those.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
+    /// Version of the format, 1 or 2.
+    pub format: u32,
     /// Chain and start offset: the object's name.
     pub name: SegmentName,
     /// How the blocks are compressed.
@@ -29,6 +31,23 @@ pub struct SegmentHeader {
     pub content_hash: ContentHash,
     /// What the writer said at the seal.
     pub summary: SegmentSummary,
+    /// Length of the file. Since version 2.
+    pub file_bytes: Option<u64>,
+    /// Record bytes that close a block. Since version 2.
+    pub block_bytes: Option<u64>,
+    /// CRC-32C of all bytes behind the header. Since version 2.
+    pub blocks_crc32c: Option<u32>,
+}
+
+/// The blocks of a segment, when they have all been written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WrittenBlocks {
+    pub(super) record_count: u64,
+    pub(super) content_hash: ContentHash,
+    /// Length of all blocks as they are stored.
+    pub(super) stored_bytes: u64,
+    /// CRC-32C of all blocks as they are stored.
+    pub(super) crc32c: u32,
 }
 
 /// Why a segment could not be sealed.
@@ -40,12 +59,12 @@ pub enum SealError {
     /// What is to be sealed contradicts itself. A bug.
     #[error("the segment contradicts itself: {0}")]
     Inconsistent(String),
-    /// The header does not fit: an absurdly long cluster id, or more gaps than any log has.
-    #[error("the header of the segment has {bytes} bytes, and {HEADER_BYTES} are possible ({gap_count} gaps)")]
+    /// The header is longer than readers accept: it lists tens of thousands of gaps.
+    #[error("the header of the segment has {bytes} bytes, and readers accept 1 MiB ({gap_count} gaps)")]
     HeaderTooLong {
-        /// What it would take.
+        /// Its length.
         bytes: usize,
-        /// How many gaps it lists.
+        /// Number of gaps that it lists.
         gap_count: usize,
     },
 }
@@ -65,15 +84,43 @@ impl SegmentHeader {
     pub(super) fn new(
         name: SegmentName,
         codec: Codec,
-        record_count: u64,
-        content_hash: ContentHash,
+        blocks: &WrittenBlocks,
         summary: SegmentSummary,
     ) -> Result<SegmentHeader, SealError> {
-        let header = SegmentHeader { name, codec: codec.block_codec(), record_count, content_hash, summary };
-        match header.contradiction() {
-            None => Ok(header),
-            Some(contradiction) => Err(SealError::Inconsistent(contradiction.into())),
+        let mut header = SegmentHeader {
+            format: FORMAT_VERSION,
+            name,
+            codec: codec.block_codec(),
+            record_count: blocks.record_count,
+            content_hash: blocks.content_hash,
+            summary,
+            file_bytes: Some(0),
+            block_bytes: Some(BLOCK_RECORD_BYTES as u64),
+            blocks_crc32c: Some(blocks.crc32c),
+        };
+        if let Some(contradiction) = header.contradiction() {
+            return Err(SealError::Inconsistent(contradiction.into()));
         }
+        header.file_bytes = Some(header.encoded_bytes() as u64 + blocks.stored_bytes);
+        Ok(header)
+    }
+
+    /// Length of the header that a segment will have if its summary is like this one: which entries it has is all that
+    /// matters.
+    pub(super) fn expected_bytes(name: &SegmentName, codec: Codec, expected: &SegmentSummary) -> usize {
+        let header = SegmentHeader {
+            format: FORMAT_VERSION,
+            name: name.clone(),
+            codec: codec.block_codec(),
+            record_count: 1,
+            content_hash: ContentHash::new([0; 32]),
+            // It counts the offsets that are missing.
+            summary: SegmentSummary { final_offset: name.start, gaps: Vec::new(), ..expected.clone() },
+            file_bytes: Some(0),
+            block_bytes: Some(0),
+            blocks_crc32c: Some(0),
+        };
+        header.encoded_bytes()
     }
 
     /// The first bytes of a file, if they are a header of ours.
@@ -123,6 +170,8 @@ impl SegmentHeader {
             Some("it has more records and gaps than offsets")
         } else if timestamps.first < timestamps.min || timestamps.max < timestamps.first {
             Some("its first timestamp lies outside of their range")
+        } else if self.format > 1 && self.summary.last_record.is_none() {
+            Some("it does not name its last record")
         } else {
             None
         }

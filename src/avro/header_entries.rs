@@ -1,103 +1,202 @@
 //! The entries of a segment's header: how [`SegmentHeader`] is written and read.
 
 use super::codec::BlockCodec;
-use super::content_hash::ContentHash;
 use super::error::ReadError;
-use super::header::{FORMAT_VERSION, HEADER_BYTES, SealError, SegmentHeader, sync_marker};
-use super::metadata::{Metadata, MetadataBuilder};
+use super::header::{FORMAT_VERSION, SealError, SegmentHeader, sync_marker};
+use super::header_fields::Fields;
+use super::metadata::{METADATA_BYTES_MAX, Metadata, MetadataBuilder};
 use super::schema::SCHEMA;
-use super::summary::{Isolation, SegmentSummary, TimestampRange};
-use kafka_store_statecharts::boundary::BoundarySettings;
-use kafka_store_statecharts::gap::{Gap, GapReason};
-use kafka_store_statecharts::name::{ChainName, SegmentName};
-use kafka_store_statecharts::offset::{Offset, OffsetRange};
-use kafka_store_statecharts::topic::{PartitionId, TopicId, TopicName, TopicPartition};
+use super::summary::SegmentSummary;
+use kafka_store_statecharts::gap::Gap;
+use kafka_store_statecharts::last_record::LastRecord;
+use kafka_store_statecharts::name::ChainName;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::num::NonZeroU64;
-use std::str::FromStr;
 
 /// The names of the header's entries, in the order in which they are written.
-mod key {
-    pub(super) const CODEC: &str = "avro.codec";
-    pub(super) const SCHEMA: &str = "avro.schema";
-    pub(super) const FORMAT: &str = "kafka_store.format";
-    pub(super) const TOPIC: &str = "kafka_store.topic";
-    pub(super) const PARTITION: &str = "kafka_store.partition";
-    pub(super) const LINEAGE: &str = "kafka_store.lineage";
-    pub(super) const START: &str = "kafka_store.start_offset";
-    pub(super) const FINAL: &str = "kafka_store.final_offset";
-    pub(super) const RECORD_COUNT: &str = "kafka_store.record_count";
-    pub(super) const INVISIBLE_COUNT: &str = "kafka_store.invisible_count";
-    pub(super) const GAPS: &str = "kafka_store.gaps";
-    pub(super) const FIRST_TIMESTAMP: &str = "kafka_store.first_timestamp_ms";
-    pub(super) const MIN_TIMESTAMP: &str = "kafka_store.min_timestamp_ms";
-    pub(super) const MAX_TIMESTAMP: &str = "kafka_store.max_timestamp_ms";
-    pub(super) const CONTENT_HASH: &str = "kafka_store.content_blake3";
-    pub(super) const CLUSTER_ID: &str = "kafka_store.cluster_id";
-    pub(super) const TOPIC_ID: &str = "kafka_store.topic_id";
-    pub(super) const ISOLATION: &str = "kafka_store.isolation";
-    pub(super) const SEGMENT_BYTES: &str = "kafka_store.segment_bytes";
-    pub(super) const SEGMENT_RECORDS: &str = "kafka_store.segment_records";
-    pub(super) const SEGMENT_AGE: &str = "kafka_store.segment_age_ms";
-    pub(super) const PADDING: &str = "kafka_store.padding";
+pub(super) mod key {
+    pub(in crate::avro) const CODEC: &str = "avro.codec";
+    pub(in crate::avro) const SCHEMA: &str = "avro.schema";
+    pub(in crate::avro) const FORMAT: &str = "kafka_store.format";
+    pub(in crate::avro) const TOPIC: &str = "kafka_store.topic";
+    pub(in crate::avro) const PARTITION: &str = "kafka_store.partition";
+    pub(in crate::avro) const LINEAGE: &str = "kafka_store.lineage";
+    pub(in crate::avro) const START: &str = "kafka_store.start_offset";
+    pub(in crate::avro) const FINAL: &str = "kafka_store.final_offset";
+    pub(in crate::avro) const RECORD_COUNT: &str = "kafka_store.record_count";
+    pub(in crate::avro) const INVISIBLE_COUNT: &str = "kafka_store.invisible_count";
+    pub(in crate::avro) const GAPS: &str = "kafka_store.gaps";
+    pub(in crate::avro) const FIRST_TIMESTAMP: &str = "kafka_store.first_timestamp_ms";
+    pub(in crate::avro) const MIN_TIMESTAMP: &str = "kafka_store.min_timestamp_ms";
+    pub(in crate::avro) const MAX_TIMESTAMP: &str = "kafka_store.max_timestamp_ms";
+    pub(in crate::avro) const CONTENT_HASH: &str = "kafka_store.content_blake3";
+    pub(in crate::avro) const LAST_RECORD_HASH: &str = "kafka_store.last_record_blake3";
+    pub(in crate::avro) const LAST_LEADER_EPOCH: &str = "kafka_store.last_leader_epoch";
+    pub(in crate::avro) const CLUSTER_ID: &str = "kafka_store.cluster_id";
+    pub(in crate::avro) const TOPIC_ID: &str = "kafka_store.topic_id";
+    pub(in crate::avro) const ISOLATION: &str = "kafka_store.isolation";
+    pub(in crate::avro) const SEGMENT_BYTES: &str = "kafka_store.segment_bytes";
+    pub(in crate::avro) const SEGMENT_RECORDS: &str = "kafka_store.segment_records";
+    pub(in crate::avro) const SEGMENT_AGE: &str = "kafka_store.segment_age_ms";
+    pub(in crate::avro) const BLOCK_BYTES: &str = "kafka_store.block_bytes";
+    pub(in crate::avro) const FILE_BYTES: &str = "kafka_store.file_bytes";
+    pub(in crate::avro) const BLOCKS_CRC32C: &str = "kafka_store.blocks_crc32c";
+    pub(in crate::avro) const HEADER_HASH: &str = "kafka_store.header_blake3";
+    pub(in crate::avro) const PADDING: &str = "kafka_store.padding";
 }
 
+/// Value of a header entry.
+enum EntryValue<'a> {
+    /// A number, whose digits the header's length does not depend on.
+    Number(&'a dyn fmt::Display),
+    /// Anything else.
+    Text(&'a dyn fmt::Display),
+    /// A list whose numbers are numbers, too.
+    Gaps(&'a [Gap]),
+}
+
+/// As long as any number that a header can hold.
+const ANY_NUMBER: &str = "00000000000000000000";
+
+impl EntryValue<'_> {
+    /// The value as it is written.
+    fn text(&self) -> String {
+        match self {
+            EntryValue::Number(value) | EntryValue::Text(value) => value.to_string(),
+            EntryValue::Gaps(gaps) => format_gaps(gaps),
+        }
+    }
+
+    /// A value of the length that is counted: each number has 20 digits.
+    fn counted_text(&self) -> String {
+        match self {
+            EntryValue::Number(_) => ANY_NUMBER.into(),
+            EntryValue::Text(value) => value.to_string(),
+            EntryValue::Gaps(gaps) => {
+                let words = gaps.iter().map(|gap| format!("{ANY_NUMBER}-{ANY_NUMBER}:{}", gap.reason));
+                words.collect::<Vec<_>>().join(",")
+            }
+        }
+    }
+}
+
+/// Header lengths are multiples of this.
+const HEADER_UNIT_BYTES: usize = 512;
+
+/// Stands in place of the header's hash where the hash is counted.
+const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Bytes of all names and values that [`SegmentHeader::attributes`] has at most. Google Cloud Storage takes 8 KiB for
+/// each object, of which `--gcs-metadata` may use 4 KiB.
+const ATTRIBUTE_BYTES_MAX: usize = 3584;
+
 impl SegmentHeader {
-    /// The header's bytes: exactly [`HEADER_BYTES`].
-    pub(super) fn encode(&self) -> Result<Vec<u8>, SealError> {
+    /// The header's bytes, which are a function of what it says.
+    ///
+    /// # Errors
+    /// [`SealError::HeaderTooLong`], or if it is a header of format version 1, which is written no more.
+    pub fn encode(&self) -> Result<Vec<u8>, SealError> {
+        let length = self.encoded_bytes();
+        if self.format != FORMAT_VERSION {
+            return Err(SealError::Inconsistent(format!("its format has version {}", self.format)));
+        }
+        if length as u64 > METADATA_BYTES_MAX {
+            return Err(SealError::HeaderTooLong { bytes: length, gap_count: self.summary.gaps.len() });
+        }
+        Ok(self.with_header_hash(self.header_hash().to_hex().as_str()))
+    }
+
+    /// The header's bytes with these digits as its hash.
+    fn with_header_hash(&self, digits: &str) -> Vec<u8> {
+        let metadata = self.metadata(digits, |value| value.text());
+        metadata.padded(key::PADDING, &sync_marker(&self.name), self.encoded_bytes())
+    }
+
+    /// The hash that its own bytes hold.
+    fn header_hash(&self) -> blake3::Hash {
+        blake3::hash(&self.with_header_hash(NO_HASH))
+    }
+
+    /// Length of the header: the least multiple of 512 that holds its entries, each number counted with 20 digits. So
+    /// it is known before the numbers are.
+    pub(super) fn encoded_bytes(&self) -> usize {
+        let least = self.metadata(NO_HASH, |value| value.counted_text()).length_with_padding(key::PADDING);
+        least.next_multiple_of(HEADER_UNIT_BYTES)
+    }
+
+    /// The entries of a header of format version 2, up to the padding.
+    fn metadata(&self, header_hash: &str, text: impl Fn(&EntryValue<'_>) -> String) -> MetadataBuilder {
         let mut metadata = MetadataBuilder::default();
         metadata.entry(key::CODEC, self.codec.avro_name());
         metadata.entry(key::SCHEMA, SCHEMA);
-        self.each_entry(|key, value| metadata.entry(key, &value.to_string()));
+        self.each_entry(|key, value| metadata.entry(key, &text(&value)));
+        metadata.entry(key::HEADER_HASH, header_hash);
         metadata
-            .padded(key::PADDING, &sync_marker(&self.name), HEADER_BYTES)
-            .map_err(|bytes| SealError::HeaderTooLong { bytes, gap_count: self.summary.gaps.len() })
     }
 
-    /// The entries of its own, in order.
-    fn each_entry(&self, mut entry: impl FnMut(&'static str, &dyn fmt::Display)) {
+    /// The entries of its own, in order, but for the header's hash.
+    fn each_entry(&self, mut entry: impl FnMut(&'static str, EntryValue<'_>)) {
+        use EntryValue::{Gaps, Number, Text};
         let SegmentSummary { timestamps, boundaries, gaps, .. } = &self.summary;
         let ChainName { topic_partition, lineage } = &self.name.chain;
-        entry(key::FORMAT, &FORMAT_VERSION);
-        entry(key::TOPIC, &topic_partition.topic);
-        entry(key::PARTITION, &topic_partition.partition);
+        entry(key::FORMAT, Number(&self.format));
+        entry(key::TOPIC, Text(&topic_partition.topic));
+        entry(key::PARTITION, Number(&topic_partition.partition));
         if *lineage > 1 {
-            entry(key::LINEAGE, lineage);
+            entry(key::LINEAGE, Number(lineage));
         }
-        entry(key::START, &self.name.start);
-        entry(key::FINAL, &self.summary.final_offset);
-        entry(key::RECORD_COUNT, &self.record_count);
-        entry(key::INVISIBLE_COUNT, &self.invisible_count());
+        entry(key::START, Number(&self.name.start));
+        entry(key::FINAL, Number(&self.summary.final_offset));
+        entry(key::RECORD_COUNT, Number(&self.record_count));
+        entry(key::INVISIBLE_COUNT, Number(&self.invisible_count()));
         if !gaps.is_empty() {
-            entry(key::GAPS, &format_gaps(gaps));
+            entry(key::GAPS, Gaps(gaps));
         }
-        entry(key::FIRST_TIMESTAMP, &timestamps.first);
-        entry(key::MIN_TIMESTAMP, &timestamps.min);
-        entry(key::MAX_TIMESTAMP, &timestamps.max);
-        entry(key::CONTENT_HASH, &self.content_hash);
+        entry(key::FIRST_TIMESTAMP, Number(&timestamps.first));
+        entry(key::MIN_TIMESTAMP, Number(&timestamps.min));
+        entry(key::MAX_TIMESTAMP, Number(&timestamps.max));
+        entry(key::CONTENT_HASH, Text(&self.content_hash));
+        if let Some(LastRecord { hash, leader_epoch }) = &self.summary.last_record {
+            entry(key::LAST_RECORD_HASH, Text(hash));
+            if let Some(leader_epoch) = leader_epoch {
+                entry(key::LAST_LEADER_EPOCH, Number(&leader_epoch.get()));
+            }
+        }
         if let Some(cluster_id) = &self.summary.cluster_id {
-            entry(key::CLUSTER_ID, cluster_id);
+            entry(key::CLUSTER_ID, Text(cluster_id));
         }
         if let Some(topic_id) = &self.summary.topic_id {
-            entry(key::TOPIC_ID, topic_id);
+            entry(key::TOPIC_ID, Text(topic_id));
         }
-        entry(key::ISOLATION, &self.summary.isolation);
-        entry(key::SEGMENT_BYTES, &boundaries.segment_bytes);
+        entry(key::ISOLATION, Text(&self.summary.isolation));
+        entry(key::SEGMENT_BYTES, Number(&boundaries.segment_bytes));
         if let Some(segment_records) = &boundaries.segment_records {
-            entry(key::SEGMENT_RECORDS, segment_records);
+            entry(key::SEGMENT_RECORDS, Number(segment_records));
         }
-        entry(key::SEGMENT_AGE, &boundaries.segment_age_ms);
+        entry(key::SEGMENT_AGE, Number(&boundaries.segment_age_ms));
+        if let Some(block_bytes) = &self.block_bytes {
+            entry(key::BLOCK_BYTES, Number(block_bytes));
+        }
+        if let Some(file_bytes) = &self.file_bytes {
+            entry(key::FILE_BYTES, Number(file_bytes));
+        }
+        if let Some(crc32c) = &self.blocks_crc32c {
+            entry(key::BLOCKS_CRC32C, Text(&format_args!("{crc32c:08x}")));
+        }
     }
 
     /// What a store keeps beside the object: the header's entries without `kafka_store.` and with `-` for `_`, and
-    /// `codec`.
+    /// `codec`. Nothing if they are more than a store takes (hundreds of gaps): then the header alone says it.
     pub fn attributes(&self) -> BTreeMap<String, String> {
         let mut attributes = BTreeMap::from([(attribute_of(key::CODEC), self.codec.to_string())]);
         self.each_entry(|key, value| {
-            attributes.insert(attribute_of(key), value.to_string());
+            attributes.insert(attribute_of(key), value.text());
         });
-        attributes
+        if self.format > 1 {
+            attributes.insert(attribute_of(key::HEADER_HASH), self.header_hash().to_string());
+        }
+        let bytes: usize = attributes.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if bytes > ATTRIBUTE_BYTES_MAX { BTreeMap::new() } else { attributes }
     }
 
     /// Reads [`SegmentHeader::attributes`] back; others beside them do not matter. `None` if there are none.
@@ -110,19 +209,30 @@ impl SegmentHeader {
             return Ok(None);
         }
         let fields = Fields { place: "metadata", get: &get };
-        fields.check_format()?;
+        let format = fields.format()?;
         let codec = fields.with(key::CODEC, BlockCodec::from_avro_name)?;
-        fields.header(codec).map(Some)
+        let header = fields.header(format, codec)?;
+        if format > 1 && get(key::HEADER_HASH) != Some(header.header_hash().to_hex().as_str()) {
+            return Err(ReadError::corrupt(0, "its metadata are not those that its header's hash is of"));
+        }
+        Ok(Some(header))
     }
 
     /// Reads a header of ours. The caller has not necessarily checked that it is one.
     pub(super) fn from_metadata(metadata: &Metadata) -> Result<SegmentHeader, ReadError> {
         let fields = Fields { place: "header", get: &|key| metadata.get(key) };
-        fields.check_format()?;
-        if metadata.get(key::SCHEMA) != Some(SCHEMA) {
-            return Err(ReadError::corrupt(0, "its schema is not that of format version 1"));
+        let format = fields.format()?;
+        if format > 1 {
+            // Digit by digit: the hash itself is the one value that it does not cover.
+            let hash = metadata.hash_without(key::HEADER_HASH).map(|hash| hash.to_string());
+            if hash != Some(fields.with(key::HEADER_HASH, |text| Some(text.to_owned()))?) {
+                return Err(ReadError::corrupt(0, "its header is not the one that its own hash is of"));
+            }
         }
-        let header = fields.header(block_codec(metadata)?)?;
+        if metadata.get(key::SCHEMA) != Some(SCHEMA) {
+            return Err(ReadError::corrupt(0, format!("its schema is not that of format version {format}")));
+        }
+        let header = fields.header(format, block_codec(metadata)?)?;
         if metadata.sync != sync_marker(&header.name) {
             return Err(ReadError::corrupt(0, "its sync marker does not belong to its name"));
         }
@@ -154,108 +264,4 @@ fn format_gaps(gaps: &[Gap]) -> String {
         .map(|gap| format!("{}-{}:{}", gap.offsets.start(), gap.offsets.final_offset(), gap.reason))
         .collect();
     words.join(",")
-}
-
-fn parse_gaps(text: &str) -> Option<Vec<Gap>> {
-    let parse_gap = |word: &str| {
-        let (offsets, reason) = word.split_once(':')?;
-        let (start, final_offset) = offsets.split_once('-')?;
-        let offsets = OffsetRange::new(parse_offset(start)?, parse_offset(final_offset)?)?;
-        Some(Gap { offsets, reason: GapReason::parse(reason)? })
-    };
-    text.split(',').map(parse_gap).collect()
-}
-
-fn parse_offset(text: &str) -> Option<Offset> {
-    Offset::new(parse_number(text)?)
-}
-
-/// A number in the one spelling that we write.
-fn parse_number<T: FromStr + fmt::Display>(text: &str) -> Option<T> {
-    text.parse().ok().filter(|number: &T| number.to_string() == text)
-}
-
-/// The entries of a header, or the same as a store keeps them beside the object, read strictly.
-struct Fields<'a> {
-    place: &'static str,
-    get: &'a dyn Fn(&str) -> Option<&'a str>,
-}
-
-impl Fields<'_> {
-    fn check_format(&self) -> Result<(), ReadError> {
-        match self.required::<u32>(key::FORMAT) {
-            Ok(FORMAT_VERSION) => Ok(()),
-            Ok(version) => Err(ReadError::Unsupported { problem: format!("its format has version {version}") }),
-            Err(_) if (self.get)(key::FORMAT).is_none() => {
-                Err(ReadError::NotSegment { problem: format!("its {} lacks {}", self.place, key::FORMAT) })
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn header(&self, codec: BlockCodec) -> Result<SegmentHeader, ReadError> {
-        let header = SegmentHeader {
-            name: self.name()?,
-            codec,
-            record_count: self.required(key::RECORD_COUNT)?,
-            content_hash: self.with(key::CONTENT_HASH, ContentHash::parse)?,
-            summary: self.summary()?,
-        };
-        let place = self.place;
-        if let Some(contradiction) = header.contradiction() {
-            return Err(ReadError::corrupt(0, format!("its {place} contradicts itself: {contradiction}")));
-        }
-        if self.required::<u64>(key::INVISIBLE_COUNT)? != header.invisible_count() {
-            return Err(ReadError::corrupt(0, format!("its {place} counts the invisible offsets wrongly")));
-        }
-        Ok(header)
-    }
-
-    fn with<T>(&self, key: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, ReadError> {
-        let place = self.place;
-        match (self.get)(key) {
-            None => Err(ReadError::corrupt(0, format!("its {place} lacks {key}"))),
-            Some(text) => {
-                parse(text).ok_or_else(|| ReadError::corrupt(0, format!("its {place} says {text:?} for {key}")))
-            }
-        }
-    }
-
-    fn optional<T>(&self, key: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, ReadError> {
-        if (self.get)(key).is_none() { Ok(None) } else { self.with(key, parse).map(Some) }
-    }
-
-    fn required<T: FromStr + fmt::Display>(&self, key: &str) -> Result<T, ReadError> {
-        self.with(key, parse_number)
-    }
-
-    fn name(&self) -> Result<SegmentName, ReadError> {
-        let topic = self.with(key::TOPIC, |text| TopicName::new(text).ok())?;
-        let partition = self.with(key::PARTITION, |text| PartitionId::new(parse_number(text)?))?;
-        let parse_lineage = |text: &str| parse_number(text).filter(|lineage| *lineage > 1);
-        let lineage = self.optional(key::LINEAGE, parse_lineage)?.unwrap_or(1);
-        let start = self.with(key::START, parse_offset)?;
-        Ok(SegmentName { chain: ChainName { topic_partition: TopicPartition { topic, partition }, lineage }, start })
-    }
-
-    fn summary(&self) -> Result<SegmentSummary, ReadError> {
-        let boundaries = BoundarySettings {
-            segment_bytes: self.required(key::SEGMENT_BYTES)?,
-            segment_records: self.optional(key::SEGMENT_RECORDS, parse_number::<NonZeroU64>)?,
-            segment_age_ms: self.required(key::SEGMENT_AGE)?,
-        };
-        Ok(SegmentSummary {
-            final_offset: self.with(key::FINAL, parse_offset)?,
-            timestamps: TimestampRange {
-                first: self.required(key::FIRST_TIMESTAMP)?,
-                min: self.required(key::MIN_TIMESTAMP)?,
-                max: self.required(key::MAX_TIMESTAMP)?,
-            },
-            cluster_id: self.optional(key::CLUSTER_ID, |text| Some(text.into()))?,
-            topic_id: self.optional(key::TOPIC_ID, TopicId::parse)?,
-            isolation: self.with(key::ISOLATION, Isolation::parse)?,
-            boundaries,
-            gaps: self.optional(key::GAPS, parse_gaps)?.unwrap_or_default(),
-        })
-    }
 }

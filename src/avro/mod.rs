@@ -2,7 +2,7 @@
 //!
 //! `docs/format.md` is normative for everything here. The encoder and decoder of a single record are
 //! the canonical bytes of `kafka_store_statecharts::record`; this module adds what lies around them:
-//! blocks, codecs, the 4 KiB header that is written last, and a strict reader that also reads the
+//! blocks, codecs, the header that is written last, and a strict reader that also reads the
 //! files of the original tool.
 
 mod codec;
@@ -12,7 +12,9 @@ mod decompressor;
 mod error;
 mod header;
 mod header_entries;
+mod header_fields;
 mod metadata;
+mod move_blocks;
 mod pieces_file;
 mod reader;
 mod schema;
@@ -27,7 +29,7 @@ pub use codec::{BlockCodec, Codec, DEFLATE_LEVEL_DEFAULT, InvalidCodec, ZSTANDAR
 pub use compressor::Compressor;
 pub use content_hash::ContentHash;
 pub use error::ReadError;
-pub use header::{FORMAT_VERSION, HEADER_BYTES, SealError, SegmentHeader, sync_marker};
+pub use header::{FORMAT_VERSION, SealError, SegmentHeader, sync_marker};
 pub use reader::{Block, FileHeader, FileKind, Record, Records, SegmentReader};
 pub use schema::{ORIGINAL_SCHEMA, SCHEMA};
 pub use segment_check::SegmentCheck;

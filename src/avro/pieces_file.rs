@@ -28,13 +28,23 @@ pub(super) struct PiecesFile {
     /// What is to be written, and behind it room that has been used before. It reaches over no multiple of a piece.
     held: Vec<u8>,
     held_bytes: usize,
-    /// CRC-32C of what was written.
+    /// CRC-32C of what was appended.
     crc32c: u32,
+    /// What was appended last.
+    last: LastAppended,
     /// How far the disk was asked for room, or used behind the end.
     disk_until: u64,
     /// Whether it can be asked.
     asks_for_room: bool,
     cache: PageCache,
+}
+
+/// The bytes that were appended by the last call: they can be read back, and checked, for their CRC-32C follows from
+/// the one before them and the one behind them.
+#[derive(Clone, Copy, Debug, Default)]
+struct LastAppended {
+    position: u64,
+    crc32c_before: u32,
 }
 
 impl PiecesFile {
@@ -46,6 +56,7 @@ impl PiecesFile {
             held: Vec::new(),
             held_bytes: 0,
             crc32c: 0,
+            last: LastAppended { position, crc32c_before: 0 },
             disk_until: 0,
             asks_for_room: true,
             cache,
@@ -72,6 +83,7 @@ impl PiecesFile {
     /// What fills a piece is written from where it is.
     pub(super) fn append(&mut self, parts: [&[u8]; 3]) -> io::Result<u64> {
         let length: usize = parts.iter().map(|part| part.len()).sum();
+        let last = LastAppended { position: self.end(), crc32c_before: self.crc32c };
         let over = self.over(length).unwrap_or(length);
         let (ready, rest) = divided(parts, length - over);
         if over < length {
@@ -85,14 +97,18 @@ impl PiecesFile {
             room = behind;
         }
         self.held_bytes += over;
+        self.last = last;
+        self.crc32c = parts.into_iter().fold(self.crc32c, crc32c::crc32c_append);
         Ok(length as u64)
     }
 
     /// Appends what `make` writes to the front of a room of `bound` bytes, at most a piece; it says how many bytes that
     /// is, and so does the answer. On an error it has appended nothing.
     pub(super) fn append_made(&mut self, bound: usize, make: impl FnOnce(&mut [u8]) -> usize) -> io::Result<u64> {
+        let last = LastAppended { position: self.end(), crc32c_before: self.crc32c };
         let length = make(self.room(bound));
         let end = self.held_bytes + length;
+        let crc32c = crc32c::crc32c_append(self.crc32c, &self.held[self.held_bytes..end]);
         match self.over(length) {
             None => self.held_bytes = end,
             Some(over) => {
@@ -101,6 +117,7 @@ impl PiecesFile {
                 self.held_bytes = over;
             }
         }
+        (self.last, self.crc32c) = (last, crc32c);
         Ok(length as u64)
     }
 
@@ -128,7 +145,6 @@ impl PiecesFile {
         self.ask_for_room(self.written_until + length as u64);
         let all = [&self.held[..from_held], parts[0], parts[1], parts[2]];
         write_all_at(&self.file, &mut all.map(IoSlice::new), self.written_until)?;
-        self.crc32c = all.into_iter().fold(self.crc32c, crc32c::crc32c_append);
         let before = self.written_until;
         self.written_until += length as u64;
         if before / RELEASE_BYTES < self.written_until / RELEASE_BYTES {
@@ -171,13 +187,63 @@ impl PiecesFile {
         self.file.read_exact_at(bytes, self.end())
     }
 
-    /// Writes what is held and gives the file back, which takes no more of the disk than it is long, with its CRC-32C.
-    pub(super) fn into_file(mut self) -> io::Result<(File, u32)> {
+    /// Reads back what was appended last.
+    ///
+    /// # Errors
+    /// What the system says, or if other bytes come back than were appended.
+    pub(super) fn read_last(&self) -> io::Result<Vec<u8>> {
+        let LastAppended { position, crc32c_before } = self.last;
+        let mut bytes = vec![0; usize::try_from(self.end() - position).expect("it came from memory")];
+        let written = usize::try_from(self.written_until.saturating_sub(position)).expect("it came from memory");
+        let (from_file, from_held) = bytes.split_at_mut(written);
+        self.file.read_exact_at(from_file, position)?;
+        from_held.copy_from_slice(&self.held[self.held_bytes - from_held.len()..self.held_bytes]);
+        if crc32c::crc32c_append(crc32c_before, &bytes) == self.crc32c { Ok(bytes) } else { Err(other_bytes()) }
+    }
+
+    /// CRC-32C of what was appended.
+    pub(super) fn crc32c(&self) -> u32 {
+        self.crc32c
+    }
+
+    /// Writes what is held, and reads from `position` to the end.
+    pub(super) fn read_from(&mut self, position: u64) -> io::Result<impl io::Read> {
+        self.write_held()?;
+        Ok(Written { file: self.file.try_clone()?, position, end: self.written_until })
+    }
+
+    /// Writes what is held and gives the file back, which takes no more of the disk than it is long.
+    pub(super) fn into_file(mut self) -> io::Result<File> {
         self.write_held()?;
         if self.disk_end() > self.end() {
             self.file.set_len(self.end())?;
         }
-        Ok((self.file, self.crc32c))
+        Ok(self.file)
+    }
+}
+
+/// The error of a disk that returns other bytes than were written.
+pub(super) fn other_bytes() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "other bytes were read than had been written: the disk or its memory fails",
+    )
+}
+
+/// The part of a file that was written.
+struct Written {
+    file: File,
+    position: u64,
+    end: u64,
+}
+
+impl io::Read for Written {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
+        let length = buffer.len().min(left);
+        let count = self.file.read_at(&mut buffer[..length], self.position)?;
+        self.position += count as u64;
+        Ok(count)
     }
 }
 
@@ -237,20 +303,36 @@ mod tests {
                 file.append([&parts[..3], &parts[3..length + 3], &parts[length + 3..]])
             };
             assert_eq!((appended.expect("written"), file.end()), (length as u64 + 5, from + length as u64 + 5));
+            assert!(file.read_last().expect("readable") == parts);
             assert!(file.memory_bytes() <= 2 * PIECE_BYTES);
             if index % 9 == 8 {
                 file.write_held().expect("written");
                 assert_eq!(file.memory_bytes(), 0);
+                assert!(file.read_last().expect("readable") == parts);
             }
         }
         let end = file.end();
         assert!(end > 8 << 20, "it has asked for room in advance");
-        let (file, crc32c) = file.into_file().expect("written");
+        let crc32c = file.crc32c();
+        let file = file.into_file().expect("written");
         assert_eq!(file.metadata().expect("known").len(), end);
         let mut read = vec![0; (end - START) as usize];
         file.read_exact_at(&mut read, START).expect("readable");
         assert!(read == bytes(START, read.len()));
         assert_eq!(crc32c, crc32c::crc32c(&read));
+    }
+
+    #[test]
+    fn other_bytes_are_not_read_back() {
+        let file = tempfile::tempfile().expect("a file");
+        let mut pieces = PiecesFile::new(file.try_clone().expect("a handle"), 512, PageCache::Kept);
+        for part in [&b"front"[..], b"middle", b"last"] {
+            pieces.append([part, &[], &[]]).expect("held");
+        }
+        pieces.write_held().expect("written");
+        assert_eq!(pieces.read_last().expect("readable"), b"last");
+        file.write_all_at(b"k", 512 + 11).expect("written");
+        assert_eq!(pieces.read_last().expect_err("other bytes").kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]
@@ -266,7 +348,7 @@ mod tests {
         }
         assert!(file.disk_end() > file.end() || !file.asks_for_room, "some file systems cannot do it");
         let end = file.end();
-        let (file, _) = file.into_file().expect("written");
+        let file = file.into_file().expect("written");
         assert_eq!(file.metadata().expect("known").len(), end);
         assert!(disk_bytes(&file) <= end + (1 << 16));
     }

@@ -7,7 +7,7 @@ use super::error::ReadError;
 use super::header::SegmentHeader;
 use super::header_entries::{block_codec, schema};
 use super::metadata::Metadata;
-use super::schema::is_original;
+use super::schema::{SCHEMA, is_original};
 use super::segment_check::SegmentCheck;
 use super::source::ByteSource;
 use super::stored::{StoredBlock, StoredBlocks};
@@ -23,6 +23,8 @@ pub struct FileHeader {
     pub start: Offset,
     /// How its blocks are compressed.
     pub codec: BlockCodec,
+    /// Length of the header, which is the position of the first block.
+    pub header_bytes: u64,
     /// What follows each of its blocks, and ends it.
     pub sync: [u8; 16],
     /// Who wrote it.
@@ -40,7 +42,7 @@ pub enum FileKind {
 
 /// Reads a segment file front to back and checks everything on the way.
 ///
-/// At the end of one of our files the record count and the content hash must be what the header says.
+/// At the end of one of our files, everything that its header says of it as a whole must be true.
 pub struct SegmentReader<R> {
     blocks: StoredBlocks<R>,
     decompressor: Decompressor,
@@ -112,6 +114,11 @@ impl<R: Read> SegmentReader<R> {
         self.blocks.position()
     }
 
+    /// CRC-32C of the bytes of the file read so far.
+    pub fn crc32c(&self) -> u32 {
+        self.blocks.crc32c()
+    }
+
     /// The hash of the records in the blocks read so far, as they are encoded in this file.
     pub fn content_hash(&self) -> ContentHash {
         self.check.content_hash()
@@ -123,11 +130,11 @@ impl<R: Read> SegmentReader<R> {
     /// Whatever keeps the file from being a whole segment; nothing can be read after that.
     pub fn next_block(&mut self) -> Result<Option<Block<'_>>, ReadError> {
         let Some(place) = self.blocks.next_block(&mut self.stored)? else {
-            self.check.end(self.blocks.header(), self.blocks.position())?;
+            self.check.end(self.blocks.header(), self.blocks.position(), self.decompressor.block())?;
             return Ok(None);
         };
         let header = self.blocks.header();
-        self.decompressor.decompress(header.codec, &mut self.stored, place.position)?;
+        self.decompressor.decompress_of(header, &mut self.stored, place.position)?;
         let bytes = self.decompressor.block();
         self.check.block(bytes, place.record_count);
         Ok(Some(Block::new(bytes, place, header, &mut self.last_offset)))
@@ -136,10 +143,11 @@ impl<R: Read> SegmentReader<R> {
 
 impl FileHeader {
     pub(super) fn from_metadata(metadata: &Metadata, start: Offset) -> Result<FileHeader, ReadError> {
-        let codec = block_codec(metadata)?;
+        let (sync, header_bytes) = (metadata.sync, metadata.header_bytes());
         match schema(metadata) {
-            Some(schema) if is_original(schema) => {
-                Ok(FileHeader { start, codec, sync: metadata.sync, kind: FileKind::Original })
+            Some(schema) if schema != SCHEMA && is_original(schema) => {
+                let codec = block_codec(metadata)?;
+                Ok(FileHeader { start, codec, header_bytes, sync, kind: FileKind::Original })
             }
             _ => {
                 let header = SegmentHeader::from_metadata(metadata)?;
@@ -147,16 +155,16 @@ impl FileHeader {
                     let problem = format!("its name says that it starts at {start}, its header {}", header.name.start);
                     return Err(ReadError::corrupt(0, problem));
                 }
-                Ok(FileHeader { start, codec, sync: metadata.sync, kind: FileKind::Ours(Box::new(header)) })
+                let codec = header.codec;
+                Ok(FileHeader { start, codec, header_bytes, sync, kind: FileKind::Ours(Box::new(header)) })
             }
         }
     }
 
-    /// Reads the header of a file from its first bytes: [`super::HEADER_BYTES`] are enough for ours and the original
-    /// tool's.
+    /// Reads the header of a file from its first bytes. 4 KiB are enough for nearly all of ours and the original tool's.
     ///
     /// # Errors
-    /// As [`SegmentReader::new`].
+    /// As [`SegmentReader::new`]; truncated, if the header is longer than these bytes.
     pub fn parse(front: &[u8], start: Offset) -> Result<FileHeader, ReadError> {
         FileHeader::from_metadata(&Metadata::read(&mut ByteSource::new(front))?, start)
     }

@@ -3,6 +3,8 @@
 use super::content_hash::{ContentHash, ContentHasher};
 use super::error::ReadError;
 use super::reader::{FileHeader, FileKind};
+use kafka_store_statecharts::last_record::RecordHash;
+use kafka_store_statecharts::record::Decoder;
 
 /// Counts and hashes the records of a segment, block by block, to be compared with what its header says.
 #[derive(Clone, Debug, Default)]
@@ -28,11 +30,12 @@ impl SegmentCheck {
         self.hasher.finish()
     }
 
-    /// After the last block, which ends at `position`. The original tool's files have nothing to compare with.
+    /// After the last block, which ends at `position`: `last_block` is that block, decompressed. The original tool's
+    /// files have nothing to compare with.
     ///
     /// # Errors
     /// If something else was read than the header says.
-    pub fn end(&self, header: &FileHeader, position: u64) -> Result<(), ReadError> {
+    pub fn end(&self, header: &FileHeader, position: u64, last_block: &[u8]) -> Result<(), ReadError> {
         let FileKind::Ours(header) = &header.kind else {
             return Ok(());
         };
@@ -44,7 +47,23 @@ impl SegmentCheck {
         } else if self.content_hash() != header.content_hash {
             Err(ReadError::corrupt(position, "its records are not those that its header's content hash is of"))
         } else {
-            Ok(())
+            match &header.summary.last_record {
+                Some(said) if last_record(last_block) != Some(said.hash) => {
+                    Err(ReadError::corrupt(position, "its last record is not the one that its header's hash is of"))
+                }
+                _ => Ok(()),
+            }
         }
     }
+}
+
+/// The hash of a block's last record; `None` if it does not hold whole records.
+fn last_record(block: &[u8]) -> Option<RecordHash> {
+    let (mut decoder, mut headers, mut last) = (Decoder::new(block), Vec::new(), None);
+    while !decoder.rest().is_empty() {
+        let record = decoder.rest();
+        decoder.record(&mut headers).ok()?;
+        last = Some(&record[..record.len() - decoder.rest().len()]);
+    }
+    last.map(RecordHash::of)
 }

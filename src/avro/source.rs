@@ -8,11 +8,43 @@ use std::io::{self, BufRead, BufReader, Read};
 pub(super) struct ByteSource<R> {
     reader: BufReader<R>,
     position: u64,
+    /// CRC-32C of the bytes taken since the start or the last [`ByteSource::restart_crc32c`].
+    crc32c: u32,
+    /// Copy of the bytes taken, while they are recorded.
+    recorded: Option<Vec<u8>>,
 }
 
 impl<R: Read> ByteSource<R> {
     pub(super) fn new(reader: R) -> ByteSource<R> {
-        ByteSource { reader: BufReader::with_capacity(64 * 1024, reader), position: 0 }
+        ByteSource { reader: BufReader::with_capacity(64 * 1024, reader), position: 0, crc32c: 0, recorded: None }
+    }
+
+    /// CRC-32C of the bytes taken since the start or the last restart.
+    pub(super) fn crc32c(&self) -> u32 {
+        self.crc32c
+    }
+
+    /// Returns the CRC-32C so far and begins another one.
+    pub(super) fn restart_crc32c(&mut self) -> u32 {
+        std::mem::take(&mut self.crc32c)
+    }
+
+    /// Begins to keep a copy of the bytes taken.
+    pub(super) fn start_recording(&mut self) {
+        self.recorded = Some(Vec::new());
+    }
+
+    /// Returns the copy and ends it.
+    pub(super) fn stop_recording(&mut self) -> Vec<u8> {
+        self.recorded.take().unwrap_or_default()
+    }
+
+    fn take_in(&mut self, bytes: &[u8]) {
+        self.position += bytes.len() as u64;
+        self.crc32c = crc32c::crc32c_append(self.crc32c, bytes);
+        if let Some(recorded) = &mut self.recorded {
+            recorded.extend_from_slice(bytes);
+        }
     }
 
     /// How many bytes have been taken.
@@ -42,7 +74,7 @@ impl<R: Read> ByteSource<R> {
             .take(length)
             .read_to_end(out)
             .map_err(|source| ReadError::Io { position: self.position + out.len() as u64, source })?;
-        self.position += taken as u64;
+        self.take_in(out);
         if (taken as u64) < length { Err(ReadError::truncated(self.position, inside)) } else { Ok(()) }
     }
 
@@ -52,15 +84,13 @@ impl<R: Read> ByteSource<R> {
         let mut filled = 0;
         while filled < N {
             match self.reader.read(&mut array[filled..]) {
-                Ok(0) => return Err(ReadError::truncated(self.position, inside)),
-                Ok(count) => {
-                    filled += count;
-                    self.position += count as u64;
-                }
+                Ok(0) => return Err(ReadError::truncated(self.position + filled as u64, inside)),
+                Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(ReadError::Io { position: self.position, source }),
+                Err(source) => return Err(ReadError::Io { position: self.position + filled as u64, source }),
             }
         }
+        self.take_in(&array);
         Ok(array)
     }
 

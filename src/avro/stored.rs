@@ -15,6 +15,7 @@ use std::io::Read;
 pub struct StoredBlocks<R> {
     source: ByteSource<R>,
     header: FileHeader,
+    header_crc32c: u32,
     record_count: u64,
 }
 
@@ -40,7 +41,8 @@ impl<R: Read> StoredBlocks<R> {
         let mut source = ByteSource::new(reader);
         let metadata = Metadata::read(&mut source)?;
         let header = FileHeader::from_metadata(&metadata, start)?;
-        Ok(StoredBlocks { source, header, record_count: 0 })
+        let header_crc32c = source.restart_crc32c();
+        Ok(StoredBlocks { source, header, header_crc32c, record_count: 0 })
     }
 
     /// What the file says before its first block.
@@ -53,15 +55,28 @@ impl<R: Read> StoredBlocks<R> {
         self.source.position()
     }
 
+    /// CRC-32C of the bytes of the file read so far.
+    pub fn crc32c(&self) -> u32 {
+        let behind = usize::try_from(self.position() - self.header.header_bytes).expect("a 64-bit system");
+        crc32c::crc32c_combine(self.header_crc32c, self.source.crc32c(), behind)
+    }
+
     /// Replaces what is in `stored` by the next block, or says `None` at the clean end of the file.
     ///
     /// # Errors
-    /// If the file ends within a block, or something else than a block is there.
+    /// If the file ends within a block, or something else than a block is there; at the end, if length and checksum are
+    /// not those that the header of a file of format version 2 says.
     pub fn next_block(&mut self, stored: &mut Vec<u8>) -> Result<Option<StoredBlock>, ReadError> {
         const INSIDE: &str = "inside a block";
         let position = self.source.position();
         if self.source.at_end()? {
+            self.check_end()?;
             return Ok(None);
+        }
+        let file_bytes = self.header.ours().and_then(|ours| ours.file_bytes);
+        if let Some(file_bytes) = file_bytes.filter(|file_bytes| position >= *file_bytes) {
+            let problem = format!("more follows, and its header says that it has {file_bytes} bytes");
+            return Err(ReadError::corrupt(position, problem));
         }
         let record_count = self.source.length(BLOCK_BYTES_MAX, "a block's number of records", INSIDE)?;
         let stored_bytes = self.source.length(BLOCK_BYTES_MAX, "a block's size", INSIDE)?;
@@ -81,6 +96,26 @@ impl<R: Read> StoredBlocks<R> {
         };
         self.record_count += record_count;
         Ok(Some(StoredBlock { record_count, position, stored_bytes, derived_offset }))
+    }
+
+    /// Compares length and checksum of the whole file with what its header says.
+    fn check_end(&self) -> Result<(), ReadError> {
+        let position = self.source.position();
+        let Some(ours) = self.header.ours() else { return Ok(()) };
+        match ours.file_bytes {
+            Some(said) if position < said => {
+                return Err(ReadError::truncated(position, format!("after {position} of its {said} bytes")));
+            }
+            Some(said) if position > said => {
+                return Err(ReadError::corrupt(position, format!("its header says that it has {said} bytes")));
+            }
+            _ => {}
+        }
+        if ours.blocks_crc32c.is_some_and(|said| said != self.source.crc32c()) {
+            let problem = "its blocks are not those that its header's checksum is of";
+            return Err(ReadError::corrupt(self.header.header_bytes, problem));
+        }
+        Ok(())
     }
 }
 
@@ -118,7 +153,7 @@ impl BlockDecoder {
         buffer: &mut BlockBuffer,
     ) -> Result<(), ReadError> {
         buffer.length = 0;
-        self.0.decompress(header.codec, &mut buffer.stored, place.position)?;
+        self.0.decompress_of(header, &mut buffer.stored, place.position)?;
         buffer.length = self.0.take_block(&mut buffer.decompressed);
         Ok(())
     }

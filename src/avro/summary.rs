@@ -3,6 +3,7 @@
 use kafka_store_statecharts::TimestampMs;
 use kafka_store_statecharts::boundary::BoundarySettings;
 use kafka_store_statecharts::gap::Gap;
+use kafka_store_statecharts::last_record::LastRecord;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::TopicId;
 use std::fmt;
@@ -80,4 +81,6 @@ pub struct SegmentSummary {
     pub boundaries: BoundarySettings,
     /// The gaps of any other reason than that the log does not show the offsets, in order.
     pub gaps: Vec<Gap>,
+    /// The last record. `None` in files of format version 1.
+    pub last_record: Option<LastRecord>,
 }

@@ -43,8 +43,7 @@ pub fn verify_with<R: Read>(
     start: Offset,
     mut each: impl FnMut(&FileHeader, &Record<'_>),
 ) -> Result<Verified, ReadError> {
-    let mut bytes = Checksummed { reader, crc32c: 0 };
-    let mut reader = SegmentReader::new(&mut bytes, start)?;
+    let mut reader = SegmentReader::new(reader, start)?;
     let header = reader.header().clone();
     let mut timestamps: Option<TimestampRange> = None;
     let mut last_offset = start;
@@ -69,22 +68,8 @@ pub fn verify_with<R: Read>(
         }
     }
     let range = OffsetRange::new(start, last_offset).ok_or_else(|| corrupt("it ends before it starts"))?;
-    let (record_count, content_hash) = (reader.record_count(), reader.content_hash());
-    Ok(Verified { header, range, record_count, timestamps, content_hash, file_bytes, crc32c: bytes.crc32c })
-}
-
-/// Counts the checksum of what is read.
-struct Checksummed<R> {
-    reader: R,
-    crc32c: u32,
-}
-
-impl<R: Read> Read for Checksummed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.reader.read(buffer)?;
-        self.crc32c = crc32c::crc32c_append(self.crc32c, &buffer[..count]);
-        Ok(count)
-    }
+    let (record_count, content_hash, crc32c) = (reader.record_count(), reader.content_hash(), reader.crc32c());
+    Ok(Verified { header, range, record_count, timestamps, content_hash, file_bytes, crc32c })
 }
 
 fn check_gaps(header: &FileHeader, offset: Offset) -> Result<(), ReadError> {

@@ -4,21 +4,28 @@ use super::BLOCK_BYTES_MAX;
 use super::codec::Codec;
 use super::compressor::{Block, Compressor};
 use super::content_hash::{ContentHash, ContentHasher};
-use super::header::{HEADER_BYTES, SealError, SegmentHeader, sync_marker};
+use super::decompressor::Decompressor;
+use super::error::ReadError;
+use super::header::{SealError, SegmentHeader, WrittenBlocks, sync_marker};
+use super::move_blocks::move_blocks;
 use super::pieces_file::{PIECE_BYTES, PiecesFile};
+use super::source::ByteSource;
 use super::summary::SegmentSummary;
 use crate::page_cache::PageCache;
 use kafka_store_statecharts::name::SegmentName;
 use std::fs::File;
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 
 /// A segment that is being written into a spool file.
 ///
-/// The first [`HEADER_BYTES`] stay unwritten until [`SegmentWriter::seal`]: until then the file is no
-/// Avro file, and nobody can take it for a segment. Nothing here calls fsync; the store does.
+/// Its header's room stays unwritten until [`SegmentWriter::seal`]: until then the file is not an Avro file and
+/// cannot be taken for a segment. Nothing here calls fsync; the store does.
 pub struct SegmentWriter {
     file: PiecesFile,
+    /// Room that was left for the header.
+    reserved_bytes: u64,
     name: SegmentName,
     codec: Codec,
     sync: [u8; 16],
@@ -43,17 +50,28 @@ pub struct SealedFile {
 }
 
 impl SegmentWriter {
-    /// Starts the segment `name` in `file`, which is empty and open for writing. `cache` says whether what is written stays
-    /// in the page cache.
+    /// Starts the segment `name` in `file`, which is empty and open for reading and writing. `cache` says whether what is
+    /// written stays in the page cache.
+    ///
+    /// `expected` is what is known of the summary: the header's room follows from which ids and limits it has. If the
+    /// seal brings others, or gaps, the blocks are moved.
     ///
     /// # Errors
     /// If the file is not empty or its length cannot be told.
-    pub fn create(file: File, name: SegmentName, codec: Codec, cache: PageCache) -> io::Result<SegmentWriter> {
+    pub fn create(
+        file: File,
+        name: SegmentName,
+        codec: Codec,
+        cache: PageCache,
+        expected: &SegmentSummary,
+    ) -> io::Result<SegmentWriter> {
         if file.metadata()?.len() != 0 {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the spool file is not empty"));
         }
+        let reserved_bytes = SegmentHeader::expected_bytes(&name, codec, expected) as u64;
         Ok(SegmentWriter {
-            file: PiecesFile::new(file, HEADER_BYTES as u64, cache),
+            file: PiecesFile::new(file, reserved_bytes, cache),
+            reserved_bytes,
             sync: sync_marker(&name),
             name,
             codec,
@@ -114,20 +132,74 @@ impl SegmentWriter {
         Ok(())
     }
 
+    /// Reads the canonical bytes of the block that was appended last back from the file.
+    ///
+    /// # Errors
+    /// What the system says, or if other bytes come back than were written.
+    pub fn read_last_block(&self) -> io::Result<Vec<u8>> {
+        let framed = self.file.read_last()?;
+        let wrong = |error: ReadError| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+        let mut source = ByteSource::new(&framed[..]);
+        let mut stored = Vec::new();
+        source.long("").map_err(wrong)?;
+        let stored_bytes = source.length(BLOCK_BYTES_MAX, "a block's size", "").map_err(wrong)?;
+        source.bytes(stored_bytes, &mut stored, "").map_err(wrong)?;
+        let mut decompressor = Decompressor::new();
+        decompressor.decompress(self.codec.block_codec(), &mut stored, 0).map_err(wrong)?;
+        let mut records = Vec::new();
+        let length = decompressor.take_block(&mut records);
+        records.truncate(length);
+        Ok(records)
+    }
+
+    /// Reads the blocks appended so far, front to back, and gives each one's records and their number to `each` until that
+    /// breaks off.
+    ///
+    /// # Errors
+    /// If the file cannot be written or read, or holds other bytes than were written.
+    pub fn read_back(&mut self, each: &mut dyn FnMut(&[u8], u64) -> ControlFlow<()>) -> io::Result<()> {
+        let wrong = |error: ReadError| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+        let mut source = ByteSource::new(self.file.read_from(self.reserved_bytes)?);
+        let (mut decompressor, mut stored, mut records) = (Decompressor::new(), Vec::new(), Vec::new());
+        while !source.at_end().map_err(wrong)? {
+            let record_count = source.length(BLOCK_BYTES_MAX, "a block's number of records", "").map_err(wrong)?;
+            let stored_bytes = source.length(BLOCK_BYTES_MAX, "a block's size", "").map_err(wrong)?;
+            source.bytes(stored_bytes, &mut stored, "").map_err(wrong)?;
+            if source.array::<16>("").map_err(wrong)? != self.sync {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a block does not end with the sync marker"));
+            }
+            decompressor.decompress(self.codec.block_codec(), &mut stored, 0).map_err(wrong)?;
+            let length = decompressor.take_block(&mut records);
+            if each(&records[..length], record_count).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the header: the file is then a whole segment.
     ///
     /// # Errors
     /// If the summary contradicts what was written, or what the system says.
     pub fn seal(self, summary: &SegmentSummary) -> Result<SealedFile, SealError> {
-        let content_hash = self.content_hash();
-        let header = SegmentHeader::new(self.name, self.codec, self.record_count, content_hash, summary.clone())?;
+        let blocks = WrittenBlocks {
+            record_count: self.record_count,
+            content_hash: self.content_hash(),
+            stored_bytes: self.file.end() - self.reserved_bytes,
+            crc32c: self.file.crc32c(),
+        };
+        let header = SegmentHeader::new(self.name, self.codec, &blocks, summary.clone())?;
         let front = header.encode()?;
-        let file_bytes = self.file.end();
-        let (file, blocks_crc32c) = self.file.into_file().map_err(SealError::Io)?;
+        let header_bytes = front.len() as u64;
+        let file = self.file.into_file().map_err(SealError::Io)?;
+        if header_bytes != self.reserved_bytes {
+            move_blocks(&file, self.reserved_bytes, header_bytes, blocks.stored_bytes, blocks.crc32c)
+                .map_err(SealError::Io)?;
+        }
         file.write_all_at(&front, 0).map_err(SealError::Io)?;
-        let behind = usize::try_from(file_bytes).expect("a 64-bit system") - front.len();
-        let crc32c = crc32c::crc32c_combine(crc32c::crc32c(&front), blocks_crc32c, behind);
-        Ok(SealedFile { header, file_bytes, crc32c, file })
+        let stored_bytes = usize::try_from(blocks.stored_bytes).expect("a 64-bit system");
+        let crc32c = crc32c::crc32c_combine(crc32c::crc32c(&front), blocks.crc32c, stored_bytes);
+        Ok(SealedFile { header, file_bytes: header_bytes + blocks.stored_bytes, crc32c, file })
     }
 
     /// Writes what waits to be written in a larger piece, and gives its memory back.
@@ -153,7 +225,7 @@ impl SegmentWriter {
         self.hasher.finish()
     }
 
-    /// The length of the file so far, the unwritten header and what is held included.
+    /// The length of the file so far, the header's room and what is held included.
     pub fn bytes_written(&self) -> u64 {
         self.file.end()
     }
