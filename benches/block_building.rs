@@ -33,8 +33,8 @@ fn blocks(criterion: &mut Criterion) {
                 let mut compressor = Compressor::new();
                 bencher.iter(|| {
                     let file = tempfile::tempfile().expect("a temporary file");
-                    let mut writer =
-                        SegmentWriter::create(file, name(), codec, PageCache::Kept).expect("it can be written");
+                    let writer = SegmentWriter::create(file, name(), codec, PageCache::Kept, &sample::summary());
+                    let mut writer = writer.expect("it can be written");
                     for (block, records) in &blocks {
                         writer.append_block(&mut compressor, block, *records).expect("it can be written");
                     }

@@ -12,20 +12,19 @@
 mod sample;
 
 use kafka_store::archive::{ArchiveError, ChainStart, ReadJob, Watch, Window, Work};
-use kafka_store::avro::{BLOCK_RECORD_BYTES, BlockCodec, Codec, Compressor, Isolation, SegmentSummary, SegmentWriter};
+use kafka_store::avro::{BLOCK_RECORD_BYTES, BlockCodec, Codec, Compressor, SegmentSummary, SegmentWriter};
 use kafka_store::avro::{StoredBlocks, TimestampRange};
 use kafka_store::cli::{GcsArgs, IndexArgs};
 use kafka_store::commands::WindowArgs;
 use kafka_store::commands::read::{Format, ReadArgs, print};
 use kafka_store::page_cache::PageCache;
 use kafka_store::store::{ArchiveStore, LocalStore};
-use kafka_store_statecharts::boundary::BoundarySettings;
+use kafka_store_statecharts::last_record::{LastRecord, RecordHash};
 use kafka_store_statecharts::name::ChainName;
 use kafka_store_statecharts::offset::Offset;
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::io;
-use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -131,8 +130,8 @@ fn write_chain(root: &Path, chain: &ChainName, codec: Codec, size: usize, bytes:
         let start = Offset::new(written.records as i64).expect("small");
         let name = chain.segment(start);
         let file = File::options().read(true).write(true).create_new(true).open(root.join(name.to_string()));
-        let mut writer =
-            SegmentWriter::create(file.expect("created"), name, codec, PageCache::Kept).expect("an empty file");
+        let writer = SegmentWriter::create(file.expect("created"), name, codec, PageCache::Kept, &sample::summary());
+        let mut writer = writer.expect("an empty file");
         let (mut block, mut count) = (Vec::new(), 0);
         while writer.record_bytes() + (block.len() as u64) < SEGMENT_BYTES.min(bytes - written.bytes) {
             let event = &events[written.records as usize % events.len()];
@@ -159,19 +158,10 @@ fn summary(last: Offset, start: Offset, events: &[sample::Event]) -> SegmentSumm
     let timestamp = |offset: Offset| events[offset.get() as usize % events.len()].timestamp;
     let mut timestamps = TimestampRange::new(timestamp(start));
     (start.get()..=last.get()).for_each(|offset| timestamps.include(timestamp(Offset::new(offset).expect("small"))));
-    SegmentSummary {
-        final_offset: last,
-        timestamps,
-        cluster_id: None,
-        topic_id: None,
-        isolation: Isolation::ReadCommitted,
-        boundaries: BoundarySettings {
-            segment_bytes: NonZeroU64::new(SEGMENT_BYTES).expect("not zero"),
-            segment_records: None,
-            segment_age_ms: NonZeroU64::new(3_600_000).expect("not zero"),
-        },
-        gaps: Vec::new(),
-    }
+    let mut record = Vec::new();
+    sample::encode(&events[last.get() as usize % events.len()], last, &mut record);
+    let last_record = Some(LastRecord { hash: RecordHash::of(&record), leader_epoch: None });
+    SegmentSummary { final_offset: last, timestamps, last_record, ..sample::summary() }
 }
 
 /// Every block of the chain as it is stored.

@@ -4,11 +4,13 @@
 //! that reads, keeps and checks every byte. `KAFKA_STORE_BENCH_MIB` is the size of the file. As a test (without
 //! `--bench`) it is run small.
 
-#[allow(clippy::duplicate_mod, reason = "the fake has its own chance")]
-#[path = "../tests/support/fake_gcs/mod.rs"]
-mod fake_gcs;
+#[allow(dead_code, unused_imports, reason = "the fake does more than is measured here")]
+#[path = "../tests/support"]
+mod support {
+    pub(crate) mod fake_gcs;
+    pub(crate) mod seed;
+}
 
-use fake_gcs::FakeGcs;
 use kafka_store::store::{ArchiveStore, CreateOutcome, GcsCredentials, GcsSettings, GcsStore, SegmentFile};
 use kafka_store_statecharts::name::ChainName;
 use kafka_store_statecharts::offset::Offset;
@@ -16,6 +18,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use support::fake_gcs::FakeGcs;
 
 fn main() {
     let is_test = !std::env::args().any(|arg| arg == "--bench");

@@ -62,7 +62,7 @@ fn writer_throughput(criterion: &mut Criterion) {
                             };
                             while append(&mut segment, &mut cursor) != Appended::All {}
                         }
-                        let last = segment.last_record().expect("there are records").0;
+                        let last = segment.last_position().expect("there are records").0;
                         let range = OffsetRange::new(Offset::default(), last).expect("not empty");
                         black_box(segment.complete(range, SealReason::Size).expect("it can be written"))
                     },

@@ -1,15 +1,16 @@
 //! The daemon: builds the adapters, wires the actors, and ends in good order.
 
 use crate::archive::{
-    Arbiter, FirstStart, Identity, Locator, LocatorParams, MirroredLocator, Mirrors, PartitionFacts, Spool, TopicFacts,
+    Arbiter, FirstStart, Histories, Identity, IndexedLocator, Locator, LocatorParams, MirroredLocator, Mirrors,
+    PartitionFacts, RefilledIndex, Spool, TopicFacts,
 };
 use crate::audit::{AuditLog, InstanceStart};
 use crate::blocking::BlockingPool;
 use crate::clock::SystemClock;
 use crate::config::{DaemonConfig, OffsetReset, Subscription};
 use crate::exit::ExitCode;
-use crate::index::{IndexWriter, MysqlIndex};
-use crate::kafka::ffi::{Client, LogEnd};
+use crate::index::MysqlIndex;
+use crate::kafka::ffi::{Client, KafkaError, LogEnd};
 use crate::kafka::{self, PollThreadStart};
 use crate::logging::Verbosity;
 use crate::open_files;
@@ -24,9 +25,10 @@ use kafka_store_actors::consumer::{Consumer, ConsumerParams, Finished, LogSink};
 use kafka_store_actors::figures::Figures;
 use kafka_store_actors::indexer::Indexer;
 use kafka_store_actors::partition_writer::{WriterContext, WriterSettings};
-use kafka_store_actors::ports::{MirrorStores, Ports, SegmentIndex, TransitionLog};
+use kafka_store_actors::ports::{ChainLocator, MirrorStores, Ports, SegmentIndex, TransitionLog};
 use kafka_store_actors::spool_account::SpoolAccount;
 use kafka_store_actors::uploader::{Uploader, UploaderPool};
+use kafka_store_statecharts::commit_metadata::CommitMetadata;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::TopicPartition;
 use kafka_store_statecharts::wall_clock::WallClockSettings;
@@ -36,6 +38,7 @@ use std::fmt::Display;
 use std::net::TcpListener;
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -87,6 +90,7 @@ struct Prepared {
     targets: Option<BTreeMap<TopicPartition, Offset>>,
     audit: Option<Arc<AuditLog>>,
     status: Option<TcpListener>,
+    reads_in_doubt: Option<JoinHandle<()>>,
 }
 
 /// Store and brokers, reached, and what exists. Nothing is changed yet.
@@ -114,12 +118,14 @@ impl Reached {
             index.check(identity.cluster_id.as_deref()).map_err(|error| format!("{}: {error}", index.describe()))?;
             info!(log, "index reached"; "index" => index.describe());
         }
-        let (first_start, is_first_start) = first_start(stores.arbiter.as_ref(), &config.group, &partitions)?;
+        let (first_start, is_first_start) =
+            first_start(stores.arbiter.as_ref(), &client, &config.group, &partitions, log)?;
         let params = LocatorParams {
             client,
             facts: Arc::default(),
             partition_facts: PartitionFacts::default(),
             store: Arc::clone(&stores.arbiter),
+            histories: Histories::default(),
             identity,
             group: config.group.clone(),
             offset_reset: config.offset_reset,
@@ -162,6 +168,7 @@ impl Prepared {
         let locator = Locator::new(params, BlockingPool::new("walk", WALKS_AT_A_TIME));
         let audit = audit.map(Arc::new);
         let client = client(config)?;
+        let reads_in_doubt = stores.read_all_in_doubt(log);
         Ok(Prepared {
             client,
             brokers,
@@ -175,6 +182,7 @@ impl Prepared {
             targets,
             audit,
             status,
+            reads_in_doubt,
         })
     }
 
@@ -233,6 +241,9 @@ impl Prepared {
                     error!(log, "the mirror is not whole"; "reason" => reason);
                     code = ExitCode::Frozen;
                 }
+                if let (Some(reading), Some(_), ExitCode::Done) = (self.reads_in_doubt, until_end, code) {
+                    reading.join().expect("a panic ends the process");
+                }
                 if let Some(audit) = audit {
                     audit.end(code);
                 }
@@ -275,7 +286,15 @@ impl Prepared {
         let logs = audit.into_iter().chain(board.map(|board| board as Arc<dyn TransitionLog>)).collect();
         let transitions = Arc::new(KeptTransitions::new(logs, log.clone()));
         self.stores.uploads.tell(Arc::clone(&transitions) as _, Arc::clone(&clock) as _);
-        let index = self.index.clone().map(IndexWriter::start);
+        let index = self.index.clone().map(|index| RefilledIndex::start(index, Arc::clone(&store), log));
+        let locator: Arc<dyn ChainLocator> = match &self.mirrors {
+            Some(mirrors) => Arc::new(MirroredLocator::new(self.locator.clone(), mirrors.clone())),
+            None => Arc::new(self.locator.clone()),
+        };
+        let locator = match &index {
+            Some(index) => Arc::new(IndexedLocator::new(locator, index.clone())),
+            None => locator,
+        };
         let arbiter = Arbiter::new(
             Arc::clone(&self.asked),
             Arc::clone(&self.facts),
@@ -286,10 +305,7 @@ impl Prepared {
         Ports {
             clock,
             source: Arc::new(poll_thread.source()),
-            locator: match &self.mirrors {
-                Some(mirrors) => Arc::new(MirroredLocator::new(self.locator.clone(), mirrors.clone())),
-                None => Arc::new(self.locator.clone()),
-            },
+            locator,
             spool: Arc::new(Spool::new(
                 directory,
                 config.codec,
@@ -336,11 +352,22 @@ fn all_partitions(client: &Client, topics: &Subscription, brokers: &str) -> Resu
 /// What existed at the group's first start, and whether that is now.
 fn first_start(
     store: &dyn ArchiveStore,
+    client: &Client,
     group: &str,
     partitions: &[TopicPartition],
+    log: &Logger,
 ) -> Result<(FirstStart, bool), String> {
     if let Some(remembered) = FirstStart::read(store, group).map_err(text)? {
         return Ok((remembered, false));
+    }
+    let committed = KafkaError::ask_coordinator(START_TIME, || client.committed(partitions, START_TIME));
+    let committed = committed.map_err(|error| format!("the group's offsets are not known: {error}"))?;
+    if committed.values().flatten().any(|committed| CommitMetadata::is_ours(&committed.metadata)) {
+        // What existed then is not known any more. Nothing is lost if nothing is taken to have.
+        error!(log, "the group was started before, and the store does not know: ~kafka-store/ was removed, or this is \
+            another store; partitions without files begin at the start of their logs";
+            "store" => store.describe(), "what_to_do" => store.way_back());
+        return Ok((FirstStart::now(BTreeMap::new()), true));
     }
     let mut counts = BTreeMap::new();
     for partition in partitions {

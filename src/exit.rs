@@ -29,6 +29,9 @@ pub enum ExitCode {
     Problems,
     /// An internal error, a bug: the process panicked (70 is `EX_SOFTWARE` of `sysexits.h`).
     Internal,
+    /// The disk did not take what was written: a sync failed, or a file in the spool came back changed (71 is `EX_OSERR`
+    /// of `sysexits.h`).
+    NotDurable,
     /// The audit log cannot be written (74 is `EX_IOERR` of `sysexits.h`).
     Unaudited,
     /// `demo`, `read` or `verify` was interrupted (128 + SIGINT, as shells have it).
@@ -37,7 +40,7 @@ pub enum ExitCode {
 
 impl ExitCode {
     /// Every code, in the order of the numbers.
-    pub const ALL: [ExitCode; 10] = [
+    pub const ALL: [ExitCode; 11] = [
         ExitCode::Done,
         ExitCode::CannotRun,
         ExitCode::WrongUsage,
@@ -46,6 +49,7 @@ impl ExitCode {
         ExitCode::Fenced,
         ExitCode::Problems,
         ExitCode::Internal,
+        ExitCode::NotDurable,
         ExitCode::Unaudited,
         ExitCode::Interrupted,
     ];
@@ -61,6 +65,7 @@ impl ExitCode {
             ExitCode::Fenced => 5,
             ExitCode::Problems => 65,
             ExitCode::Internal => 70,
+            ExitCode::NotDurable => 71,
             ExitCode::Unaudited => 74,
             ExitCode::Interrupted => 130,
         }
@@ -77,6 +82,9 @@ impl ExitCode {
             ExitCode::Fenced => "Kafka fenced this member, or its client failed for good",
             ExitCode::Problems => "verify found problems in an archive, or audit verify in audit logs",
             ExitCode::Internal => "internal error: a bug; a restart is safe",
+            ExitCode::NotDurable => {
+                "the disk failed: a sync (fsync) reported an error; check the disk, a restart is safe"
+            }
             ExitCode::Unaudited => "the audit log cannot be written; a restart is safe",
             ExitCode::Interrupted => "interrupted (demo, read, verify)",
         }

@@ -1,9 +1,13 @@
 //! The records that the benchmarks work on: JSON events of about a given size, the same in every run.
 #![allow(dead_code, reason = "each benchmark uses its own part")]
 
+use kafka_store::avro::{Isolation, SegmentSummary, TimestampRange};
 use kafka_store_actors::batch::{RecordBatch, RecordMark};
+use kafka_store_statecharts::boundary::BoundarySettings;
+use kafka_store_statecharts::last_record::{LastRecord, RecordHash};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::record::{RecordFields, TimestampType, encode_record};
+use std::num::NonZeroU64;
 
 /// The sizes of values that are measured, in bytes.
 pub(crate) const SIZES: [(&str, usize); 3] = [("100B", 100), ("1KiB", 1024), ("10KiB", 10 * 1024)];
@@ -61,6 +65,24 @@ pub(crate) fn events(size: usize, count: usize) -> Vec<Event> {
             }
         })
         .collect()
+}
+
+/// The summary of a segment, up to what depends on its records.
+pub(crate) fn summary() -> SegmentSummary {
+    SegmentSummary {
+        final_offset: Offset::default(),
+        timestamps: TimestampRange::new(0),
+        cluster_id: None,
+        topic_id: None,
+        isolation: Isolation::ReadCommitted,
+        boundaries: BoundarySettings {
+            segment_bytes: NonZeroU64::new(256_000_000).expect("not zero"),
+            segment_records: None,
+            segment_age_ms: NonZeroU64::new(3_600_000).expect("not zero"),
+        },
+        gaps: Vec::new(),
+        last_record: Some(LastRecord { hash: RecordHash::new([0; 32]), leader_epoch: None }),
+    }
 }
 
 /// Encodes an event at an offset.

@@ -2,15 +2,14 @@
 
 use super::identity::{Identity, Unfit};
 use super::md5;
+use super::stored_header::Front;
 use super::topic_facts::TopicFacts;
-use crate::avro::{HEADER_BYTES, SegmentReader};
+use crate::avro::SegmentHeader;
 use crate::blocking::BlockingPool;
 use crate::kafka::ffi::Client;
 use crate::store::{ArchiveStore, CreateOutcome, ObjectStat, SegmentFile, StoreErrorKind, attribute};
 use kafka_store_actors::ports::{CompletedSegment, ObjectStore, PortFuture, StoreAnswer, StoreFailure, StoredSegment};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -71,7 +70,8 @@ fn created_anew(
     facts: &TopicFacts,
     segment: &CompletedSegment,
 ) -> Result<Option<String>, StoreFailure> {
-    let Some(ours) = segment.topic_id else { return Ok(None) };
+    // A topic that is gone is asked for in vain: what was read before its id was last confirmed is of the one that there was.
+    let Some(ours) = segment.topic_id.filter(|_| !segment.is_confirmed) else { return Ok(None) };
     let topic = &segment.name.chain.topic_partition.topic;
     let fetched = segment.file.completed_at().unwrap_or_else(Instant::now);
     match facts.id(client, topic, fetched) {
@@ -170,6 +170,7 @@ fn as_stored(segment: &CompletedSegment, stat: &ObjectStat, location: String) ->
         timestamps: summary.timestamps,
         invisible_count: summary.invisible_count,
         gaps: summary.gaps.clone(),
+        last_record: Some(summary.last_record),
         topic_id: segment.topic_id,
         object,
     }
@@ -177,12 +178,10 @@ fn as_stored(segment: &CompletedSegment, stat: &ObjectStat, location: String) ->
 
 /// What its header says, and what the file must not say, for stores that keep more than bytes.
 fn attributes(segment: &CompletedSegment) -> BTreeMap<String, String> {
-    let header = File::open(segment.file.path())
-        .map_err(drop)
-        // No more: behind it the file may have left the page cache.
-        .and_then(|file| SegmentReader::new(file.take(HEADER_BYTES as u64), segment.name.start).map_err(drop));
     // A file that cannot be read is not stored either, and the store says why.
-    let mut attributes = header.ok().and_then(|reader| Some(reader.header().ours()?.attributes())).unwrap_or_default();
+    let front = Front::of_file(segment.file.path(), segment.name.start).ok().flatten();
+    let header = front.as_ref().and_then(Front::ours);
+    let mut attributes = header.map(SegmentHeader::attributes).unwrap_or_default();
     attributes.insert(attribute::SEAL_REASON.to_owned(), segment.summary.seal_reason.as_str().to_owned());
     attributes.insert(attribute::WRITER.to_owned(), WRITER.to_owned());
     attributes

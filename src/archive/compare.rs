@@ -1,7 +1,8 @@
 //! The index against the store: every row names an object and says what it is, and every object has a row.
 
-use super::identity::{Unfit, describe};
-use crate::avro::{HEADER_BYTES, SegmentHeader};
+use super::identity::{Unfit, describe, has_its_length};
+use super::stored_header::Front;
+use crate::avro::SegmentHeader;
 use crate::index::{IndexError, MysqlIndex, RowValues};
 use crate::store::{ArchiveStore, Scope, StoreError};
 use kafka_store_actors::ports::{IndexRow, Timestamps};
@@ -194,13 +195,15 @@ pub(super) fn expected_row(
     depth: CompareDepth,
 ) -> Result<(RowValues, Option<SegmentHeader>), Unfit> {
     if depth == CompareDepth::Headers {
-        let front = store.read_front(name, HEADER_BYTES as u64)?.unwrap_or_default();
-        if let (Ok(header), Some(stat)) = (SegmentHeader::parse(&front), store.head(name)?) {
+        let front = Front::of_object(store, name)?;
+        if let (Some(header), Some(stat)) = (front.as_ref().and_then(Front::ours), store.head(name)?)
+            && has_its_length(header, &stat)
+        {
             let stored =
-                super::identity::stored_by_header(&header, &stat, stat.crc32c.unwrap_or_default(), String::new());
+                super::identity::stored_by_header(header, &stat, stat.crc32c.unwrap_or_default(), String::new());
             let mut row = RowValues::of(&IndexRow { name: name.clone(), stored });
             row.crc32c = stat.crc32c;
-            return Ok((row, Some(header)));
+            return Ok((row, Some(header.clone())));
         }
     }
     let (header, stored) = describe(store, name)?;
@@ -263,6 +266,10 @@ impl<'a> Pairs<'a> {
         if self.rows.is_empty() {
             self.fetch_rows()?;
         }
+        // A row of an object that was stored since the listing, and there may be others before it.
+        if self.objects.is_empty() && self.rows.front().is_some_and(|row| Some(row.name.start) > self.last_object) {
+            self.list_more()?;
+        }
         let (object, row) = (self.objects.front().copied(), self.rows.front().map(|row| row.name.start));
         Ok(match (object, row) {
             (None, None) => None,
@@ -292,16 +299,19 @@ impl<'a> Pairs<'a> {
         Ok(row.filter(|row| row.name == *name))
     }
 
-    /// Objects stored since the last listing; true if there are some.
+    /// Objects stored since the last listing, and their rows; true if there are some. All others have been taken.
     pub(super) fn list_again(&mut self) -> Result<bool, CompareError> {
+        self.list_more()?;
+        self.rows_from = self.objects.front().copied();
+        Ok(!self.objects.is_empty())
+    }
+
+    fn list_more(&mut self) -> Result<(), CompareError> {
         let mut more = self.store.segments_from(self.chain, self.last_object)?;
         more.retain(|start| Some(*start) > self.last_object);
         self.last_object = more.last().copied().or(self.last_object);
-        if let Some(first) = more.first() {
-            self.rows_from = Some(*first);
-        }
         self.objects.extend(&more);
-        Ok(!more.is_empty())
+        Ok(())
     }
 
     fn fetch_rows(&mut self) -> Result<(), CompareError> {

@@ -1,5 +1,6 @@
 //! Why a chain cannot be read.
 
+use super::origin_object::OriginError;
 use crate::avro::ReadError;
 use crate::store::StoreError;
 use kafka_store_statecharts::name::{ChainName, SegmentName};
@@ -66,4 +67,13 @@ pub enum ArchiveError {
         /// Where its header says that it belongs.
         chain: ChainName,
     },
+}
+
+impl From<OriginError> for ArchiveError {
+    fn from(error: OriginError) -> ArchiveError {
+        match error {
+            OriginError::Store(error) => ArchiveError::Store(error),
+            OriginError::Unreadable { name, store } => ArchiveError::UnreadableOrigin { name, store },
+        }
+    }
 }

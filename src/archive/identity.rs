@@ -1,9 +1,11 @@
 //! Whose records a segment holds.
 
 use super::md5::Md5Reader;
-use crate::avro::{HEADER_BYTES, Isolation, ReadError, SegmentHeader, SegmentReader, SegmentSummary, Verified, verify};
+use super::stored_header::Front;
+use crate::avro::{Isolation, ReadError, SegmentHeader, SegmentSummary, Verified, sync_marker, verify};
 use crate::store::{ArchiveStore, ObjectStat, StoreError};
 use kafka_store_actors::ports::{Blocked, StoredSegment, Timestamps};
+use kafka_store_statecharts::last_record::LastRecord;
 use kafka_store_statecharts::name::SegmentName;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::segment::SegmentContent;
@@ -19,26 +21,17 @@ pub struct Identity {
     pub isolation: Isolation,
 }
 
-/// What the store holds under a segment's name, as far as a chain is concerned.
+/// A segment of a chain, as far as its walk looks at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    /// One of ours.
-    Ours {
-        /// The offset after its end.
-        next_offset: Offset,
-    },
-    /// One of the original tool's.
-    Originals {
-        /// The offset after its end.
-        next_offset: Offset,
-    },
-}
-
-impl Found {
-    pub(super) fn next_offset(self) -> Offset {
-        let (Found::Ours { next_offset } | Found::Originals { next_offset }) = self;
-        next_offset
-    }
+pub(super) struct Found {
+    /// False for the original tool's.
+    pub(super) is_ours: bool,
+    /// The offset after its end.
+    pub(super) next_offset: Offset,
+    /// Its last record, where its header says it.
+    pub(super) last_record: Option<LastRecord>,
+    /// The topic's id, where its header says one.
+    pub(super) topic_id: Option<TopicId>,
 }
 
 /// Why an object under a segment's name does not count as that segment.
@@ -63,23 +56,16 @@ impl Unfit {
 }
 
 impl Identity {
-    /// Why a segment of ours belongs to another chain, if it does.
-    fn contradiction(&self, header: &SegmentHeader, name: &SegmentName, topic_id: Option<TopicId>) -> Option<String> {
+    /// Why a segment of ours belongs to another chain, if it does. An id that one side lacks proves nothing.
+    fn contradiction(&self, header: &SegmentHeader, name: &SegmentName) -> Option<String> {
         let summary = &header.summary;
         if header.name != *name {
             return Some(format!("it says of itself that it is {}", header.name));
         }
-        if summary.cluster_id != self.cluster_id {
-            return Some(format!(
-                "it is from the Kafka cluster {}, and this one is {}",
-                or_unknown(summary.cluster_id.as_deref()),
-                or_unknown(self.cluster_id.as_deref())
-            ));
-        }
-        if let (Some(theirs), Some(ours)) = (summary.topic_id, topic_id)
+        if let (Some(theirs), Some(ours)) = (&summary.cluster_id, &self.cluster_id)
             && theirs != ours
         {
-            return Some(format!("its topic had the id {theirs}, and the topic has {ours} now: it was re-created"));
+            return Some(format!("it is from the Kafka cluster {theirs}, and this one is {ours}"));
         }
         if summary.isolation != self.isolation {
             return Some(format!("it was read {}, and this process reads {}", summary.isolation, self.isolation));
@@ -88,26 +74,30 @@ impl Identity {
     }
 
     /// Looks at the front of an object; reads the whole of the original's, which say nothing of their end.
-    pub(super) fn look(
-        &self,
-        store: &dyn ArchiveStore,
-        name: &SegmentName,
-        topic_id: Option<TopicId>,
-    ) -> Result<Found, Unfit> {
+    pub(super) fn look(&self, store: &dyn ArchiveStore, name: &SegmentName) -> Result<Found, Unfit> {
         let location = store.location(name);
-        let Some(front) = store.read_front(name, FRONT_BYTES)? else {
+        let Some(front) = Front::of_object(store, name)? else {
             return Err(Unfit::blocked(format!("{location} is missing although it was listed or committed")));
         };
-        let reader = SegmentReader::new(&*front, name.start).map_err(|error| unfit(&location, error))?;
-        match reader.header().ours() {
-            Some(header) => match self.contradiction(header, name, topic_id) {
-                None => Ok(Found::Ours { next_offset: header.next_offset() }),
-                Some(why) => Err(Unfit::blocked(format!("{location} is not of this chain: {why}"))),
+        let header = front.header.map_err(|error| unfit(&location, error))?;
+        match header.ours() {
+            Some(header) => match self.contradiction(header, name) {
+                None => {
+                    check_end(store, name, header)?;
+                    Ok(Found {
+                        is_ours: true,
+                        next_offset: header.next_offset(),
+                        last_record: header.summary.last_record,
+                        topic_id: header.summary.topic_id,
+                    })
+                }
+                Some(why) => Err(foreign(&location, &why)),
             },
             None => {
                 let object = store.open(name)?.ok_or_else(|| Unfit::blocked(format!("{location} has vanished")))?;
                 let verified = verify(object, name.start).map_err(|error| unfit(&location, error))?;
-                Ok(Found::Originals { next_offset: verified.range.next_offset() })
+                let next_offset = verified.range.next_offset();
+                Ok(Found { is_ours: false, next_offset, last_record: None, topic_id: None })
             }
         }
     }
@@ -126,27 +116,33 @@ impl Identity {
                 "{location} was written by the original kafka-store while this one runs: stop the old process"
             )));
         };
-        match self.contradiction(header, name, topic_id) {
+        match self.contradiction(header, name).or_else(|| other_topic(header.summary.topic_id, topic_id)) {
             None => Ok(stored),
-            Some(why) => Err(Unfit::blocked(format!("{location} is not of this chain: {why}"))),
+            Some(why) => Err(foreign(&location, &why)),
         }
     }
 
     /// What the row of an object of this chain says, ours or the original's. The whole object is read, unless it is ours
     /// and the store knows its checksums.
-    pub(super) fn describe(
-        &self,
-        store: &dyn ArchiveStore,
-        name: &SegmentName,
-        topic_id: Option<TopicId>,
-    ) -> Result<StoredSegment, Unfit> {
+    pub(super) fn describe(&self, store: &dyn ArchiveStore, name: &SegmentName) -> Result<StoredSegment, Unfit> {
         let location = store.location(name);
         let (header, stored) = describe(store, name)?;
-        match header.as_ref().and_then(|header| self.contradiction(header, name, topic_id)) {
+        match header.as_ref().and_then(|header| self.contradiction(header, name)) {
             None => Ok(stored),
-            Some(why) => Err(Unfit::blocked(format!("{location} is not of this chain: {why}"))),
+            Some(why) => Err(foreign(&location, &why)),
         }
     }
+}
+
+/// Why a segment is another topic's, if it is. An id that one side lacks proves nothing.
+pub(super) fn other_topic(theirs: Option<TopicId>, ours: Option<TopicId>) -> Option<String> {
+    let (theirs, ours) = (theirs?, ours?);
+    (theirs != ours)
+        .then(|| format!("its topic had the id {theirs}, and the topic has {ours} now: it was deleted and re-created"))
+}
+
+pub(super) fn foreign(location: &str, why: &str) -> Unfit {
+    Unfit::blocked(format!("{location} is not of this chain: {why}"))
 }
 
 /// What the row of an object says, and what the object says of itself where it is ours.
@@ -158,10 +154,10 @@ pub(super) fn describe(
     let missing = || Unfit::blocked(format!("{location} is missing although it was listed"));
     let stat = store.head(name)?.ok_or_else(missing)?;
     if let (Some(crc32c), Some(_)) = (stat.crc32c, stat.md5) {
-        let front = store.read_front(name, HEADER_BYTES as u64)?.ok_or_else(missing)?;
-        if let Ok(header) = SegmentHeader::parse(&front) {
-            let stored = stored_by_header(&header, &stat, crc32c, location);
-            return Ok((Some(header), stored));
+        let front = Front::of_object(store, name)?.ok_or_else(missing)?;
+        if let Some(header) = front.ours().filter(|header| has_its_length(header, &stat)) {
+            let stored = stored_by_header(header, &stat, crc32c, location);
+            return Ok((Some(header.clone()), stored));
         }
     }
     let (verified, stored) = read_whole(store, name)?;
@@ -181,6 +177,32 @@ fn read_whole(store: &dyn ArchiveStore, name: &SegmentName) -> Result<(Verified,
     Ok((verified, stored))
 }
 
+/// True unless the object has another length than its header says: it was cut, or something follows it.
+pub(super) fn has_its_length(header: &SegmentHeader, stat: &ObjectStat) -> bool {
+    header.file_bytes.is_none_or(|file_bytes| file_bytes == stat.bytes)
+}
+
+/// Checks that a segment of ours ends where its header says, with the marker that ends a block. A header says nothing of
+/// what lies behind it, and a disk may lose that. Costs one small read of a directory; a bucket cuts nothing off.
+fn check_end(store: &dyn ArchiveStore, name: &SegmentName, header: &SegmentHeader) -> Result<(), Unfit> {
+    let marker = sync_marker(name);
+    let Some(end) = store.read_end(name, marker.len() as u64)? else { return Ok(()) };
+    let location = store.location(name);
+    let stat = store.head(name)?.ok_or_else(|| Unfit::blocked(format!("{location} has vanished")))?;
+    let advice =
+        "restore it from a copy, or move it out of the archive: its records are archived again if Kafka still has them";
+    match header.file_bytes.filter(|said| *said != stat.bytes) {
+        Some(said) => Err(Unfit::blocked(format!(
+            "{location} is not a whole segment: it has {} bytes, and its header says {said}; {advice}",
+            stat.bytes
+        ))),
+        None if end != marker => {
+            Err(Unfit::blocked(format!("{location} is not a whole segment: it does not end with a block; {advice}")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// What an object of ours holds, by its header and what the store says of it.
 pub(super) fn stored_by_header(
     header: &SegmentHeader,
@@ -188,7 +210,7 @@ pub(super) fn stored_by_header(
     crc32c: u32,
     location: String,
 ) -> StoredSegment {
-    let SegmentSummary { timestamps, gaps, topic_id, .. } = &header.summary;
+    let SegmentSummary { timestamps, gaps, last_record, topic_id, .. } = &header.summary;
     StoredSegment {
         content: SegmentContent {
             range: header.range(),
@@ -200,6 +222,7 @@ pub(super) fn stored_by_header(
         timestamps: Timestamps { first: timestamps.first, least: timestamps.min, greatest: timestamps.max },
         invisible_count: header.invisible_count(),
         gaps: gaps.clone(),
+        last_record: *last_record,
         topic_id: *topic_id,
         object: stat.object(location),
     }
@@ -220,19 +243,13 @@ pub(super) fn stored_segment(verified: &Verified, location: String, stat: &Objec
         timestamps: Timestamps { first: timestamps.first, least: timestamps.min, greatest: timestamps.max },
         invisible_count: ours.map_or(0, SegmentHeader::invisible_count),
         gaps: ours.map(|header| header.summary.gaps.clone()).unwrap_or_default(),
+        last_record: ours.and_then(|header| header.summary.last_record),
         topic_id: ours.and_then(|header| header.summary.topic_id),
         object: stat.object(location),
     }
 }
 
-fn or_unknown(id: Option<&str>) -> &str {
-    id.unwrap_or("(without an id)")
-}
-
-/// More than any header has that a writer of this format writes, in either tool.
-const FRONT_BYTES: u64 = 64 * 1024;
-
-fn unfit(location: &str, error: ReadError) -> Unfit {
+pub(super) fn unfit(location: &str, error: ReadError) -> Unfit {
     let error = match error {
         // The store gave up in the middle. What it gives with a wrong checksum is wrong, and stays so.
         ReadError::Io { source, .. } if source.kind() != ErrorKind::InvalidData => {

@@ -4,7 +4,9 @@
 use super::locate::Unanswered;
 use super::walk::{Tail, Walk};
 use crate::index::{LastRow, MysqlIndex, RowOutcome, RowValues};
+use crate::store::{ArchiveStore, StoreError};
 use kafka_store_actors::ports::{Blocked, IndexRow};
+use kafka_store_statecharts::name::ChainName;
 use kafka_store_statecharts::offset::Offset;
 use slog::{Logger, info};
 
@@ -32,8 +34,8 @@ pub(super) fn index_up_to(
     };
     let next_offset = match (tail, last_row) {
         (Tail::Segments { next_offset, .. }, _) => next_offset,
-        (Tail::Origin(_) | Tail::Nothing, None) => return Ok(()),
-        (Tail::Origin(_) | Tail::Nothing, Some(row)) => {
+        (Tail::Origin { .. } | Tail::Nothing, None) => return Ok(()),
+        (Tail::Origin { .. } | Tail::Nothing, Some(row)) => {
             return Err(wrong(format!("the index has rows up to {}, and the archive holds nothing", row.final_offset)));
         }
     };
@@ -44,42 +46,70 @@ pub(super) fn index_up_to(
     if let Some(next_row) = next_row.filter(|next_row| *next_row > next_offset) {
         return Err(wrong(format!("the index has rows below {next_row}, and the archive ends before {next_offset}")));
     }
-    let mut starts = walk.store.segments_from(chain, last_row.map(|row| row.start))?;
-    starts.retain(|start| *start < next_offset);
-    if let Some(row) = last_row {
-        let after = starts.get(1).copied();
-        if starts.first() != Some(&row.start) || after != next_row {
-            return Err(wrong(format!(
-                "the index has a row of the segment {} up to {}, and the archive has no such segment",
-                row.start, row.final_offset
-            )));
-        }
-        starts.remove(0);
+    let missing = MissingRows { index, store: walk.store, chain, last_row, next_offset };
+    match missing.write(|start| missing_row(walk, start), log)? {
+        Ok(_) => Ok(()),
+        Err(what) => Err(wrong(what)),
     }
-    let (mut written, all) = (0, starts.len());
-    for some in starts.chunks(ROWS_MAX) {
-        let rows = some.iter().map(|start| missing_row(walk, *start)).collect::<Result<Vec<_>, _>>()?;
-        let outcomes = index.write(&rows).map_err(|error| wrong(error.to_string()))?;
-        if let Some(reason) = outcomes.into_iter().find_map(conflict) {
-            return Err(Unanswered::Blocked(Blocked { reason }));
+}
+
+/// The rows of a chain that are missing behind the last one, up to an offset.
+pub(super) struct MissingRows<'a> {
+    pub(super) index: &'a MysqlIndex,
+    pub(super) store: &'a dyn ArchiveStore,
+    pub(super) chain: &'a ChainName,
+    pub(super) last_row: Option<LastRow>,
+    pub(super) next_offset: Offset,
+}
+
+impl MissingRows<'_> {
+    /// Writes them, in order, and returns how many they were; or what is wrong with the index.
+    pub(super) fn write<E: From<StoreError>>(
+        &self,
+        describe: impl Fn(Offset) -> Result<RowValues, E>,
+        log: &Logger,
+    ) -> Result<Result<usize, String>, E> {
+        let MissingRows { index, store, chain, last_row, next_offset } = self;
+        let mut starts = store.segments_from(chain, last_row.map(|row| row.start))?;
+        starts.retain(|start| start < next_offset);
+        if let Some(row) = last_row {
+            let after = starts.get(1).copied();
+            if starts.first() != Some(&row.start) || after != Some(row.final_offset.next()) {
+                return Ok(Err(format!(
+                    "the index has a row of the segment {} up to {}, and the archive has no such segment",
+                    row.start, row.final_offset
+                )));
+            }
+            starts.remove(0);
         }
-        written += rows.len();
-        info!(log, "rows written for files that had none"; "partition" => %chain.topic_partition, "written" => written,
-            "of" => all);
+        let (mut written, all) = (0, starts.len());
+        for some in starts.chunks(ROWS_MAX) {
+            let rows = some.iter().map(|start| describe(*start)).collect::<Result<Vec<_>, E>>()?;
+            let outcomes = match index.write(&rows) {
+                Ok(outcomes) => outcomes,
+                Err(error) => return Ok(Err(error.to_string())),
+            };
+            if let Some(reason) = outcomes.into_iter().find_map(conflict) {
+                return Ok(Err(reason));
+            }
+            written += rows.len();
+            info!(log, "rows written for files that had none"; "partition" => %chain.topic_partition,
+                "written" => written, "of" => all);
+        }
+        Ok(Ok(written))
     }
-    Ok(())
 }
 
 fn missing_row(walk: &Walk<'_>, start: Offset) -> Result<RowValues, Unanswered> {
     let name = walk.chain.segment(start);
-    let stored = walk.identity.describe(walk.store, &name, walk.topic_id)?;
+    let stored = walk.describe(start)?;
     Ok(RowValues::of(&IndexRow { name, stored }))
 }
 
 fn conflict(outcome: RowOutcome) -> Option<String> {
     match outcome {
         RowOutcome::Written | RowOutcome::WasThere => None,
-        RowOutcome::Conflicts(reason) => Some(reason),
+        RowOutcome::Conflicts(reason) | RowOutcome::Behind(reason) => Some(reason),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::identity::Identity;
 use crate::store::{ArchiveStore, SmallOutcome, StoreError};
 use kafka_store_statecharts::name::ChainName;
-use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::offset::{LeaderEpoch, Offset};
 use kafka_store_statecharts::origin::{Origin, OriginReason};
 use kafka_store_statecharts::topic::TopicId;
 use serde_json::{Value, json};
@@ -14,6 +14,8 @@ pub(super) struct OriginObject {
     pub(super) origin: Origin,
     pub(super) cluster_id: Option<String>,
     pub(super) topic_id: Option<TopicId>,
+    /// Epoch of the leader whose log had the offset, where the brokers reported one.
+    pub(super) leader_epoch: Option<LeaderEpoch>,
     /// Why the chain before it could not go on, where it was begun anew.
     pub(super) resolves: Option<String>,
 }
@@ -29,7 +31,7 @@ pub(super) enum OriginError {
 
 impl OriginObject {
     pub(super) fn new(origin: Origin, identity: &Identity, topic_id: Option<TopicId>) -> OriginObject {
-        OriginObject { origin, cluster_id: identity.cluster_id.clone(), topic_id, resolves: None }
+        OriginObject { origin, cluster_id: identity.cluster_id.clone(), topic_id, leader_epoch: None, resolves: None }
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -43,6 +45,9 @@ impl OriginObject {
         }
         if let Some(id) = self.topic_id {
             object["topic_id"] = Value::from(id.to_string());
+        }
+        if let Some(epoch) = self.leader_epoch {
+            object["leader_epoch"] = Value::from(epoch.get());
         }
         if let Some(reason) = &self.resolves {
             object["resolves"] = Value::from(reason.as_str());
@@ -62,6 +67,7 @@ impl OriginObject {
             },
             cluster_id: object["cluster_id"].as_str().map(str::to_owned),
             topic_id: object["topic_id"].as_str().and_then(TopicId::parse),
+            leader_epoch: leader_epoch_of(&object),
             resolves: object["resolves"].as_str().map(str::to_owned),
         })
     }
@@ -75,6 +81,22 @@ impl OriginObject {
         }
     }
 
+    /// As [`OriginObject::read`], but what this version does not write is an error.
+    pub(super) fn read_exactly(
+        store: &dyn ArchiveStore,
+        chain: &ChainName,
+    ) -> Result<Option<OriginObject>, OriginError> {
+        let name = chain.origin_object();
+        let Some(bytes) = store.read_small(&name)? else { return Ok(None) };
+        let origin = parse_stored(store, &name, &bytes)?;
+        let value = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).ok();
+        if value(&origin.encode()) == value(&bytes) {
+            Ok(Some(origin))
+        } else {
+            Err(OriginError::Unreadable { name, store: store.describe() })
+        }
+    }
+
     /// Settles the origin of a chain. Of several who try, one wins, and all get the winner's.
     pub(super) fn settle(self, store: &dyn ArchiveStore, chain: &ChainName) -> Result<OriginObject, OriginError> {
         let name = chain.origin_object();
@@ -83,6 +105,11 @@ impl OriginObject {
             SmallOutcome::AlreadyExists(bytes) => parse_stored(store, &name, &bytes),
         }
     }
+}
+
+/// The leader epoch that an object records; `None` in those of earlier versions.
+pub(super) fn leader_epoch_of(object: &Value) -> Option<LeaderEpoch> {
+    object["leader_epoch"].as_i64().and_then(|epoch| i32::try_from(epoch).ok()).and_then(LeaderEpoch::new)
 }
 
 fn parse_stored(store: &dyn ArchiveStore, name: &str, bytes: &[u8]) -> Result<OriginObject, OriginError> {
@@ -100,6 +127,7 @@ mod tests {
                 origin: Origin { offset: Offset::new(42).expect("legal"), reason },
                 cluster_id: Some("a \"cluster\"".to_owned()),
                 topic_id: TopicId::new([7; 16]),
+                leader_epoch: LeaderEpoch::new(3).filter(|_| reason != OriginReason::Latest),
                 resolves: (reason == OriginReason::NewLineage).then(|| "it had a \"hole\"".to_owned()),
             };
             assert_eq!(OriginObject::parse(&object.encode()), Some(object));

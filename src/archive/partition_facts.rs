@@ -3,8 +3,7 @@
 //! A walk asks four times. With a thousand partitions that was four thousand requests, which took more of the brokers' time
 //! and of ours than all that was fetched meanwhile.
 
-use crate::kafka::ffi::{Client, Committed, KafkaError, LogEnd};
-use kafka_store_statecharts::offset::Offset;
+use crate::kafka::ffi::{Client, Committed, KafkaError, LogEnd, LogPosition};
 use kafka_store_statecharts::topic::TopicPartition;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,9 +16,9 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct PartitionFacts {
     committed: AskedTogether<Option<Committed>>,
-    log_start: AskedTogether<Offset>,
-    last_stable: AskedTogether<Offset>,
-    high_watermark: AskedTogether<Offset>,
+    log_start: AskedTogether<LogPosition>,
+    last_stable: AskedTogether<LogPosition>,
+    high_watermark: AskedTogether<LogPosition>,
 }
 
 impl PartitionFacts {
@@ -39,13 +38,13 @@ impl PartitionFacts {
         client: &Client,
         partition: &TopicPartition,
         end: LogEnd,
-    ) -> Result<Option<Offset>, KafkaError> {
+    ) -> Result<Option<LogPosition>, KafkaError> {
         let asked = match end {
             LogEnd::Start => &self.log_start,
             LogEnd::LastStable => &self.last_stable,
             LogEnd::HighWatermark => &self.high_watermark,
         };
-        asked.get(partition, |partitions| client.log_ends(partitions, end, ANSWER_TIME))
+        asked.get(partition, |partitions| client.log_positions(partitions, end, ANSWER_TIME))
     }
 }
 

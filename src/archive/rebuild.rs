@@ -5,7 +5,7 @@ use super::compare::{
     unchained,
 };
 use super::identity::Unfit;
-use crate::index::{IndexError, MysqlIndex, RowValues};
+use crate::index::{IndexError, MysqlIndex, Replacement, RowValues};
 use crate::store::{ArchiveStore, Scope};
 use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::offset::Offset;
@@ -24,6 +24,8 @@ pub struct Rebuilt {
     pub changed: u64,
     /// Rows that were removed.
     pub removed: u64,
+    /// Rows that somebody else wrote meanwhile, and that say something else than the store did a moment before.
+    pub left: u64,
 }
 
 /// Makes the index say what the store holds in this part of it. `progress` is told after each object. Daemons may go on meanwhile.
@@ -47,17 +49,20 @@ pub fn rebuild(
 /// What goes into the next transaction.
 #[derive(Default)]
 struct Changes {
-    rows: Vec<RowValues>,
-    without_object: Vec<SegmentName>,
+    rows: Vec<Replacement>,
+    without_object: Vec<RowValues>,
 }
 
 impl Changes {
-    fn write(&mut self, index: &MysqlIndex) -> Result<(), CompareError> {
-        if !self.rows.is_empty() || !self.without_object.is_empty() {
-            index.replace(&self.rows, &self.without_object).map_err(|source| asked(index, source))?;
+    fn write(&mut self, store: &dyn ArchiveStore, index: &MysqlIndex) -> Result<u64, CompareError> {
+        let Changes { rows, without_object } = std::mem::take(self);
+        if rows.is_empty() && without_object.is_empty() {
+            return Ok(0);
         }
-        *self = Changes::default();
-        Ok(())
+        // Where the store does not say, the row stays.
+        let is_absent = |name: &SegmentName| store.head(name).is_ok_and(|object| object.is_none());
+        let left = index.replace(&rows, &without_object, &is_absent).map_err(|source| asked(index, source))?;
+        Ok(left.len() as u64)
     }
 }
 
@@ -79,10 +84,10 @@ fn rebuild_chain(
             take(store, index, pair, rebuilt, &mut changes, &mut next_offset, &mut greatest)?;
             progress();
             if changes.rows.len() + changes.without_object.len() >= ROWS_AT_A_TIME {
-                changes.write(index)?;
+                rebuilt.left += changes.write(store, index)?;
             }
         }
-        changes.write(index)?;
+        rebuilt.left += changes.write(store, index)?;
         // What a daemon has stored meanwhile: its row may have been written after one that was not right yet.
         if !pairs.list_again()? {
             return Ok(());
@@ -106,7 +111,7 @@ fn take(
         if let Some(row) = row {
             diverge(&row.name, DivergenceKind::NoObject);
             rebuilt.removed += 1;
-            changes.without_object.push(row.name);
+            changes.without_object.push(row);
         }
         return Ok(());
     };
@@ -133,7 +138,7 @@ fn take(
         None => {
             diverge(&name, DivergenceKind::NoRow);
             rebuilt.made += 1;
-            changes.rows.push(expected);
+            changes.rows.push(Replacement { row: expected, seen: None });
         }
         Some(row) => {
             let difference = expected.difference(&row);
@@ -142,14 +147,10 @@ fn take(
                 diverge(&name, DivergenceKind::OtherRow(what));
             } else {
                 rebuilt.found.incomplete_rows += u64::from(row.record_count.is_none());
-                // What only its writer knew, a directory does not keep.
-                expected.seal_reason = expected.seal_reason.or(row.seal_reason);
-                expected.writer = expected.writer.or(row.writer);
-                expected.generation = expected.generation.or(row.generation);
             }
             if !is_right {
                 rebuilt.changed += 1;
-                changes.rows.push(expected);
+                changes.rows.push(Replacement { row: expected, seen: Some(row) });
             }
         }
     }

@@ -3,16 +3,18 @@
 use super::identity::Identity;
 use crate::avro::{Codec, Compressor, SealError, SegmentSummary, SegmentWriter, TimestampRange};
 use crate::page_cache::PageCache;
-use crate::store::InstanceDir;
+use crate::store::{InstanceDir, TemporaryPath};
 use kafka_store_actors::ports::{self, CompletedSegment, OpenFile, SegmentSpool, SpoolError, SpoolFile};
 use kafka_store_statecharts::boundary::BoundarySettings;
+use kafka_store_statecharts::last_record::{LastRecord, RecordHash};
 use kafka_store_statecharts::name::{ChainName, SegmentName};
-use kafka_store_statecharts::offset::Offset;
+use kafka_store_statecharts::offset::{LeaderEpoch, Offset};
 use kafka_store_statecharts::segment::SegmentContent;
 use kafka_store_statecharts::topic::TopicId;
 use std::cell::RefCell;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -49,6 +51,24 @@ impl Spool {
     }
 }
 
+impl Shared {
+    /// What is known of a segment's summary before its first record: nearly always as long as in the end.
+    fn expected_summary(&self, start: Offset, topic_id: Option<TopicId>) -> SegmentSummary {
+        // Brokers since 0.11 report it.
+        let leader_epoch = LeaderEpoch::new(0);
+        SegmentSummary {
+            final_offset: start,
+            timestamps: TimestampRange::new(0),
+            cluster_id: self.identity.cluster_id.clone(),
+            topic_id,
+            isolation: self.identity.isolation,
+            boundaries: self.boundaries,
+            gaps: Vec::new(),
+            last_record: Some(LastRecord { hash: RecordHash::new([0; 32]), leader_epoch }),
+        }
+    }
+}
+
 impl SegmentSpool for Spool {
     fn open(
         &self,
@@ -58,45 +78,74 @@ impl SegmentSpool for Spool {
     ) -> Result<Box<dyn OpenFile>, SpoolError> {
         let name = chain.segment(start);
         let label = name.to_string().replace('/', ",");
-        let (path, file) =
-            self.shared.directory.create_file(&label).map_err(|error| SpoolError { reason: error.to_string() })?;
-        let path = RemovedPath { path, completed_at: None };
-        let writer = SegmentWriter::create(file, name.clone(), self.shared.codec, self.shared.cache)
-            .map_err(|error| cannot_write(&path.path, &error))?;
-        Ok(Box::new(OpenSpoolFile { path, writer, name, topic_id, shared: Arc::clone(&self.shared) }))
+        let (path, file) = self.shared.directory.create_file(&label).map_err(|error| failed(error.to_string()))?;
+        let expected = self.shared.expected_summary(start, topic_id);
+        let writer = SegmentWriter::create(file, name.clone(), self.shared.codec, self.shared.cache, &expected)
+            .map_err(|error| cannot_write(&path, &error))?;
+        let shared = Arc::clone(&self.shared);
+        Ok(Box::new(OpenSpoolFile { path, writer, name, topic_id, set_aside_crc32c: 0, shared }))
     }
 }
 
 struct OpenSpoolFile {
-    path: RemovedPath,
+    path: TemporaryPath,
     writer: SegmentWriter,
     name: SegmentName,
     topic_id: Option<TopicId>,
+    /// Of what is set aside in the file.
+    set_aside_crc32c: u32,
     shared: Arc<Shared>,
 }
 
 impl fmt::Debug for OpenSpoolFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenSpoolFile").field("path", &self.path.path).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("OpenSpoolFile").field("path", &self.path).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl OpenSpoolFile {
+    fn cannot_read(&self, error: &std::io::Error) -> SpoolError {
+        let reason = format!("cannot read the spool file {}: {error}", self.path.display());
+        SpoolError { reason, is_damaged: true }
     }
 }
 
 impl OpenFile for OpenSpoolFile {
+    fn read_back(&mut self, each: ports::EachBlock<'_>) -> Result<(), SpoolError> {
+        self.writer.read_back(each).map_err(|error| self.cannot_read(&error))
+    }
+
     fn append_block(&mut self, records: &[u8], record_count: u64) -> Result<(), SpoolError> {
         COMPRESSOR
             .with_borrow_mut(|compressor| self.writer.append_block(compressor, records, record_count))
             .map(|_| ())
-            .map_err(|error| cannot_write(&self.path.path, &error))
+            .map_err(|error| cannot_write(&self.path, &error))
     }
 
     fn set_aside(&mut self, records: &[u8]) -> Result<(), SpoolError> {
-        self.writer.set_aside(records).map_err(|error| cannot_write(&self.path.path, &error))
+        self.writer.set_aside(records).map_err(|error| cannot_write(&self.path, &error))?;
+        self.set_aside_crc32c = crc32c::crc32c_append(self.set_aside_crc32c, records);
+        Ok(())
     }
 
     fn take_back(&mut self, records: &mut Vec<u8>) -> Result<(), SpoolError> {
-        self.writer.take_back(records).map_err(|error| SpoolError {
-            reason: format!("cannot read the spool file {}: {error}", self.path.path.display()),
-        })
+        let (from, written) = (records.len(), std::mem::take(&mut self.set_aside_crc32c));
+        let damaged = |what: String| SpoolError {
+            reason: format!("the spool file {} {what}: check its disk", self.path.display()),
+            is_damaged: true,
+        };
+        self.writer.take_back(records).map_err(|error| damaged(format!("cannot be read ({error})")))?;
+        // They become part of the segment, whose hash would make other bytes the truth.
+        match crc32c::crc32c(&records[from..]) {
+            read if read == written => Ok(()),
+            read => {
+                Err(damaged(format!("returns other bytes than were written (CRC-32C {read:08x}, not {written:08x})")))
+            }
+        }
+    }
+
+    fn read_last_block(&self) -> Result<Vec<u8>, SpoolError> {
+        self.writer.read_last_block().map_err(|error| self.cannot_read(&error))
     }
 
     fn held_bytes(&self) -> u64 {
@@ -104,7 +153,7 @@ impl OpenFile for OpenSpoolFile {
     }
 
     fn write_held(&mut self) -> Result<(), SpoolError> {
-        self.writer.write_held().map_err(|error| cannot_write(&self.path.path, &error))
+        self.writer.write_held().map_err(|error| cannot_write(&self.path, &error))
     }
 
     fn disk_bytes(&self) -> u64 {
@@ -112,26 +161,24 @@ impl OpenFile for OpenSpoolFile {
     }
 
     fn complete(self: Box<Self>, summary: &ports::SegmentSummary) -> Result<CompletedSegment, SpoolError> {
-        let OpenSpoolFile { mut path, writer, name, topic_id, shared } = *self;
+        let OpenSpoolFile { path, writer, name, topic_id, shared, .. } = *self;
         let described = summary.clone();
+        let final_offset = summary.range.final_offset();
         let summary = SegmentSummary {
-            final_offset: summary.range.final_offset(),
+            final_offset,
             timestamps: TimestampRange {
                 first: summary.timestamps.first,
                 min: summary.timestamps.least,
                 max: summary.timestamps.greatest,
             },
-            cluster_id: shared.identity.cluster_id.clone(),
-            topic_id,
-            isolation: shared.identity.isolation,
-            boundaries: shared.boundaries,
             gaps: summary.gaps.clone(),
+            last_record: Some(summary.last_record),
+            ..shared.expected_summary(final_offset, topic_id)
         };
         let sealed = writer.seal(&summary).map_err(|error| match error {
-            SealError::Io(error) => cannot_write(&path.path, &error),
-            error => SpoolError { reason: format!("segment {name}: {error}") },
+            SealError::Io(error) => cannot_write(&path, &error),
+            error => failed(format!("segment {name}: {error}")),
         })?;
-        path.completed_at = Some(Instant::now());
         Ok(CompletedSegment {
             topic_id,
             content: SegmentContent {
@@ -142,8 +189,9 @@ impl OpenFile for OpenSpoolFile {
                 crc32c: sealed.crc32c,
             },
             summary: described,
+            is_confirmed: false,
             name,
-            file: Arc::new(path),
+            file: Arc::new(CompletedFile { path, completed_at: Instant::now(), _file: sealed.file }),
         })
     }
 }
@@ -153,29 +201,28 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> SpoolError {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => "; make room and restart",
         _ => "",
     };
-    SpoolError { reason: format!("cannot write the spool file {}: {error}{advice}", path.display()) }
+    failed(format!("cannot write the spool file {}: {error}{advice}", path.display()))
 }
 
-/// A file that is removed when nobody needs it any more. A store may have taken it by then.
+fn failed(reason: String) -> SpoolError {
+    SpoolError { reason, is_damaged: false }
+}
+
+/// A complete file, which is removed when nobody needs it any more.
 #[derive(Debug)]
-struct RemovedPath {
-    path: PathBuf,
-    completed_at: Option<Instant>,
+struct CompletedFile {
+    path: TemporaryPath,
+    completed_at: Instant,
+    /// Held until the store has synced it: the kernel may forget a failed write of a file that nobody has open.
+    _file: File,
 }
 
-impl SpoolFile for RemovedPath {
+impl SpoolFile for CompletedFile {
     fn path(&self) -> &Path {
         &self.path
     }
 
     fn completed_at(&self) -> Option<Instant> {
-        self.completed_at
-    }
-}
-
-impl Drop for RemovedPath {
-    fn drop(&mut self) {
-        // If it stays it is removed with the directory, at the latest by the next process.
-        let _ = std::fs::remove_file(&self.path);
+        Some(self.completed_at)
     }
 }

@@ -1,8 +1,9 @@
 //! What an archive holds, as far as that is known without reading its records.
 
 use super::error::ArchiveError;
-use super::origin_object::{OriginError, OriginObject};
-use crate::avro::{BlockCodec, FileHeader, HEADER_BYTES, SegmentHeader, TimestampRange, Verified, verify};
+use super::origin_object::OriginObject;
+use super::stored_header::Front;
+use crate::avro::{BlockCodec, FileHeader, SegmentHeader, TimestampRange, Verified, verify};
 use crate::store::{ArchiveStore, ObjectStat};
 use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::offset::{Offset, OffsetRange};
@@ -179,9 +180,8 @@ pub fn facts_of(store: &dyn ArchiveStore, name: &SegmentName, stat: &ObjectStat)
 /// If the store does not answer, or the segment cannot be one.
 pub fn header_of(store: &dyn ArchiveStore, name: &SegmentName) -> Result<FileHeader, ArchiveError> {
     let location = || store.location(name);
-    let front =
-        store.read_front(name, HEADER_BYTES as u64)?.ok_or_else(|| ArchiveError::Gone { location: location() })?;
-    FileHeader::parse(&front, name.start).map_err(|source| ArchiveError::Segment { location: location(), source })
+    let front = Front::of_object(store, name)?.ok_or_else(|| ArchiveError::Gone { location: location() })?;
+    front.header.map_err(|source| ArchiveError::Segment { location: location(), source })
 }
 
 /// What is found when a whole segment is read.
@@ -199,10 +199,7 @@ pub fn read_facts(store: &dyn ArchiveStore, name: &SegmentName) -> Result<Segmen
 
 /// The origin of a chain, if it is written down.
 pub(super) fn origin_of(store: &dyn ArchiveStore, chain: &ChainName) -> Result<Option<OriginObject>, ArchiveError> {
-    OriginObject::read(store, chain).map_err(|error| match error {
-        OriginError::Store(error) => ArchiveError::Store(error),
-        OriginError::Unreadable { name, store } => ArchiveError::UnreadableOrigin { name, store },
-    })
+    Ok(OriginObject::read(store, chain)?)
 }
 
 /// A chain with all its segments, as far as that is known without reading records.

@@ -3,26 +3,33 @@
 //! An answer about a topic names each of its partitions. With a thousand of them, a thousand questions at the start
 //! and at the end would take longer than to archive what they hold.
 
-use crate::kafka::ffi::{Client, KafkaError};
+use super::asked_once::AskedOnce;
+use crate::kafka::ffi::{BrokerViews, Client, KafkaError};
+use kafka_store_actors::ports::TopicAnswer;
 use kafka_store_statecharts::topic::{TopicId, TopicName};
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// How long a broker may take. These are good things to have, not worth a delay.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 
-/// So many times as long as the last question took, the next one waits for others whom its answer can serve, too: where
-/// hundreds of partitions of a topic end their segments each second, asking takes at most a tenth of the time.
-const PAUSE_FACTOR: u32 = 10;
-/// The longest of these pauses.
-const PAUSE_MAX: Duration = Duration::from_millis(100);
-
 /// What is known of topics, and since when.
 #[derive(Debug, Default)]
 pub struct TopicFacts {
-    ids: AskedOnce<Option<TopicId>>,
-    retentions: AskedOnce<Option<u64>>,
+    ids: AskedOnce<TopicName, Option<TopicId>>,
+    retentions: AskedOnce<TopicName, Option<u64>>,
+    looks: AskedOnce<TopicName, Look>,
+}
+
+/// What several brokers say of the cluster and a topic, where there are several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Look {
+    /// Ids of the cluster that answered: more than one if the brokers are of several clusters.
+    pub(super) cluster_ids: BTreeSet<String>,
+    /// The answer about the topic, which all that answered agree on.
+    pub(super) topic: TopicAnswer,
+    /// Two brokers have answered, or the cluster has only one.
+    pub(super) is_certain: bool,
 }
 
 impl TopicFacts {
@@ -34,6 +41,23 @@ impl TopicFacts {
         not_before: Instant,
     ) -> Result<Option<TopicId>, KafkaError> {
         self.ids.get(topic, not_before, || client.topic_id(topic, ANSWER_TIME))
+    }
+
+    /// What up to three brokers say of the cluster and the topic.
+    ///
+    /// # Errors
+    /// If none answers, or if they disagree.
+    pub(super) fn look(&self, client: &Client, topic: &TopicName, not_before: Instant) -> Result<Look, KafkaError> {
+        self.looks.get(topic, not_before, || {
+            let views = client.broker_views(std::slice::from_ref(topic), ANSWER_TIME)?;
+            look_at(&views, topic).ok_or_else(|| disagreement(topic))
+        })
+    }
+
+    /// The same of several topics, without those of which the brokers say nothing, or disagree.
+    pub(super) fn looks(&self, client: &Client, topics: &[TopicName]) -> BTreeMap<TopicName, Look> {
+        let Ok(views) = client.broker_views(topics, ANSWER_TIME) else { return BTreeMap::new() };
+        topics.iter().filter_map(|topic| Some((topic.clone(), look_at(&views, topic)?))).collect()
     }
 
     /// How long the topic keeps records, in ms, where it removes them by time.
@@ -50,89 +74,84 @@ impl TopicFacts {
     }
 }
 
-/// The last answer for each topic.
-type Answers<T> = BTreeMap<TopicName, Arc<Mutex<Option<Answer<T>>>>>;
-
-#[derive(Debug)]
-struct Answer<T> {
-    asked: Instant,
-    answered: Instant,
-    answer: T,
-}
-
-impl<T> Answer<T> {
-    /// When the next question may be asked.
-    fn next_question(&self) -> Instant {
-        let took = self.answered.saturating_duration_since(self.asked);
-        self.answered + (PAUSE_FACTOR * took).min(PAUSE_MAX)
+/// The answer that an id, or its absence, gives. An error that says nothing of the topic gives none.
+fn answer(id: &Result<Option<TopicId>, KafkaError>) -> Option<TopicAnswer> {
+    match id {
+        Ok(id) => Some(TopicAnswer::Exists(*id)),
+        Err(error) if error.name == "UNKNOWN_TOPIC_OR_PART" => Some(TopicAnswer::Absent),
+        Err(_) => None,
     }
 }
 
-/// Answers that several wait for and one asks for.
-#[derive(Debug)]
-struct AskedOnce<T>(Mutex<Answers<T>>);
-
-impl<T> Default for AskedOnce<T> {
-    fn default() -> AskedOnce<T> {
-        AskedOnce(Mutex::default())
-    }
+/// What brokers agree on; `None` if they disagree, or say nothing of the topic.
+fn look_at(views: &BrokerViews, topic: &TopicName) -> Option<Look> {
+    let answers: Vec<TopicAnswer> = views.views.iter().filter_map(|view| answer(view.topics.get(topic)?)).collect();
+    let (first, others) = answers.split_first()?;
+    let cluster_ids = views.views.iter().filter_map(|view| view.cluster_id.clone()).collect();
+    let is_certain = answers.len() >= views.broker_count.min(2);
+    others.iter().all(|other| other == first).then_some(Look { cluster_ids, topic: *first, is_certain })
 }
 
-impl<T: Clone> AskedOnce<T> {
-    fn get<E>(&self, topic: &TopicName, not_before: Instant, ask: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        let slot = {
-            let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(answers.entry(topic.clone()).or_default())
-        };
-        // Who comes while another asks, or waits to ask, waits here for that answer.
-        let mut known = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = known.as_ref() {
-            if last.asked >= not_before {
-                return Ok(last.answer.clone());
-            }
-            std::thread::sleep(last.next_question().saturating_duration_since(Instant::now()));
-        }
-        let asked = Instant::now();
-        let answer = ask()?;
-        *known = Some(Answer { asked, answered: Instant::now(), answer: answer.clone() });
-        Ok(answer)
+fn disagreement(topic: &TopicName) -> KafkaError {
+    KafkaError {
+        name: "_INCONSISTENT".to_owned(),
+        text: format!("the brokers disagree on whether topic {topic} exists, or on its id"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kafka::ffi::BrokerView;
 
-    #[test]
-    fn an_answer_serves_who_asks_before_it_was_asked_for() {
-        let (once, topic) = (AskedOnce::<u32>::default(), TopicName::new("orders").expect("legal"));
-        let early = Instant::now();
-        let ask = |answer: u32| move || Ok::<_, ()>(answer);
-        assert_eq!(once.get(&topic, early, || Err("no broker")), Err("no broker"));
-        assert_eq!(once.get(&topic, early, ask(1)), Ok(1));
-        assert_eq!(once.get(&topic, early, ask(2)), Ok(1));
-        assert_eq!(once.get(&TopicName::new("other").expect("legal"), early, ask(3)), Ok(3));
-        // What happened after the question was asked, its answer does not know.
-        assert_eq!(once.get(&topic, Instant::now(), ask(4)), Ok(4));
+    fn topic() -> TopicName {
+        TopicName::new("orders").expect("legal")
+    }
+
+    fn id(number: u8) -> Option<TopicId> {
+        TopicId::new([number; 16])
+    }
+
+    fn failed(name: &str) -> KafkaError {
+        KafkaError { name: name.to_owned(), text: String::new() }
+    }
+
+    fn views(ids: &[Result<Option<TopicId>, KafkaError>], broker_count: usize) -> BrokerViews {
+        let view = |(number, id): (usize, &Result<Option<TopicId>, KafkaError>)| BrokerView {
+            cluster_id: Some(format!("cluster-{}", number / 2)),
+            topics: BTreeMap::from([(topic(), id.clone())]),
+        };
+        BrokerViews { views: ids.iter().enumerate().map(view).collect(), broker_count }
+    }
+
+    fn seen(ids: &[Result<Option<TopicId>, KafkaError>], broker_count: usize) -> Option<(TopicAnswer, bool)> {
+        look_at(&views(ids, broker_count), &topic()).map(|look| (look.topic, look.is_certain))
     }
 
     #[test]
-    fn a_question_soon_after_another_waits_for_others_to_share_it() {
-        let (once, topic) = (AskedOnce::<u32>::default(), TopicName::new("orders").expect("legal"));
-        let asked = std::sync::atomic::AtomicU32::new(0);
-        let ask = || {
-            std::thread::sleep(Duration::from_millis(5)); // So long it takes.
-            Ok::<_, ()>(asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst))
-        };
-        let start = Instant::now();
-        assert_eq!(once.get(&topic, start, ask), Ok(0));
-        let after_first = Instant::now();
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                // Each of them wants an answer to a question that was not asked yet.
-                scope.spawn(|| assert_eq!(once.get(&topic, after_first, ask), Ok(1)));
-            }
-        });
-        assert!(start.elapsed() >= Duration::from_millis(5) * (1 + PAUSE_FACTOR), "it waited");
+    fn an_answer_is_certain_when_two_brokers_agree_where_there_are_two() {
+        let exists = |number| TopicAnswer::Exists(id(number));
+        assert_eq!(seen(&[Ok(id(1))], 1), Some((exists(1), true)));
+        assert_eq!(seen(&[Ok(id(1))], 3), Some((exists(1), false)));
+        assert_eq!(seen(&[Ok(id(1)), Ok(id(1))], 3), Some((exists(1), true)));
+        assert_eq!(seen(&[Ok(id(1)), Ok(id(2))], 2), None);
+        assert_eq!(seen(&[Ok(None), Ok(None)], 2), Some((TopicAnswer::Exists(None), true)));
+        let absent = || Err(failed("UNKNOWN_TOPIC_OR_PART"));
+        assert_eq!(seen(&[absent(), absent()], 2), Some((TopicAnswer::Absent, true)));
+        assert_eq!(seen(&[absent(), Ok(id(1))], 2), None);
+    }
+
+    #[test]
+    fn no_answer_is_not_no_id() {
+        let silent = || Err(failed("LEADER_NOT_AVAILABLE"));
+        assert_eq!(seen(&[silent()], 1), None);
+        assert_eq!(seen(&[silent(), Ok(id(1))], 2), Some((TopicAnswer::Exists(id(1)), false)));
+        assert_eq!(seen(&[], 1), None);
+    }
+
+    #[test]
+    fn brokers_of_two_clusters_are_told_apart() {
+        let look = look_at(&views(&[Ok(id(1)), Ok(id(1)), Ok(id(1))], 3), &topic()).expect("they agree");
+        assert_eq!(look.cluster_ids, BTreeSet::from(["cluster-0".to_owned(), "cluster-1".to_owned()]));
     }
 }

@@ -6,8 +6,9 @@ use kafka_store_statecharts::offset::Offset;
 
 /// What is to be done about which partition.
 ///
-/// With the daemon's flags alone it shows all partitions that cannot go on, and what can be done. Nothing is
-/// changed without --yes.
+/// With the daemon's flags alone it shows all partitions that cannot go on, and what can be done. With --partition it also
+/// compares the partition's archive with Kafka's log, and says from which offset on they differ. Nothing is changed without
+/// --yes.
 #[derive(Args, Clone, Debug)]
 pub struct ResolveArgs {
     /// The partition, as logs name it: TOPIC-NUMBER
@@ -23,10 +24,17 @@ pub struct ResolveArgs {
 
     /// Begin a new chain, TOPIC/PARTITION~2, with what Kafka still has
     ///
-    /// For a chain that is broken, or of another topic of the same name. What is archived stays as it is; its
-    /// records that Kafka still has are in both chains then.
+    /// For a chain that is broken, or of another history than Kafka's log: a topic that was re-created, a log that was cut
+    /// and written again. What is archived stays as it is; its records that Kafka still has are in both chains then.
     #[arg(long, requires = "partition", help_heading = "Ways out")]
     pub begin_anew: bool,
+
+    /// Continue the chain although its last record is not in Kafka's log, or the topic was re-created
+    ///
+    /// For a topic that was restored with the same records, or a log whose lost and rewritten part is not wanted: what Kafka
+    /// has before the archive's end, and the archive has not, is never archived. The choice is kept in the store.
+    #[arg(long, requires = "partition", conflicts_with_all = ["begin_anew", "reset_commit"], help_heading = "Ways out")]
+    pub same_history: bool,
 
     /// Where the new chain begins [default: the first offset that Kafka still has]
     #[arg(long, value_name = "OFFSET", value_parser = parse_offset, requires = "begin_anew", help_heading = "Ways out")]

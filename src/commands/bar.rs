@@ -32,6 +32,9 @@ impl Watch for Bar {
                 (bytes, "{msg} {bar:30} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} to go")
             }
             Work::Segments(segments) => (segments, "{msg} {bar:30} {human_pos} of {human_len} segments, {eta} to go"),
+            Work::Partitions(partitions) => {
+                (partitions, "{msg} {bar:30} {human_pos} of {human_len} partitions, {eta} to go")
+            }
         };
         self.bar.set_style(ProgressStyle::with_template(style).expect("the template is right"));
         self.bar.set_message(self.label);

@@ -3,7 +3,7 @@
 use super::error::CommandError;
 use crate::cli::GcsArgs;
 use crate::store::{ArchiveStore, LocalStore, Scope, StoreError};
-use kafka_store_statecharts::name::{ChainName, SegmentName};
+use kafka_store_statecharts::name::{ChainName, RESERVED, SegmentName};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::TopicName;
 use std::fs;
@@ -73,16 +73,28 @@ enum Level {
     Archive,
 }
 
+/// Whether a place without any segment is one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Segments {
+    Required,
+    /// Folders with the names of an archive's, or its origins, are enough.
+    Optional,
+}
+
 impl Location {
     /// Looks at what is there.
     pub(super) fn find(given: &Path, gcs: &GcsArgs) -> Result<Location, CommandError> {
+        Location::find_with(given, gcs, Segments::Required)
+    }
+
+    fn find_with(given: &Path, gcs: &GcsArgs, segments: Segments) -> Result<Location, CommandError> {
         match given.to_str().filter(|text| text.starts_with(bucket::SCHEME)) {
-            Some(url) => bucket::find(url, gcs),
-            None => Location::find_local(given),
+            Some(url) => bucket::find(url, gcs, segments),
+            None => Location::find_local(given, segments),
         }
     }
 
-    fn find_local(given: &Path) -> Result<Location, CommandError> {
+    fn find_local(given: &Path, segments: Segments) -> Result<Location, CommandError> {
         let path = fs::canonicalize(given)
             .map_err(|error| CommandError::new(format!("cannot find {}: {error}", given.display())))?;
         if !path.is_dir() {
@@ -95,7 +107,8 @@ impl Location {
                 given.display()
             ))
         };
-        let level = level_of(&path).ok_or_else(no_segments)?;
+        let level = level_of(&path, Segments::Required);
+        let level = level.or_else(|| level_of(&path, segments)).ok_or_else(no_segments)?;
         let misnamed = || {
             CommandError::new(format!(
                 "the segments in {} are not in a directory TOPIC/PARTITION (six digits): \
@@ -118,7 +131,16 @@ impl Location {
 
     /// As [`Location::find`], where a file alone makes no sense.
     pub(super) fn find_place(given: &Path, gcs: &GcsArgs) -> Result<Place, CommandError> {
-        match Location::find(given, gcs)? {
+        Location::find_place_with(given, gcs, Segments::Required)
+    }
+
+    /// As [`Location::find_place`], also where all segments are gone.
+    pub(super) fn find_remains(given: &Path, gcs: &GcsArgs) -> Result<Place, CommandError> {
+        Location::find_place_with(given, gcs, Segments::Optional)
+    }
+
+    fn find_place_with(given: &Path, gcs: &GcsArgs, segments: Segments) -> Result<Place, CommandError> {
+        match Location::find_with(given, gcs, segments)? {
             Location::Place(place) => Ok(place),
             Location::File { .. } | Location::Object { .. } => Err(CommandError::new(format!(
                 "{} is a file: give the place of a partition, a topic or an archive",
@@ -161,7 +183,7 @@ fn chain_at(directory: &Path) -> Option<ChainName> {
     ChainName::parse(name_of(directory.parent()?)?, name_of(directory)?)
 }
 
-fn level_of(directory: &Path) -> Option<Level> {
+fn level_of(directory: &Path, segments: Segments) -> Option<Level> {
     let subdirectories = |directory: &Path| -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
         entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
@@ -173,13 +195,21 @@ fn level_of(directory: &Path) -> Option<Level> {
             entries.flatten().any(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()) && is_segment(entry))
         })
     };
+    let is_enough = |chain: &Path| segments == Segments::Optional || has_segments(chain);
     let has_chains =
-        |topic: &Path| subdirectories(topic).iter().any(|child| chain_at(child).is_some() && has_segments(child));
+        |topic: &Path| subdirectories(topic).iter().any(|child| chain_at(child).is_some() && is_enough(child));
+    // What is left of an archive that lacks all segments.
+    let is_left = |is_left: bool| segments == Segments::Optional && is_left;
+    let is_archive = |directory: &Path| directory.join(RESERVED).is_dir();
     if has_segments(directory) {
         Some(Level::Partition)
     } else if has_chains(directory) {
         Some(Level::Topic)
+    } else if subdirectories(directory).iter().any(|topic| has_chains(topic)) || is_left(is_archive(directory)) {
+        Some(Level::Archive)
+    } else if is_left(chain_at(directory).is_some()) {
+        Some(Level::Partition)
     } else {
-        subdirectories(directory).iter().any(|topic| has_chains(topic)).then_some(Level::Archive)
+        is_left(directory.parent().is_some_and(is_archive)).then_some(Level::Topic)
     }
 }

@@ -1,16 +1,17 @@
 //! The stores of a daemon, and the directory of its files until they are stored.
 
 use super::text;
-use crate::archive::Mirrors;
+use crate::archive::{self, Mirrors};
 use crate::blocking::BlockingPool;
 use crate::chance::Chance;
 use crate::config::DaemonConfig;
-use crate::store::{ArchiveStore, GcsStore, InstanceDir, LocalStore, Sessions, UploadTransitions};
+use crate::store::{ArchiveStore, GcsStore, InstanceDir, KeepUnclean, LocalStore, Sessions, UploadTransitions};
 use slog::{Logger, info};
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 /// The stores of a daemon, and the directory of its files until they are stored.
 pub(crate) struct Stores {
@@ -42,7 +43,7 @@ impl Stores {
             None => None,
         };
         if let Some(directory) = local.as_ref().and_then(|local| local.instance_dir()) {
-            clean_up(directory, "store opened", purpose, log)?;
+            clean_up(directory, KeepUnclean::Yes, "store opened", purpose, log)?;
         }
         let spool = spool_directory(config, local.as_deref(), purpose, log)?;
         let uploads = UploadTransitions::default();
@@ -67,6 +68,11 @@ impl Stores {
     pub(super) fn mirrors(&self, threads: usize, log: &Logger) -> Option<Mirrors> {
         let mirror = Arc::clone(self.mirror.as_ref()?);
         Some(Mirrors::new(Arc::clone(&self.arbiter), mirror, BlockingPool::new("mirror", threads), log))
+    }
+
+    /// Starts to read what processes that ended uncleanly have left in doubt in the directory.
+    pub(super) fn read_all_in_doubt(&self, log: &Logger) -> Option<JoinHandle<()>> {
+        archive::read_all_in_doubt(self.local.as_ref()?, log)
     }
 
     /// All of them, for messages.
@@ -95,20 +101,34 @@ fn spool_directory(
     log: &Logger,
 ) -> Result<Arc<InstanceDir>, String> {
     let root = match (&config.spool.directory, local) {
+        (Some(root), Some(local)) if is_same(root, local.root()) => return Ok(instance_of(local)),
         (Some(root), _) => root.clone(),
-        (None, Some(local)) => {
-            return Ok(Arc::clone(local.instance_dir().expect("the store was opened for writing")));
-        }
+        (None, Some(local)) => return Ok(instance_of(local)),
         (None, None) => own_directory()?,
     };
     let directory = InstanceDir::create(&root).map_err(text)?;
-    clean_up(&directory, "spool opened", purpose, log)?;
+    clean_up(&directory, KeepUnclean::No, "spool opened", purpose, log)?;
     Ok(Arc::new(directory))
 }
 
-fn clean_up(directory: &InstanceDir, what: &'static str, purpose: Purpose, log: &Logger) -> Result<(), String> {
+fn instance_of(local: &LocalStore) -> Arc<InstanceDir> {
+    Arc::clone(local.instance_dir().expect("the store was opened for writing"))
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    let inode = |path: &Path| fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    inode(one).is_some_and(|inode_of_one| inode(other) == Some(inode_of_one))
+}
+
+fn clean_up(
+    directory: &InstanceDir,
+    keep: KeepUnclean,
+    what: &'static str,
+    purpose: Purpose,
+    log: &Logger,
+) -> Result<(), String> {
     // A plan would claim what the next daemon can go on with.
-    let removed = if purpose == Purpose::Archive { directory.clean_up_others().map_err(text)? } else { 0 };
+    let removed = if purpose == Purpose::Archive { directory.clean_up_others(keep).map_err(text)? } else { 0 };
     info!(log, "{}", what; "left_overs_removed" => removed, "path" => %directory.path().display());
     Ok(())
 }

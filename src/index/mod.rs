@@ -22,6 +22,7 @@ mod writer;
 pub use config::{IndexConfig, IndexUrlError, Tls};
 pub use error::{IndexError, IndexErrorKind, IndexResult};
 pub use find::Moment;
+pub use replace::Replacement;
 pub use row::RowValues;
 pub use schema::{Migrated, SCHEMA_VERSION, SchemaState};
 pub use write::{LastRow, RowOutcome};
@@ -176,16 +177,34 @@ impl MysqlIndex {
     /// # Errors
     /// Never while the server is away; only if it has no room for one of the rows.
     pub fn write(&self, rows: &[RowValues]) -> IndexResult<Vec<RowOutcome>> {
-        self.connections.insist(|connection| write::write_rows(connection, rows))
+        self.write_after(rows, &|_| false)
     }
 
-    /// Makes rows say what they should, makes those that are missing, and removes others, in one transaction. The store
-    /// is right: no row is checked. Waits until the index answers.
+    /// As [`MysqlIndex::write`], where some chains are known to have rows: one that has lost them all is not begun again.
+    ///
+    /// # Errors
+    /// As [`MysqlIndex::write`].
+    pub(crate) fn write_after(
+        &self,
+        rows: &[RowValues],
+        has_rows: &dyn Fn(&ChainName) -> bool,
+    ) -> IndexResult<Vec<RowOutcome>> {
+        self.connections.insist(|connection| write::write_rows(connection, rows, has_rows))
+    }
+
+    /// Makes rows say what they should, makes those that are missing, and removes others if their objects still are
+    /// absent, in one transaction. The store is right: no row is checked. Rows that somebody else has written since they
+    /// were seen stay as they are, and are the answer. Waits until the index answers.
     ///
     /// # Errors
     /// Never while the server is away; only if it has no room for one of the rows.
-    pub fn replace(&self, rows: &[RowValues], without_object: &[SegmentName]) -> IndexResult<()> {
-        self.connections.insist(|connection| replace::replace_rows(connection, rows, without_object))
+    pub fn replace(
+        &self,
+        rows: &[Replacement],
+        without_object: &[RowValues],
+        is_absent: &dyn Fn(&SegmentName) -> bool,
+    ) -> IndexResult<Vec<SegmentName>> {
+        self.connections.insist(|connection| replace::replace_rows(connection, rows, without_object, is_absent))
     }
 
     /// The chains of a topic that have rows, or those of one of its partitions, in order.

@@ -55,8 +55,10 @@ pub struct RowValues {
 impl RowValues {
     /// The values of a stored segment's row.
     pub fn of(row: &IndexRow) -> RowValues {
-        let IndexRow { name, stored: StoredSegment { content, timestamps, invisible_count, gaps, topic_id, object } } =
-            row;
+        let IndexRow {
+            name,
+            stored: StoredSegment { content, timestamps, invisible_count, gaps, last_record: _, topic_id, object },
+        } = row;
         let StoredObject { location, generation, md5, seal_reason, writer } = object;
         RowValues {
             name: name.clone(),
@@ -81,6 +83,17 @@ impl RowValues {
     /// The offset after the last one covered.
     pub fn next_offset(&self) -> Offset {
         self.final_offset.next()
+    }
+
+    /// The same row with what only its writer knows, and no store keeps: from another row of the same object.
+    #[must_use]
+    pub(super) fn completed_by(self, other: RowValues) -> RowValues {
+        RowValues {
+            seal_reason: self.seal_reason.or(other.seal_reason),
+            writer: self.writer.or(other.writer),
+            generation: self.generation.or(other.generation),
+            ..self
+        }
     }
 
     /// What differs between this row and another of the same name, if they do not say the same.

@@ -7,7 +7,7 @@
 //! one's, and the primary key says so.
 
 use super::error::{IndexError, IndexErrorKind, IndexResult};
-use super::row::{OF_CHAIN, RowValues, chain_params};
+use super::row::{OF_CHAIN, RowValues, chain_params, chain_values};
 use super::shape::TABLE;
 use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::offset::Offset;
@@ -21,8 +21,10 @@ pub enum RowOutcome {
     Written,
     /// It was there before.
     WasThere,
-    /// Something else is there, or it would not follow the row before it.
+    /// Something else is there, or it would overlap the row before it.
     Conflicts(String),
+    /// Rows before it are missing.
+    Behind(String),
 }
 
 /// The last row of a chain.
@@ -36,25 +38,39 @@ pub struct LastRow {
     pub(super) so_far: Option<i64>,
 }
 
-/// Writes rows in one transaction. All that do not conflict are in the table for good when this returns.
-pub(super) fn write_rows(connection: &mut Conn, rows: &[RowValues]) -> IndexResult<Vec<RowOutcome>> {
+/// Writes rows in one transaction. All that do not conflict are in the table for good when this returns. `has_rows` says
+/// which chains are known to have some.
+pub(super) fn write_rows(
+    connection: &mut Conn,
+    rows: &[RowValues],
+    has_rows: &dyn Fn(&ChainName) -> bool,
+) -> IndexResult<Vec<RowOutcome>> {
     let mut transaction = connection.start_transaction(TxOpts::default())?;
-    let outcomes = rows.iter().map(|row| write_row(&mut transaction, row)).collect::<IndexResult<Vec<_>>>()?;
+    let outcomes =
+        rows.iter().map(|row| write_row(&mut transaction, row, has_rows)).collect::<IndexResult<Vec<_>>>()?;
     transaction.commit()?;
     Ok(outcomes)
 }
 
-fn write_row(transaction: &mut Transaction<'_>, row: &RowValues) -> IndexResult<RowOutcome> {
+fn write_row(
+    transaction: &mut Transaction<'_>,
+    row: &RowValues,
+    has_rows: &dyn Fn(&ChainName) -> bool,
+) -> IndexResult<RowOutcome> {
     let last = last_row(transaction, &row.name.chain, Locked::Yes)?;
     match last {
-        Some(last) if last.start >= row.name.start => return compare_with_stored(transaction, row),
-        Some(last) if last.final_offset.next() != row.name.start => {
-            let what = if last.final_offset < row.name.start { "a hole" } else { "an overlap" };
-            return Ok(RowOutcome::Conflicts(format!(
-                "{}: there would be {what} in the index: its last row ends at {}; compare with: kafka-store verify \
-                 --index, and put it right with: kafka-store index rebuild",
-                row.name, last.final_offset
+        None if has_rows(&row.name.chain) => {
+            return Ok(RowOutcome::Behind(format!(
+                "{}: the index had rows of its partition, and has none now",
+                row.name
             )));
+        }
+        Some(last) if last.start >= row.name.start => return compare_with_stored(transaction, row),
+        Some(last) if last.final_offset.next() < row.name.start => {
+            return Ok(RowOutcome::Behind(would_be(row, "a hole", last)));
+        }
+        Some(last) if last.final_offset.next() > row.name.start => {
+            return Ok(RowOutcome::Conflicts(would_be(row, "an overlap", last)));
         }
         _ => {}
     }
@@ -71,11 +87,22 @@ fn write_row(transaction: &mut Transaction<'_>, row: &RowValues) -> IndexResult<
     }
 }
 
+fn would_be(row: &RowValues, what: &str, last: LastRow) -> String {
+    format!(
+        "{}: there would be {what} in the index: its last row ends at {}; compare with: kafka-store verify --index, and \
+         put it right with: kafka-store index rebuild",
+        row.name, last.final_offset
+    )
+}
+
 fn compare_with_stored(transaction: &mut Transaction<'_>, row: &RowValues) -> IndexResult<RowOutcome> {
-    let reason = match find_row(transaction, &row.name)? {
+    let reason = match find_row(transaction, &row.name, Locked::Yes)? {
         None => "the index has later rows of this partition, and none of this segment".to_owned(),
         Some(stored) => match row.difference(&stored) {
-            None => return Ok(RowOutcome::WasThere),
+            None => {
+                complete(transaction, row, stored)?;
+                return Ok(RowOutcome::WasThere);
+            }
             Some(difference) => format!("the index has another row of this segment: {difference}"),
         },
     };
@@ -83,6 +110,18 @@ fn compare_with_stored(transaction: &mut Transaction<'_>, row: &RowValues) -> In
         "{}: {reason}; compare with: kafka-store verify --index, and put it right with: kafka-store index rebuild",
         row.name
     )))
+}
+
+/// Adds what only the writer of the segment knows, where `index rebuild` was quicker and did not.
+fn complete(transaction: &mut Transaction<'_>, row: &RowValues, stored: RowValues) -> IndexResult<()> {
+    let completed = stored.clone().completed_by(row.clone());
+    if completed != stored {
+        let mut values = completed.params(completed.max_timestamp_so_far);
+        values.extend(chain_values(&row.name.chain));
+        values.push(row.name.start.get().into());
+        transaction.exec_drop(RowValues::update(), Params::Positional(values))?;
+    }
+    Ok(())
 }
 
 pub(super) fn is_duplicate(error: &Error) -> bool {
@@ -96,15 +135,24 @@ pub(super) enum Locked {
     No,
 }
 
+impl Locked {
+    fn clause(self) -> &'static str {
+        match self {
+            Locked::Yes => " FOR UPDATE",
+            Locked::No => "",
+        }
+    }
+}
+
 /// The last row of a chain, if it has rows.
 pub(super) fn last_row(
     connection: &mut impl Queryable,
     chain: &ChainName,
     locked: Locked,
 ) -> IndexResult<Option<LastRow>> {
-    let lock = if locked == Locked::Yes { " FOR UPDATE" } else { "" };
     let query = format!(
-        "SELECT startOffset, finalOffset, maxTimestampSoFar FROM {TABLE} {OF_CHAIN} ORDER BY startOffset DESC LIMIT 1{lock}"
+        "SELECT startOffset, finalOffset, maxTimestampSoFar FROM {TABLE} {OF_CHAIN} ORDER BY startOffset DESC LIMIT 1{}",
+        locked.clause()
     );
     let row: Option<(i64, i64, Option<i64>)> = connection.exec_first(query, chain_params(chain, &[]))?;
     row.map(|(start, final_offset, so_far)| {
@@ -119,8 +167,12 @@ fn no_offset(chain: &ChainName, offset: i64) -> IndexError {
 }
 
 /// The row of a segment, if there is one.
-pub(super) fn find_row(connection: &mut impl Queryable, name: &SegmentName) -> IndexResult<Option<RowValues>> {
-    let query = format!("{} {OF_CHAIN} AND startOffset = ?", RowValues::select());
+pub(super) fn find_row(
+    connection: &mut impl Queryable,
+    name: &SegmentName,
+    locked: Locked,
+) -> IndexResult<Option<RowValues>> {
+    let query = format!("{} {OF_CHAIN} AND startOffset = ?{}", RowValues::select(), locked.clause());
     let row = connection.exec_first(query, chain_params(&name.chain, &[name.start.get().into()]))?;
     row.map(RowValues::from_row).transpose()
 }

@@ -1,9 +1,10 @@
 //! Directories that are there to stay.
 
-use super::error::{StoreError, StoreErrorKind};
+use super::error::StoreError;
+use super::sync::sync_directory;
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -64,32 +65,4 @@ impl Directories {
         // A set of paths is whole after every call on it, whoever panicked.
         self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Makes the names in a directory durable.
-pub(super) fn sync_directory(directory: &Path) -> Result<(), StoreError> {
-    let file = File::open(directory).map_err(|error| StoreError::io("open the directory", directory, error))?;
-    match file.sync_all() {
-        Ok(()) => Ok(()),
-        // The file system has no such call: names are as durable there as they ever get.
-        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
-        Err(error) => Err(not_durable("make durable the directory", directory, error)),
-    }
-}
-
-/// Makes the bytes of a file durable.
-pub(super) fn sync_file(path: &Path) -> Result<(), StoreError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(StoreError::new(StoreErrorKind::SpoolFileMissing, "find", path, Some(error)));
-        }
-        Err(error) => return Err(StoreError::io("open", path, error)),
-    };
-    file.sync_all().map_err(|error| not_durable("make durable", path, error))
-}
-
-/// Whatever fsync says, the pages that it could not write may count as clean afterwards: a second fsync proves nothing.
-fn not_durable(action: &'static str, path: &Path, error: io::Error) -> StoreError {
-    StoreError::new(StoreErrorKind::NotDurable, action, path, Some(error))
 }

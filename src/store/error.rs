@@ -27,8 +27,6 @@ pub enum StoreErrorKind {
     NoSpace,
     /// It may pass by itself: too many open files, a network file system that stutters.
     Transient,
-    /// fsync failed. The file's pages are in doubt: it must not be used again, however often fsync succeeds later.
-    NotDurable,
     /// The file system lacks what a create-only write or a lock needs.
     Unsupported,
     /// The spool file is not there.
@@ -71,6 +69,13 @@ impl StoreError {
         StoreError { kind, action, location, advice: None, source: source.map(Into::into) }
     }
 
+    /// A small object that is none.
+    pub(super) fn too_large(location: String, bytes: usize) -> StoreError {
+        let advice = format!("it has {bytes} bytes, and at most {} are allowed", super::SMALL_OBJECT_BYTES_MAX);
+        StoreError::at(StoreErrorKind::Invalid, "create the small object", location, None::<io::Error>)
+            .with_advice(advice)
+    }
+
     /// The same, with what there is to say about it instead of what its kind always says.
     pub(super) fn with_advice(mut self, advice: String) -> StoreError {
         self.advice = Some(advice);
@@ -106,7 +111,6 @@ impl StoreErrorKind {
             StoreErrorKind::Permission => "give the user that runs kafka-store the right to do so",
             StoreErrorKind::NoSpace => "make space, or raise the quota",
             StoreErrorKind::Transient => "it may pass by itself",
-            StoreErrorKind::NotDurable => "check the disk; a restart repeats the work from Kafka",
             StoreErrorKind::Unsupported => "use a file system that has hard links (or renameat2) and file locks",
             StoreErrorKind::SpoolFileMissing => "a restart repeats the work from Kafka",
             StoreErrorKind::Refused => "the service says why",

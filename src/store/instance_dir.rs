@@ -1,10 +1,13 @@
 //! The directory of one running process for temporary and spool files.
 
-use super::directories::{Directories, sync_directory};
+use super::directories::Directories;
 use super::error::{StoreError, StoreErrorKind};
+use super::sync::{self, sync_directory, sync_file};
+use super::unclean::{self, UncleanEnd};
 use kafka_store_statecharts::name::RESERVED;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
+use std::ops::Deref;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -26,7 +29,8 @@ pub struct InstanceDir {
     _lock: File,
 }
 
-const LOCK: &str = "lock";
+/// The name of lock files. That of a process holds the boot id of the machine.
+pub(super) const LOCK: &str = "lock";
 /// What the names of journals end with.
 const JOURNAL: &str = ".session";
 
@@ -41,20 +45,19 @@ impl InstanceDir {
         let _comings_and_goings = lock_folder(&folder)?;
         let path = create_directory(&folder)?;
         let lock_path = path.join(LOCK);
-        let lock = open_lock(&lock_path).map_err(|error| StoreError::io("create", &lock_path, error))?;
+        let mut lock = open_lock(&lock_path).map_err(|error| StoreError::io("create", &lock_path, error))?;
         match lock.try_lock() {
-            Ok(()) => Ok(InstanceDir {
-                path,
-                folder,
-                next_file: AtomicU64::new(0),
-                is_removed: AtomicBool::new(false),
-                _lock: lock,
-            }),
+            Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                Err(StoreError::new(StoreErrorKind::Invalid, "lock the new file", &lock_path, None))
+                return Err(StoreError::new(StoreErrorKind::Invalid, "lock the new file", &lock_path, None));
             }
-            Err(TryLockError::Error(error)) => Err(lock_error(&lock_path, error)),
+            Err(TryLockError::Error(error)) => return Err(lock_error(&lock_path, error)),
         }
+        lock.write_all(unclean::boot_line().as_bytes()).map_err(|error| StoreError::io("write", &lock_path, error))?;
+        sync_file(&lock, &lock_path)?;
+        sync_directory(&path)?;
+        unclean::register(&path);
+        Ok(InstanceDir { path, folder, next_file: AtomicU64::new(0), is_removed: AtomicBool::new(false), _lock: lock })
     }
 
     /// The directory.
@@ -62,15 +65,16 @@ impl InstanceDir {
         &self.path
     }
 
-    /// Creates an empty file for reading and writing. The label only tells people what it is.
+    /// Creates an empty file for reading and writing, which is removed when its path is dropped. The label only tells
+    /// people what it is.
     ///
     /// # Errors
     /// What the system says.
-    pub fn create_file(&self, label: &str) -> Result<(PathBuf, File), StoreError> {
+    pub fn create_file(&self, label: &str) -> Result<(TemporaryPath, File), StoreError> {
         let number = self.next_file.fetch_add(1, Ordering::Relaxed);
         let path = self.path.join(format!("{number:06}-{}", end_of(label)));
         match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
-            Ok(file) => Ok((path, file)),
+            Ok(file) => Ok((TemporaryPath(path), file)),
             Err(error) => Err(StoreError::io("create", &path, error)),
         }
     }
@@ -84,9 +88,10 @@ impl InstanceDir {
         let path = self.next_journal();
         let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).and_then(|mut file| {
             file.write_all(bytes)?;
-            file.sync_all()
+            Ok(file)
         });
-        written.map_err(|error| StoreError::io("write", &path, error))?;
+        let file = written.map_err(|error| StoreError::io("write", &path, error))?;
+        sync_file(&file, &path)?;
         sync_directory(&self.path)?;
         Ok(path)
     }
@@ -105,66 +110,90 @@ impl InstanceDir {
     }
 
     /// Removes the directories of processes that have ended and returns how many there were. Their journals are this
-    /// process's from then on.
+    /// process's from then on. Of processes that ended uncleanly the directories are emptied, and stay until
+    /// what they published last was read; `keep` is false where nothing is published.
     ///
     /// # Errors
     /// If a directory that is nobody's cannot be removed. Those of running processes are no error.
-    pub fn clean_up_others(&self) -> Result<usize, StoreError> {
+    pub fn clean_up_others(&self, keep: KeepUnclean) -> Result<usize, StoreError> {
         let _comings_and_goings = lock_folder(&self.folder)?;
-        let entries = fs::read_dir(&self.folder).map_err(|error| StoreError::io("list", &self.folder, error))?;
         let mut removed = 0;
-        for entry in entries {
-            let entry = entry.map_err(|error| StoreError::io("list", &self.folder, error))?;
-            let path = entry.path();
-            if path == self.path || !entry.file_name().to_str().is_some_and(is_instance_name) {
-                continue;
-            }
-            removed += usize::from(self.remove_if_dead(&path)?);
+        for path in self.others()? {
+            removed += usize::from(self.remove_if_dead(&path, keep)?);
         }
         Ok(removed)
+    }
+
+    /// The unclean ends of other processes, after which nobody has read what they published last.
+    pub(super) fn unclean_ends(&self) -> Result<Vec<UncleanEnd>, StoreError> {
+        let mut ends = Vec::new();
+        for path in self.others()? {
+            // Its process may still be about to end.
+            if let Some(end) = unclean::failed_sync(&path) {
+                ends.push(end);
+            } else if is_of_another_boot(&path)? {
+                // One that is just being made has no boot yet, and can be locked.
+                let _comings_and_goings = lock_folder(&self.folder)?;
+                if is_of_another_boot(&path)? && lock_of_dead(&path)?.is_some() {
+                    ends.push(unclean::ended_with_its_machine(&path));
+                }
+            }
+        }
+        Ok(ends)
+    }
+
+    /// Removes the directory of a process that ended uncleanly: what it published last has been read.
+    pub(super) fn forget(&self, end: &UncleanEnd) -> Result<(), StoreError> {
+        let _comings_and_goings = lock_folder(&self.folder)?;
+        self.remove_if_dead(&end.directory, KeepUnclean::No).map(|_| ())
+    }
+
+    /// The directories of other processes.
+    fn others(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let failed = |error| StoreError::io("list", &self.folder, error);
+        let mut others = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if entry.path() != self.path && entry.file_name().to_str().is_some_and(is_instance_name) {
+                others.push(entry.path());
+            }
+        }
+        Ok(others)
     }
 
     /// Removes the directory with all that is in it, while others may still hold this value: a process that ends
     /// in good order does not wait for its threads. Where there are journals, these stay, for the next process.
     pub fn remove(&self) {
+        // A failed sync stays written down.
+        if sync::has_failed() {
+            return;
+        }
         // Once only, and under the folder's lock like every coming and going: the name is free again as soon as the
         // directory is gone, and removing is more than one step, of which the last may meet the next owner's.
         if self.is_removed.swap(true, Ordering::Relaxed) {
             return;
         }
         let Ok(_comings_and_goings) = lock_folder(&self.folder) else { return };
+        unclean::unregister(&self.path);
         // What cannot be removed now is removed by the next clean-up.
         if self.journals().is_ok_and(|journals| journals.is_empty()) {
             let _ = fs::remove_dir_all(&self.path);
             return;
         }
-        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if !is_journal(&path) && path.file_name().is_some_and(|name| name != LOCK) {
-                let _ = fs::remove_file(path);
-            }
-        }
+        remove_files(&self.path);
     }
 
     /// Removes an instance's directory if its lock can be taken. The caller holds the folder's lock, so a directory
     /// without a lock file is not one that is just being made: its process ended in that very moment.
-    fn remove_if_dead(&self, path: &Path) -> Result<bool, StoreError> {
-        let lock_path = path.join(LOCK);
-        let lock = match OpenOptions::new().read(true).write(true).open(&lock_path) {
-            Ok(lock) => Some(lock),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(StoreError::io("open", &lock_path, error)),
-        };
-        if let Some(lock) = &lock {
-            match lock.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Ok(false),
-                Err(TryLockError::Error(error)) => return Err(lock_error(&lock_path, error)),
-            }
-        }
+    fn remove_if_dead(&self, path: &Path, keep: KeepUnclean) -> Result<bool, StoreError> {
+        let Some(_lock) = lock_of_dead(path)? else { return Ok(false) };
         for journal in journals_in(path)? {
             let claimed = self.next_journal();
             fs::rename(&journal, &claimed).map_err(|error| StoreError::io("claim", &journal, error))?;
+        }
+        if keep == KeepUnclean::Yes && (unclean::failed_sync(path).is_some() || is_of_another_boot(path)?) {
+            remove_files(path);
+            return Ok(false);
         }
         match fs::remove_dir_all(path) {
             Ok(()) => Ok(true),
@@ -178,6 +207,77 @@ impl InstanceDir {
 impl Drop for InstanceDir {
     fn drop(&mut self) {
         self.remove();
+    }
+}
+
+/// The fate of directories whose processes ended uncleanly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepUnclean {
+    /// They stay until what was published from them was read.
+    Yes,
+    /// They are removed.
+    No,
+}
+
+/// The path of a file that is removed with this value. A store may have moved it elsewhere by then.
+#[derive(Debug)]
+pub struct TemporaryPath(PathBuf);
+
+impl Deref for TemporaryPath {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl AsRef<Path> for TemporaryPath {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TemporaryPath {
+    fn drop(&mut self) {
+        // If it stays it is removed with the directory, at the latest by the next process.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// The lock of a process that has ended, which is then held; `None` if the process is alive. The caller holds the lock
+/// of the folder.
+fn lock_of_dead(directory: &Path) -> Result<Option<Option<File>>, StoreError> {
+    let path = directory.join(LOCK);
+    let lock = match OpenOptions::new().read(true).write(true).open(&path) {
+        Ok(lock) => lock,
+        // It ended between the creation of its directory and that of its lock.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(None)),
+        Err(error) => return Err(StoreError::io("open", &path, error)),
+    };
+    match lock.try_lock() {
+        Ok(()) => Ok(Some(Some(lock))),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(lock_error(&path, error)),
+    }
+}
+
+/// True if a process was started during another boot of the machine. One without a lock file has published nothing.
+fn is_of_another_boot(directory: &Path) -> Result<bool, StoreError> {
+    let path = directory.join(LOCK);
+    match fs::read_to_string(&path) {
+        Ok(lock) => Ok(unclean::is_of_another_boot(&lock)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StoreError::io("read", &path, error)),
+    }
+}
+
+/// Removes what a directory holds beside locks, journals, and the word of a failed sync.
+fn remove_files(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if !is_journal(&path) && !path.file_name().is_some_and(|name| name == LOCK || name == unclean::FAILED_SYNC) {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 

@@ -1,10 +1,13 @@
 //! An archive in a directory.
 
-use super::directories::{Directories, sync_directory};
+use super::checksum::copy_with_crc32c;
+use super::directories::Directories;
+use super::doubt::Confirmed;
 use super::error::{StoreError, StoreErrorKind};
-use super::instance_dir::InstanceDir;
+use super::instance_dir::{InstanceDir, TemporaryPath};
 use super::publish::{Method, Published, publish};
-use super::{ArchiveStore, CreateOutcome, ObjectStat, Scope, SegmentFile, SmallOutcome};
+use super::sync::sync_directory;
+use super::{ArchiveStore, CreateOutcome, ObjectStat, SMALL_OBJECT_BYTES_MAX, Scope, SegmentFile, SmallOutcome};
 use crate::page_cache::PageCache;
 use kafka_store_statecharts::name::{ChainName, RESERVED, SegmentName};
 use kafka_store_statecharts::offset::Offset;
@@ -25,6 +28,7 @@ pub struct LocalStore {
     instance: Option<Arc<InstanceDir>>,
     method: Method,
     cache: PageCache,
+    pub(super) confirmed: Confirmed,
 }
 
 impl LocalStore {
@@ -50,7 +54,13 @@ impl LocalStore {
             return Err(StoreError::io("open the archive", &root, error));
         }
         let directories = Directories::new(root);
-        Ok(LocalStore { directories, instance: None, method: Method::LinkOrRename, cache: PageCache::Kept })
+        Ok(LocalStore {
+            directories,
+            instance: None,
+            method: Method::LinkOrRename,
+            cache: PageCache::Kept,
+            confirmed: Confirmed::default(),
+        })
     }
 
     /// Says whether segments that were stored stay in the page cache. Otherwise they do.
@@ -71,7 +81,7 @@ impl LocalStore {
         self.directories.root()
     }
 
-    fn path_of(&self, name: &SegmentName) -> PathBuf {
+    pub(super) fn path_of(&self, name: &SegmentName) -> PathBuf {
         self.root().join(name.to_string())
     }
 
@@ -110,12 +120,10 @@ impl LocalStore {
     }
 
     /// Publishes a copy of `file`, which lies on another file system (or behind another mount of the same).
-    fn create_from_copy(&self, relative: &Path, file: &Path) -> Result<Published, StoreError> {
-        let copy = copy_into(self.writing()?, file)?;
-        let outcome = self.create(relative, &copy);
-        // Names that stay behind are only names: the next clean-up removes them.
-        let _ = fs::remove_file(&copy);
-        match outcome? {
+    fn create_from_copy(&self, relative: &Path, file: &SegmentFile) -> Result<Published, StoreError> {
+        // Open until it is published: see there.
+        let (copy, _open) = copy_into(self.writing()?, file)?;
+        match self.create(relative, &copy)? {
             Published::OtherFileSystem => Err(StoreError::new(
                 StoreErrorKind::Unsupported,
                 "reach from the archive's own temporary directory, on another file system,",
@@ -123,7 +131,7 @@ impl LocalStore {
                 None,
             )),
             Published::Created => {
-                let _ = fs::remove_file(file);
+                let _ = fs::remove_file(&file.path);
                 Ok(Published::Created)
             }
             Published::AlreadyExists => Ok(Published::AlreadyExists),
@@ -199,7 +207,7 @@ impl ArchiveStore for LocalStore {
         let bytes = fs::metadata(spool_file).map_err(|error| missing_spool_file(spool_file, error))?.len();
         let relative = name.to_string();
         let published = match self.create(Path::new(&relative), spool_file)? {
-            Published::OtherFileSystem => self.create_from_copy(Path::new(&relative), spool_file)?,
+            Published::OtherFileSystem => self.create_from_copy(Path::new(&relative), file)?,
             published => published,
         };
         if published == Published::Created {
@@ -212,11 +220,12 @@ impl ArchiveStore for LocalStore {
 
     fn create_small(&self, name: &str, bytes: &[u8]) -> Result<SmallOutcome, StoreError> {
         let relative = small_path(name)?;
+        if bytes.len() > SMALL_OBJECT_BYTES_MAX {
+            return Err(StoreError::too_large(self.root().join(relative).display().to_string(), bytes.len()));
+        }
         let (path, mut file) = self.writing()?.create_file("small")?;
         let written = file.write_all(bytes).map_err(|error| StoreError::io("write", &path, error));
-        let outcome = written.and_then(|()| self.create(relative, &path));
-        let _ = fs::remove_file(&path);
-        match outcome? {
+        match written.and_then(|()| self.create(relative, &path))? {
             Published::Created => Ok(SmallOutcome::Created),
             _ => match self.read_small(name)? {
                 Some(stored) => Ok(SmallOutcome::AlreadyExists(stored)),
@@ -232,6 +241,22 @@ impl ArchiveStore for LocalStore {
             Err(error) if error.kind() == ErrorKind::NotFound && self.root().is_dir() => Ok(None),
             Err(error) => Err(StoreError::io("read", &path, error)),
         }
+    }
+
+    fn list_small(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        let (mut names, mut folders) = (Vec::new(), vec![small_path(folder)?.to_owned()]);
+        while let Some(folder) = folders.pop() {
+            for entry in self.entries(Some(&folder))? {
+                let below = folder.join(entry.file_name());
+                if entry.path().is_dir() {
+                    folders.push(below);
+                } else if let Some(name) = below.to_str() {
+                    names.push(name.to_owned());
+                }
+            }
+        }
+        names.sort();
+        Ok(names)
     }
 
     fn chains(&self) -> Result<Vec<ChainName>, StoreError> {
@@ -330,6 +355,28 @@ impl ArchiveStore for LocalStore {
         }
     }
 
+    fn in_doubt(&self, chain: &ChainName) -> Result<Vec<Offset>, StoreError> {
+        self.find_in_doubt(chain)
+    }
+
+    fn confirm(&self, name: &SegmentName) {
+        self.confirmed.insert(name);
+    }
+
+    fn empty_topics(&self) -> Result<Vec<TopicName>, StoreError> {
+        let mut topics = Vec::new();
+        for entry in self.entries(None)? {
+            let topic = name_of(&entry).and_then(|name| TopicName::new(&name).ok());
+            if let Some(topic) = topic.filter(|_| entry.path().is_dir())
+                && self.entries(Some(Path::new(topic.as_str())))?.is_empty()
+            {
+                topics.push(topic);
+            }
+        }
+        topics.sort();
+        Ok(topics)
+    }
+
     fn strangers(&self, scope: &Scope) -> Result<Vec<String>, StoreError> {
         let mut strangers = Vec::new();
         match scope {
@@ -382,16 +429,21 @@ fn missing_spool_file(file: &Path, error: io::Error) -> StoreError {
     }
 }
 
-/// A copy of `file` on the store's own file system.
-fn copy_into(instance: &InstanceDir, file: &Path) -> Result<PathBuf, StoreError> {
+/// A copy of a spool file on the store's own file system, of the bytes that were sealed.
+fn copy_into(instance: &InstanceDir, file: &SegmentFile) -> Result<(TemporaryPath, File), StoreError> {
     let (path, mut copy) = instance.create_file("copy")?;
-    let copied = File::open(file).and_then(|mut original| io::copy(&mut original, &mut copy));
+    let copied = File::open(&file.path).and_then(|original| copy_with_crc32c(original, &mut copy));
     match copied {
-        Ok(_) => Ok(path),
-        Err(error) => {
-            let _ = fs::remove_file(&path);
-            Err(StoreError::io("copy to", &path, error))
+        Ok(copied) if copied == (file.bytes, file.crc32c) => Ok((path, copy)),
+        Ok((bytes, crc32c)) => {
+            let advice = format!(
+                "it has {bytes} bytes and the CRC-32C {crc32c:08x}, and was sealed with {} and {:08x}: check its disk; a \
+                 restart makes it again from Kafka",
+                file.bytes, file.crc32c
+            );
+            Err(StoreError::new(StoreErrorKind::Refused, "store the spool file", &file.path, None).with_advice(advice))
         }
+        Err(error) => Err(StoreError::io("copy to", &path, error)),
     }
 }
 

@@ -4,17 +4,23 @@
 //! create-only write: of two writers of one name exactly one wins, and what it wrote never changes. All
 //! calls block; they are made off the actors' threads.
 
+mod checksum;
 mod directories;
+mod doubt;
 mod error;
 mod gcs;
 mod instance_dir;
 mod local;
 mod publish;
 mod source;
+mod sync;
+mod unclean;
 
+pub use checksum::{copy_with_crc32c, crc32c_of_file};
+pub use doubt::UncleanEnds;
 pub use error::{StoreError, StoreErrorKind};
 pub use gcs::{Draw, GcsCredentials, GcsSettings, GcsStore, GcsUrl, GcsUrlError, Jitter, Sessions, UploadTransitions};
-pub use instance_dir::InstanceDir;
+pub use instance_dir::{InstanceDir, KeepUnclean, TemporaryPath};
 pub use local::LocalStore;
 pub use source::{LooseFiles, OnlySegment, SegmentSource};
 
@@ -33,7 +39,8 @@ use std::path::PathBuf;
 pub struct SegmentFile {
     /// The name that it is to have.
     pub name: SegmentName,
-    /// Where it lies.
+    /// Where it lies. The process that wrote it has it open still: the system may forget a failed write of a file that
+    /// nobody has open.
     pub path: PathBuf,
     /// Its length.
     pub bytes: u64,
@@ -42,6 +49,10 @@ pub struct SegmentFile {
     /// What a store with room for it keeps beside the object ([`attribute`] has the keys).
     pub attributes: BTreeMap<String, String>,
 }
+
+/// The largest small object, in every store: what is created can be read. A group's first start with 50,000 topics of
+/// the longest names has 13 MB.
+pub const SMALL_OBJECT_BYTES_MAX: usize = 64 << 20;
 
 /// What became of a create-only write of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,7 +140,8 @@ pub trait ArchiveStore: Send + Sync + Debug {
     /// Whatever keeps the object from being durable under its name.
     fn create_segment(&self, file: &SegmentFile) -> Result<CreateOutcome, StoreError>;
 
-    /// Makes a small object of `bytes`, unless it exists. `name` begins with `~kafka-store/`.
+    /// Makes a small object of `bytes`, at most [`SMALL_OBJECT_BYTES_MAX`], unless it exists. `name` begins with
+    /// `~kafka-store/`.
     ///
     /// # Errors
     /// Whatever keeps the object from being durable under its name.
@@ -140,6 +152,12 @@ pub trait ArchiveStore: Send + Sync + Debug {
     /// # Errors
     /// If the store cannot say.
     fn read_small(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Names of the small objects below a folder, in order. `folder` begins with `~kafka-store/`.
+    ///
+    /// # Errors
+    /// If the store cannot say.
+    fn list_small(&self, folder: &str) -> Result<Vec<String>, StoreError>;
 
     /// Every chain that has a place in the store, in the order of topic, partition and lineage.
     ///
@@ -193,12 +211,41 @@ pub trait ArchiveStore: Send + Sync + Debug {
         Ok(None)
     }
 
+    /// The segments of a chain that may not have reached the disk, as a process that published them ended uncleanly. They
+    /// count once they were read whole and [confirmed](ArchiveStore::confirm); what is read now comes from the disk.
+    /// Empty from a store that needs no disk of ours.
+    ///
+    /// # Errors
+    /// If the store cannot say.
+    fn in_doubt(&self, chain: &ChainName) -> Result<Vec<Offset>, StoreError> {
+        let _ = chain;
+        Ok(Vec::new())
+    }
+
+    /// Takes a segment out of doubt: it was read whole.
+    fn confirm(&self, name: &SegmentName) {
+        let _ = name;
+    }
+
+    /// The topics whose folder is there and holds nothing, not even a folder of a partition. A bucket has no such folders.
+    ///
+    /// # Errors
+    /// If the store cannot say.
+    fn empty_topics(&self) -> Result<Vec<TopicName>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// What lies in the store, in a topic or in a chain of it, and is neither a segment nor kept by kafka-store: names
     /// relative to the store, in order. A folder that has nothing to do with an archive is named alone.
     ///
     /// # Errors
     /// If the store cannot say.
     fn strangers(&self, scope: &Scope) -> Result<Vec<String>, StoreError>;
+
+    /// What to do where objects are missing, for messages.
+    fn way_back(&self) -> &'static str {
+        "bring back what is missing from a copy of the archive"
+    }
 
     /// Where an object is or would be, for messages: a path or a URL.
     fn location(&self, name: &SegmentName) -> String;

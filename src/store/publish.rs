@@ -1,9 +1,9 @@
 //! The create-only write of a local file system.
 
-use super::directories::{sync_directory, sync_file};
 use super::error::{StoreError, StoreErrorKind};
+use super::sync::{sync_directory, sync_file};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -31,10 +31,12 @@ pub(super) enum Published {
 
 /// Gives the file `from` the name `to`, unless that is taken; durable when it returns.
 ///
+/// The caller has had `from` open since its first byte was written, so that no failed write is forgotten.
+///
 /// The order is what makes it safe: the bytes are durable before the name exists, so whoever sees the
 /// name, also after a power loss, sees all the bytes. The directory of `to` exists and is durable.
 pub(super) fn publish(from: &Path, to: &Path, method: Method) -> Result<Published, StoreError> {
-    sync_file(from)?;
+    sync_file(&open(from)?, from)?;
     let published = match method {
         Method::LinkOrRename => link(from, to)?,
         #[cfg(test)]
@@ -50,6 +52,13 @@ pub(super) fn publish(from: &Path, to: &Path, method: Method) -> Result<Publishe
         let _ = fs::remove_file(from);
     }
     Ok(published)
+}
+
+fn open(from: &Path) -> Result<File, StoreError> {
+    File::open(from).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => StoreError::new(StoreErrorKind::SpoolFileMissing, "find", from, Some(error)),
+        _ => StoreError::io("open", from, error),
+    })
 }
 
 fn link(from: &Path, to: &Path) -> Result<Published, StoreError> {

@@ -70,6 +70,11 @@ impl<T> Piece<T> {
         &self.blocks[..self.used]
     }
 
+    /// Its last block, decompressed.
+    pub(super) fn last_block(&self) -> Option<&[u8]> {
+        self.blocks().last().map(|(_, buffer)| buffer.bytes())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.used == 0
     }

@@ -41,10 +41,12 @@ pub(super) struct Taker<'a, T, F> {
 }
 
 /// A segment on its way.
-struct Open {
+struct Open<T> {
     segment: Arc<Segment>,
     check: SegmentCheck,
     last_offset: Option<Offset>,
+    /// The piece taken last: at the end of the segment it holds its last record.
+    last_piece: Option<Piece<T>>,
 }
 
 /// Whether a segment goes on.
@@ -97,7 +99,7 @@ impl<'a, T: Default, F> Taker<'a, T, F> {
             match (step, &mut open) {
                 (Step::Part, _) => {}
                 (Step::Begins(segment), open) => {
-                    *open = Some(Open { segment, check: SegmentCheck::default(), last_offset: None });
+                    *open = Some(Open { segment, check: SegmentCheck::default(), last_offset: None, last_piece: None });
                 }
                 (Step::PassedOver(covered), _) => {
                     self.job.watch.advance(bytes);
@@ -112,9 +114,11 @@ impl<'a, T: Default, F> Taker<'a, T, F> {
                 }
                 (Step::Ends(position), Some(open)) => {
                     let wrong = |source| self.wrong(name, source);
-                    open.check.end(&open.segment.header, position).map_err(wrong)?;
+                    let last_block = open.last_piece.as_ref().and_then(Piece::last_block).unwrap_or_default();
+                    open.check.end(&open.segment.header, position, last_block).map_err(wrong)?;
                     let covered = covered(&open.segment.header, open.last_offset);
                     let covered = covered.ok_or_else(|| wrong(ReadError::without_records()))?;
+                    open.last_piece.take().into_iter().for_each(|piece| self.pool.give_back(piece));
                     self.end_segment(name, covered);
                     return Ok(());
                 }
@@ -127,7 +131,7 @@ impl<'a, T: Default, F> Taker<'a, T, F> {
     fn piece<E: From<ArchiveError>>(
         &mut self,
         name: &SegmentName,
-        open: &mut Open,
+        open: &mut Open<T>,
         mut piece: Piece<T>,
     ) -> Result<Flow, E>
     where
@@ -153,7 +157,7 @@ impl<'a, T: Default, F> Taker<'a, T, F> {
         }
         open.last_offset = piece.last_offset.or(open.last_offset);
         self.job.watch.advance(piece.stored_bytes());
-        self.pool.give_back(piece);
+        open.last_piece.replace(piece).into_iter().for_each(|before| self.pool.give_back(before));
         Ok(Flow::GoesOn)
     }
 

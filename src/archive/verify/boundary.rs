@@ -1,4 +1,4 @@
-//! Whether a segment ends where its records and settings say.
+//! Checks that a segment ends where its records and settings say.
 //!
 //! Size, number and age of the records end a segment at one place only. The clock (idle, overdue, `--until-end`) may end
 //! it earlier, and nothing later: so a segment is never longer than the rule says, and one that was not ended by the
@@ -12,7 +12,7 @@ use kafka_store_statecharts::offset::Offset;
 #[derive(Clone, Debug)]
 pub(super) struct Boundary {
     rule: BoundaryRule,
-    /// Where the segment should have ended: the last record that belongs to it, and why.
+    /// The segment's end by the rule: the last record that belongs to it, and why.
     ended: Option<(Offset, SealReason)>,
     last: Option<Offset>,
     /// The first record that does not belong to it.
@@ -45,7 +45,7 @@ impl Boundary {
         self.last = Some(offset);
     }
 
-    /// What is wrong with the segment's end. `reason` is the one that the store keeps; `next_timestamp` is the first of
+    /// Describes what is wrong with the segment's end. `reason` is the one that the store keeps; `next_timestamp` is the first of
     /// the next segment, if that is there.
     pub(super) fn problem(&self, reason: Option<SealReason>, next_timestamp: Option<TimestampMs>) -> Option<String> {
         if let (Some((end, rule)), Some(beyond)) = (self.ended, self.beyond) {

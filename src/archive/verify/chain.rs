@@ -1,7 +1,9 @@
 //! A chain as a whole.
 
+use super::content::ChainContent;
 use super::problem::{Problem, ProblemKind};
 use super::{ChainCheck, ChainReport, VerifyReport, known_facts};
+use crate::archive::history::history_of;
 use crate::archive::survey::{ChainSurvey, Joint, SegmentFacts};
 use crate::avro::{Isolation, SegmentHeader};
 use crate::store::ArchiveStore;
@@ -23,10 +25,11 @@ pub(super) fn check_chain(
     }
     found.sources();
     let read_whole = checks.iter().filter(|check| check.is_read_whole).count() as u64;
+    let content = ChainContent::of(survey, |index| checks[index].is_readable());
     for (index, check) in checks.into_iter().enumerate() {
         check.problems.into_iter().for_each(|(kind, message)| found.add(index, kind, message));
     }
-    let summary = summary(survey, pruned, read_whole);
+    let summary = summary(survey, content, pruned, read_whole);
     notes(&summary, report);
     report.chains.push(summary);
     report.problems.append(&mut found.problems);
@@ -42,7 +45,7 @@ impl Found<'_> {
     fn add(&mut self, index: usize, kind: ProblemKind, message: impl Into<String>) {
         let chain = &self.survey.chain;
         let location = self.store.location(&chain.segment(self.survey.segments[index].start));
-        self.problems.push(Problem { kind, chain: chain.clone(), location, message: message.into() });
+        self.problems.push(Problem { kind, chain: Some(chain.clone()), location, message: message.into() });
     }
 
     fn joint(&mut self, index: usize, joint: Joint, pruned: &mut Option<OffsetRange>) {
@@ -101,6 +104,7 @@ impl Found<'_> {
                 None => {}
                 Some(header) => {
                     ours_began = true;
+                    self.follow_topic(&mut expected, header);
                     if let Some(message) = expected.differs(header) {
                         self.add(index, ProblemKind::Stranger, message);
                     }
@@ -110,7 +114,20 @@ impl Found<'_> {
     }
 }
 
-/// Where a chain's records come from.
+impl Found<'_> {
+    /// Expects another topic from a segment on, where an operator decided that the histories of the two are one.
+    fn follow_topic(&self, expected: &mut Source, header: &SegmentHeader) {
+        if let (Some(before), Some(now)) = (expected.topic_id, header.summary.topic_id)
+            && before != now
+            && let Ok(history) = history_of(self.store, &self.survey.chain)
+            && history.continues_with(header.name.start, before, now)
+        {
+            expected.topic_id = Some(now);
+        }
+    }
+}
+
+/// Source of a chain's records.
 struct Source {
     /// `None` until it is known whether there is one.
     cluster_id: Option<Option<String>>,
@@ -119,7 +136,7 @@ struct Source {
 }
 
 impl Source {
-    /// How a segment differs from those before it, if it does.
+    /// Describes how a segment differs from those before it, if it does.
     fn differs(&mut self, header: &SegmentHeader) -> Option<String> {
         let summary = &header.summary;
         let cluster_id = self.cluster_id.get_or_insert_with(|| summary.cluster_id.clone());
@@ -140,9 +157,8 @@ impl Source {
     }
 }
 
-fn summary(survey: &ChainSurvey, pruned: Option<OffsetRange>, read_whole: u64) -> ChainReport {
+fn summary(survey: &ChainSurvey, content: ChainContent, pruned: Option<OffsetRange>, read_whole: u64) -> ChainReport {
     let facts = || survey.segments.iter().filter_map(known_facts);
-    let topic_id = facts().next_back().and_then(|facts| facts.header.as_ref()?.summary.topic_id);
     ChainReport {
         chain: survey.chain.clone(),
         origin: survey.origin(),
@@ -156,7 +172,7 @@ fn summary(survey: &ChainSurvey, pruned: Option<OffsetRange>, read_whole: u64) -
         invisible: facts().map(SegmentFacts::invisible_count).sum(),
         deleted: facts().map(SegmentFacts::deleted_count).sum(),
         bytes: survey.segments.iter().map(|segment| segment.stat.bytes).sum(),
-        topic_id: topic_id.map(|id| id.to_string()),
+        content,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::archive::compare::{CompareDepth, CompareError, Divergence, Divergence
 use crate::index::MysqlIndex;
 use crate::store::{ArchiveStore, Scope};
 
-/// What to compare.
+/// An archive and the index to compare it with.
 #[derive(Debug)]
 pub struct AgainstIndex<'a> {
     /// The archive.
@@ -37,7 +37,7 @@ impl AgainstIndex<'_> {
         Ok(())
     }
 
-    /// What is wrong with the archive itself has been found without the index.
+    /// The problem that a divergence is; `None` for damage in the archive itself, which is found without the index.
     fn problem(&self, Divergence { name, kind }: &Divergence) -> Option<Problem> {
         let (kind, message) = match kind {
             DivergenceKind::NoRow => (ProblemKind::NoRow, "kafka-store index rebuild makes the row".to_owned()),
@@ -50,6 +50,6 @@ impl AgainstIndex<'_> {
             }
             DivergenceKind::Unreadable(_) | DivergenceKind::Unchained(_) => return None,
         };
-        Some(Problem { kind, chain: name.chain.clone(), location: self.store.location(name), message })
+        Some(Problem { kind, chain: Some(name.chain.clone()), location: self.store.location(name), message })
     }
 }

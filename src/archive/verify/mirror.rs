@@ -1,9 +1,9 @@
-//! Whether a mirror holds the same.
+//! Checks that a mirror holds the same segments.
 
 use super::VerifyReport;
 use super::problem::{Problem, ProblemKind};
 use super::segment::text_of;
-use crate::avro::HEADER_BYTES;
+use crate::archive::stored_header::Front;
 use crate::store::{ArchiveStore, ObjectStat, Scope, StoreError};
 use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::offset::Offset;
@@ -40,7 +40,7 @@ impl<'a> Mirror<'a> {
         Ok(Mirror { store, copies, own })
     }
 
-    /// What is wrong with the mirror's copy of a segment. `crc32c` is that of the archive's bytes, if they were read.
+    /// Describes what is wrong with the mirror's copy of a segment. `crc32c` is that of the archive's bytes, if they were read.
     pub(super) fn compare(
         &self,
         archive: &dyn ArchiveStore,
@@ -79,7 +79,7 @@ impl<'a> Mirror<'a> {
         }
     }
 
-    /// What is there beyond the archive's own, and what lies before the mirror's front.
+    /// Reports segments that only the mirror has, and fronts that differ.
     pub(super) fn compare_names(&self, report: &mut VerifyReport) {
         for (chain, copies) in &self.copies {
             let Some(first_copy) = copies.keys().next() else { continue };
@@ -89,7 +89,7 @@ impl<'a> Mirror<'a> {
                 if own.is_none_or(|own| !own.contains(start)) {
                     report.problems.push(Problem {
                         kind: ProblemKind::MirrorDiffers,
-                        chain: chain.clone(),
+                        chain: Some(chain.clone()),
                         location: self.store.location(&chain.segment(*start)),
                         message: "the archive has no such segment: is this the mirror of it?".to_owned(),
                     });
@@ -109,7 +109,10 @@ impl<'a> Mirror<'a> {
 }
 
 fn same_front(archive: &dyn ArchiveStore, mirror: &dyn ArchiveStore, name: &SegmentName) -> Result<bool, String> {
-    let front = |store: &dyn ArchiveStore| store.read_front(name, HEADER_BYTES as u64).map_err(|error| text_of(&error));
+    let front = |store: &dyn ArchiveStore| match Front::of_object(store, name) {
+        Ok(front) => Ok(front.map(|front| front.bytes)),
+        Err(error) => Err(text_of(&error)),
+    };
     Ok(front(archive)? == front(mirror)?)
 }
 

@@ -8,32 +8,39 @@
 
 mod boundary;
 mod chain;
+mod content;
 mod index;
 mod kafka;
 mod mirror;
+mod missing;
 mod problem;
 mod segment;
 mod state;
 
 pub use index::AgainstIndex;
-pub use kafka::{AgainstKafka, KafkaTail};
+pub use kafka::{AgainstKafka, AgainstKafkaError, KafkaTail, OtherEpoch, RecordComparison};
+pub(super) use kafka::{ArchivedRecord, Digest, Unvisited, Visit, visit_segment};
 pub use problem::{Problem, ProblemKind};
 pub use state::{StateError, VerifyState};
 
 use super::error::ArchiveError;
+use super::origin_object::OriginObject;
 use super::parallel_map;
-use super::survey::{ChainSurvey, SegmentFacts, SurveyedSegment, origin_of};
-use crate::store::{ArchiveStore, ObjectStat, Scope};
+use super::survey::{ChainSurvey, SegmentFacts, SurveyedSegment};
+use crate::store::{ArchiveStore, ObjectStat, Scope, StoreError};
 use chain::check_chain;
+use content::ChainContent;
 use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::offset::{Offset, OffsetRange};
 use kafka_store_statecharts::origin::Origin;
 use mirror::Mirror;
+use missing::{MissingSegments, chains_with_origins};
 use segment::{Checked, check_deeply, check_quickly};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How much of each segment is read.
+/// Amount of each segment that is read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Depth {
     /// Its header and its end.
@@ -49,7 +56,7 @@ pub enum Depth {
     Deep,
 }
 
-/// What is verified, and how.
+/// A verification to run.
 #[derive(Debug)]
 pub struct VerifyJob<'a> {
     /// The archive.
@@ -58,66 +65,68 @@ pub struct VerifyJob<'a> {
     pub scope: Scope,
     /// The chains of that part.
     pub chains: Vec<ChainName>,
-    /// How much is read.
+    /// Amount that is read.
     pub depth: Depth,
-    /// How many segments at a time.
+    /// Segments checked concurrently.
     pub threads: usize,
     /// A store that must hold the same.
     pub mirror: Option<&'a dyn ArchiveStore>,
-    /// What earlier runs have read whole.
+    /// Segments that earlier runs have read whole.
     pub state: Option<&'a VerifyState>,
-    /// Set by somebody who wants no more.
+    /// Set to interrupt the verification.
     pub stop: &'a AtomicBool,
 }
 
-/// How a verification goes on; called from several threads.
+/// Progress of a verification; called from several threads.
 pub trait Watch: Sync + std::fmt::Debug {
-    /// There are so many bytes to read, or so many segments to look at.
+    /// Announces the amount of work.
     fn begin(&self, work: Work);
-    /// So many more are done.
+    /// Adds to the work that is done.
     fn advance(&self, done: u64);
 }
 
-/// What there is to do.
+/// An amount of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// So many bytes are read.
+    /// Bytes to read.
     Bytes(u64),
-    /// So many segments are looked at.
+    /// Segments to look at.
     Segments(u64),
+    /// Partitions to compare with Kafka's log.
+    Partitions(u64),
 }
 
-/// What a verification found.
+/// Findings of a verification.
 #[derive(Debug, Default)]
 pub struct VerifyReport {
     /// Each chain, in order.
     pub chains: Vec<ChainReport>,
-    /// What is no problem, but should be known.
+    /// Remarks that are no problems.
     pub notes: Vec<String>,
-    /// What is wrong.
+    /// Problems.
     pub problems: Vec<Problem>,
-    /// Whether it was stopped before its end.
+    /// True if it was interrupted before its end.
     pub is_stopped: bool,
 }
 
-/// What was found of a chain.
+/// Findings about one chain.
 #[derive(Clone, Debug)]
 pub struct ChainReport {
     /// Its name.
     pub chain: ChainName,
-    /// Where it begins, if that is written down.
+    /// Its recorded origin.
     pub origin: Option<Origin>,
-    /// The offsets that it began with and that are not there any more.
+    /// Offsets at its front whose segments have been removed.
     pub pruned: Option<OffsetRange>,
-    /// The first offset that is there.
+    /// The first offset that is still there.
     pub first_offset: Option<Offset>,
-    /// Where it goes on, if that is known.
+    /// The next offset to archive, if that is known.
     pub next_offset: Option<Offset>,
-    /// Its segments.
+    /// Number of segments.
     pub segments: u64,
-    /// How many of them were read whole, now or in an earlier run.
+    /// Segments that were read whole, now or in an earlier run.
     pub read_whole: u64,
-    /// How many are the original tool's and say nothing of themselves, and were not read.
+    /// Segments of the original tool that were not read: they have no header that says what they hold.
     pub unknown: u64,
     /// Records, as far as they are known.
     pub records: u64,
@@ -125,10 +134,19 @@ pub struct ChainReport {
     pub invisible: u64,
     /// Offsets whose records were removed before they were archived.
     pub deleted: u64,
-    /// What its segments take.
+    /// Bytes of its segments.
     pub bytes: u64,
-    /// The id of its topic, as its last segment has it.
-    pub topic_id: Option<String>,
+    /// The parts that are compared with Kafka's log.
+    content: ChainContent,
+}
+
+impl VerifyReport {
+    /// Adds problems, but those of segments of which one is known already.
+    fn add_new(&mut self, problems: Vec<Problem>) {
+        let known: BTreeSet<String> = self.problems.iter().map(|problem| problem.location.clone()).collect();
+        let is_new = |problem: &Problem| problem.is_of_chain() || !known.contains(&problem.location);
+        self.problems.extend(problems.into_iter().filter(is_new));
+    }
 }
 
 /// One segment that is to be checked.
@@ -145,7 +163,7 @@ struct Done {
 }
 
 impl Done {
-    /// Whether it was read in this run, and all of it is right.
+    /// True if it was read in this run, and all of it is right.
     fn is_news(&self) -> bool {
         self.checked.crc32c.is_some() && self.checked.is_settled && self.checked.problems.is_empty()
     }
@@ -158,15 +176,17 @@ impl VerifyJob<'_> {
     /// If the store, or the mirror, cannot be listed, or the state cannot be kept. What is wrong with the archive is in
     /// the report.
     pub fn run(&self, watch: &dyn Watch) -> Result<VerifyReport, VerifyError> {
+        let mut report = VerifyReport::default();
         let mut chains = Vec::new();
-        for chain in &self.chains {
-            chains.push((chain, origin_of(self.store, chain)?, self.store.objects_from(chain, None)?));
+        for chain in self.all_chains()? {
+            let origin = self.origin_of(&chain, &mut report)?;
+            let objects = self.store.objects_from(&chain, None)?;
+            chains.push((chain, origin, objects));
         }
-        let own = || {
-            let starts = |objects: &[(Offset, ObjectStat)]| objects.iter().map(|(start, _)| *start).collect();
-            chains.iter().map(|(chain, _, objects)| ((*chain).clone(), starts(objects))).collect()
-        };
-        let mirror = self.mirror.map(|mirror| Mirror::list(mirror, &self.scope, own())).transpose()?;
+        let starts = |objects: &[(Offset, ObjectStat)]| objects.iter().map(|(start, _)| *start).collect();
+        let listed: BTreeMap<ChainName, BTreeSet<Offset>> =
+            chains.iter().map(|(chain, _, objects)| (chain.clone(), starts(objects))).collect();
+        let mirror = self.mirror.map(|mirror| Mirror::list(mirror, &self.scope, listed.clone())).transpose()?;
         let items: Vec<Item> = chains
             .iter()
             .flat_map(|(chain, _, objects)| objects.iter().map(|(start, stat)| self.item(chain, *start, stat)))
@@ -190,14 +210,14 @@ impl VerifyJob<'_> {
         if let Some(error) = failure.into_inner().expect("a panic ends the process") {
             return Err(error.into());
         }
-        let mut report = VerifyReport { is_stopped: done.iter().any(Option::is_none), ..VerifyReport::default() };
+        report.is_stopped = done.iter().any(Option::is_none);
         if report.is_stopped {
             return Ok(report);
         }
         let mut done = items.into_iter().zip(done.into_iter().flatten());
         for (chain, origin, objects) in chains {
             let (segments, checks) = done.by_ref().take(objects.len()).map(split).unzip();
-            let survey = ChainSurvey { chain: chain.clone(), origin, segments };
+            let survey = ChainSurvey { chain, origin, segments };
             check_chain(self.store, &survey, checks, &mut report);
         }
         let unknown: u64 = report.chains.iter().map(|chain| chain.unknown).sum();
@@ -210,10 +230,41 @@ impl VerifyJob<'_> {
         if let Some(mirror) = mirror {
             mirror.compare_names(&mut report);
         }
-        for stranger in self.store.strangers(&self.scope)? {
-            report.notes.push(format!("{stranger} is no part of an archive"));
-        }
+        let strangers = self.store.strangers(&self.scope)?;
+        let missing = MissingSegments {
+            store: self.store,
+            scope: &self.scope,
+            state: self.state,
+            listed: &listed,
+            strangers: &strangers,
+        };
+        missing.find(&mut report)?;
+        report.notes.extend(strangers.iter().map(|stranger| format!("{stranger} is no part of an archive")));
         Ok(report)
+    }
+
+    /// The chains that have a place in the archive, and those of which only the origin is left.
+    fn all_chains(&self) -> Result<BTreeSet<ChainName>, StoreError> {
+        let mut chains: BTreeSet<ChainName> = self.chains.iter().cloned().collect();
+        chains.extend(chains_with_origins(self.store, &self.scope)?);
+        Ok(chains)
+    }
+
+    /// The origin of a chain. What is not one is a problem, and hides no other.
+    fn origin_of(&self, chain: &ChainName, report: &mut VerifyReport) -> Result<Option<OriginObject>, ArchiveError> {
+        match OriginObject::read_exactly(self.store, chain).map_err(ArchiveError::from) {
+            Err(ArchiveError::UnreadableOrigin { name, store }) => {
+                report.problems.push(Problem {
+                    kind: ProblemKind::Damaged,
+                    chain: Some(chain.clone()),
+                    location: format!("{}/{name}", store.trim_end_matches('/')),
+                    message: "it is not an origin that this version writes; bring it back from a copy of the archive"
+                        .to_owned(),
+                });
+                Ok(None)
+            }
+            origin => origin,
+        }
     }
 
     fn item(&self, chain: &ChainName, start: Offset, stat: &ObjectStat) -> Item {
@@ -257,7 +308,7 @@ impl VerifyJob<'_> {
         Ok(done)
     }
 
-    /// What is known of a segment that an earlier run has read; its front is looked at again all the same.
+    /// Checks a segment that an earlier run has read: only its front is looked at again.
     fn known(&self, name: &SegmentName, stat: &ObjectStat) -> Option<Done> {
         let mut checked = check_quickly(self.store, name, stat);
         let facts = self.state?.facts(name, stat, checked.facts.as_ref().ok()?)?;
@@ -277,16 +328,24 @@ pub enum VerifyError {
     State(#[from] StateError),
 }
 
-impl From<crate::store::StoreError> for VerifyError {
-    fn from(error: crate::store::StoreError) -> VerifyError {
+impl From<StoreError> for VerifyError {
+    fn from(error: StoreError) -> VerifyError {
         VerifyError::Archive(error.into())
     }
 }
 
-/// What was checked, apart from what is known.
+/// Problems of one segment.
 struct ChainCheck {
     problems: Vec<(ProblemKind, String)>,
     is_read_whole: bool,
+}
+
+impl ChainCheck {
+    /// True if nothing is known against the segment's bytes.
+    fn is_readable(&self) -> bool {
+        use ProblemKind::{Checksum, Damaged, Truncated, Unreadable};
+        !self.problems.iter().any(|(kind, _)| matches!(kind, Unreadable | Truncated | Damaged | Checksum))
+    }
 }
 
 fn split((item, done): (Item, Done)) -> (SurveyedSegment, ChainCheck) {
@@ -294,7 +353,7 @@ fn split((item, done): (Item, Done)) -> (SurveyedSegment, ChainCheck) {
     (SurveyedSegment { start: item.name.start, stat: item.stat, facts }, ChainCheck { problems, is_read_whole })
 }
 
-/// Whether a segment belongs to the sample.
+/// True if a segment belongs to the sample.
 fn is_drawn(name: &SegmentName, share: f64, seed: u64) -> bool {
     let hash = blake3::hash(format!("{seed} {name}").as_bytes());
     let [a, b, c, d, ..] = *hash.as_bytes();

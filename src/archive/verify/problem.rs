@@ -1,19 +1,40 @@
-//! What can be wrong with an archive.
+//! Problems of an archive.
 
-use kafka_store_statecharts::name::ChainName;
+use super::segment::kind_and_text;
+use crate::archive::error::ArchiveError;
+use crate::store::ArchiveStore;
+use kafka_store_statecharts::name::{ChainName, SegmentName};
 use std::fmt;
 
-/// Something that is wrong.
+/// A problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// What kind of thing.
+    /// Its kind.
     pub kind: ProblemKind,
-    /// The chain that it is in.
-    pub chain: ChainName,
-    /// What shows it: a segment's path or URL, or the chain.
+    /// The chain that it is in; `None` for a topic as a whole.
+    pub chain: Option<ChainName>,
+    /// The place that shows it: a segment's path or URL, or the chain.
     pub location: String,
-    /// What, in words, and what to do.
+    /// Description, and what to do.
     pub message: String,
+}
+
+impl Problem {
+    /// A problem of a chain as a whole.
+    pub(super) fn of_chain(kind: ProblemKind, chain: &ChainName, message: String) -> Problem {
+        Problem { kind, chain: Some(chain.clone()), location: chain.to_string(), message }
+    }
+
+    /// True unless it is of one segment.
+    pub(super) fn is_of_chain(&self) -> bool {
+        self.chain.as_ref().is_some_and(|chain| chain.to_string() == self.location)
+    }
+
+    /// A segment that cannot be read.
+    pub(super) fn unreadable(store: &dyn ArchiveStore, name: &SegmentName, error: &ArchiveError) -> Problem {
+        let (kind, message) = kind_and_text(error);
+        Problem { kind, chain: Some(name.chain.clone()), location: store.location(name), message }
+    }
 }
 
 impl fmt::Display for Problem {
@@ -22,7 +43,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What can be wrong.
+/// Kind of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProblemKind {
     /// The store could not read it.
@@ -39,13 +60,13 @@ pub enum ProblemKind {
     Missing,
     /// Two segments cover the same offsets.
     Overlap,
-    /// There are segments before the chain's origin.
+    /// Segments lie before the chain's origin.
     BeforeOrigin,
     /// A segment of the original tool after one of ours.
     OutOfOrder,
     /// The bytes are not those that the store's checksum is of.
     Checksum,
-    /// What the store keeps beside the object is not what its header says.
+    /// The object's metadata in the store contradicts its header.
     Metadata,
     /// The segment does not end where its settings and its records say.
     Boundary,
@@ -63,8 +84,16 @@ pub enum ProblemKind {
     OtherRow,
     /// The index has a row of a segment that is not there.
     RowWithoutSegment,
-    /// The archive goes beyond the end of Kafka's log, or is of another topic of this name.
+    /// The archive goes beyond the end of Kafka's log, or is of another topic of this name, or of another cluster.
     LogChanged,
+    /// Kafka's log has other records than the one that was archived.
+    OtherHistory,
+    /// Some of Kafka's records differ from the archived ones.
+    RecordsDiffer,
+    /// Kafka has records that are in no segment, before the chain's end.
+    NotArchived,
+    /// Kafka's log cannot be read.
+    LogUnreadable,
 }
 
 impl ProblemKind {
@@ -91,6 +120,10 @@ impl ProblemKind {
             ProblemKind::OtherRow => "another row",
             ProblemKind::RowWithoutSegment => "row without a file",
             ProblemKind::LogChanged => "another log",
+            ProblemKind::OtherHistory => "another history",
+            ProblemKind::RecordsDiffer => "records differ",
+            ProblemKind::NotArchived => "not archived",
+            ProblemKind::LogUnreadable => "log unreadable",
         }
     }
 }

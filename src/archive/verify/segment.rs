@@ -10,19 +10,21 @@ use kafka_store_statecharts::boundary::SealReason;
 use kafka_store_statecharts::name::SegmentName;
 use std::io::{self, Read};
 
-/// What was found of a segment.
+/// Outcome of checking one segment.
 #[derive(Debug)]
 pub(super) struct Checked {
-    /// What is known of it; the error is a problem, too.
+    /// Facts about it; an error here is also among the problems.
     pub(super) facts: Result<SegmentFacts, ArchiveError>,
     pub(super) problems: Vec<(ProblemKind, String)>,
-    /// Whether nothing can be found out any more that is not known.
+    /// True if a later run cannot find out more.
     pub(super) is_settled: bool,
     /// CRC-32C of its bytes, if they were read.
     pub(super) crc32c: Option<u32>,
 }
 
-/// What a segment's header and ends say, and what the store keeps beside it.
+const FROM_A_COPY: &str = "bring it back from a copy of the archive";
+
+/// Checks a segment's header, its end, and the metadata that the store keeps beside it.
 pub(super) fn check_quickly(store: &dyn ArchiveStore, name: &SegmentName, stat: &ObjectStat) -> Checked {
     let header = header_of(store, name);
     let mut checked = Checked::new();
@@ -30,7 +32,7 @@ pub(super) fn check_quickly(store: &dyn ArchiveStore, name: &SegmentName, stat: 
         Ok(header) => {
             checked.problems.extend(metadata_problem(&header, stat));
             checked.problems.extend(chain_problem(&header, name));
-            if let Err(problem) = check_end(store, name, &header) {
+            if let Err(problem) = check_length(&header, stat).and_then(|()| check_end(store, name, &header)) {
                 checked.problems.push(problem);
             }
             checked.facts = Ok(SegmentFacts::of_file(&header));
@@ -61,8 +63,8 @@ pub(super) fn check_deeply(
             checked.crc32c = Some(verified.crc32c);
         }
         Err(error) => {
-            // What the end showed is part of the same.
-            checked.problems.retain(|(kind, _)| *kind != ProblemKind::Truncated);
+            // What length and end showed is part of the same.
+            checked.problems.retain(|(kind, _)| !matches!(kind, ProblemKind::Truncated | ProblemKind::Damaged));
             checked.problems.push(kind_and_text(&error));
         }
     }
@@ -80,7 +82,7 @@ impl Checked {
         self.facts = Err(error);
     }
 
-    /// What ended by age shows only by the next segment's first record.
+    /// Checks the segment's end. An end by age shows only in the next segment's first record.
     fn check_boundary(&mut self, store: &dyn ArchiveStore, boundary: &Boundary, next: &SegmentName, stat: &ObjectStat) {
         let reason = stat.attributes.get(attribute::SEAL_REASON).and_then(|word| SealReason::parse(word));
         let mut next_timestamp = None;
@@ -116,9 +118,9 @@ fn read_whole(
     Ok((verified, boundary))
 }
 
-struct Counted<'a, R> {
-    reader: R,
-    advance: &'a (dyn Fn(u64) + Sync),
+pub(super) struct Counted<'a, R> {
+    pub(super) reader: R,
+    pub(super) advance: &'a (dyn Fn(u64) + Sync),
 }
 
 impl<R: Read> Read for Counted<'_, R> {
@@ -129,7 +131,7 @@ impl<R: Read> Read for Counted<'_, R> {
     }
 }
 
-/// What the store keeps beside an object must be what its header says.
+/// Compares the object's metadata in the store with its header.
 fn metadata_problem(header: &FileHeader, stat: &ObjectStat) -> Option<(ProblemKind, String)> {
     let ours = header.ours()?;
     if !stat.attributes.contains_key("format") {
@@ -156,6 +158,15 @@ fn chain_problem(header: &FileHeader, name: &SegmentName) -> Option<(ProblemKind
         .then(|| (ProblemKind::Misplaced, format!("it says that it belongs to {said}: it was moved or copied here")))
 }
 
+/// The header says how long the file is, since format version 2.
+fn check_length(header: &FileHeader, stat: &ObjectStat) -> Result<(), (ProblemKind, String)> {
+    let Some(said) = header.ours().and_then(|ours| ours.file_bytes).filter(|said| *said != stat.bytes) else {
+        return Ok(());
+    };
+    let kind = if stat.bytes < said { ProblemKind::Truncated } else { ProblemKind::Damaged };
+    Err((kind, format!("it has {} bytes, and its header says {said}; {FROM_A_COPY}", stat.bytes)))
+}
+
 /// Every file of both tools ends with its sync marker.
 fn check_end(store: &dyn ArchiveStore, name: &SegmentName, header: &FileHeader) -> Result<(), (ProblemKind, String)> {
     let end = match store.read_end(name, header.sync.len() as u64) {
@@ -165,7 +176,7 @@ fn check_end(store: &dyn ArchiveStore, name: &SegmentName, header: &FileHeader) 
     match end {
         Some(end) if *end != header.sync => Err((
             ProblemKind::Truncated,
-            "it does not end with its sync marker: it was cut off; bring it back from a copy of the archive".to_owned(),
+            format!("it does not end with its sync marker: it was cut off; {FROM_A_COPY}"),
         )),
         _ => Ok(()),
     }
@@ -183,9 +194,8 @@ fn checksum_problem(verified: &Verified, stat: &ObjectStat) -> Option<(ProblemKi
     Some((ProblemKind::Checksum, message))
 }
 
-/// What an error means, and its words.
+/// The kind of problem that an error is, and its text.
 pub(super) fn kind_and_text(error: &ArchiveError) -> (ProblemKind, String) {
-    const FROM_A_COPY: &str = "bring it back from a copy of the archive";
     match error {
         ArchiveError::Segment { source, .. } => match source {
             // So a store says that what came is not what it has the checksum of.

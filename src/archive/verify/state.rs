@@ -1,4 +1,4 @@
-//! What earlier runs have verified, so that an interrupted one goes on.
+//! Segments that earlier runs have verified, so that an interrupted run can resume.
 //!
 //! A segment is taken for verified while its name, size and identity in the store (generation and checksum, or the
 //! time of its last change) are the same.
@@ -6,7 +6,7 @@
 use crate::archive::survey::SegmentFacts;
 use crate::avro::TimestampRange;
 use crate::store::ObjectStat;
-use kafka_store_statecharts::name::SegmentName;
+use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::offset::Offset;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How much work a kill may cost.
+/// Work that a kill may cost.
 const SAVE_EVERY: Duration = Duration::from_secs(2);
 
 /// The file that remembers. All of it is in memory; it is replaced at once, never half written.
@@ -40,11 +40,11 @@ pub enum StateError {
     /// The system's word.
     #[error("cannot {action} the state file {}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -82,7 +82,7 @@ impl VerifyState {
         Ok(state)
     }
 
-    /// What is known of a segment that has been verified as it is.
+    /// Facts about a segment that an earlier run has verified, if it is unchanged.
     pub(super) fn facts(&self, name: &SegmentName, stat: &ObjectStat, front: &SegmentFacts) -> Option<SegmentFacts> {
         let known = self.known.lock().expect("a panic ends the process");
         let entry = known.segments.get(&name.to_string())?;
@@ -96,6 +96,17 @@ impl VerifyState {
             timestamps: Some(TimestampRange { first: number("first")?, min: number("min")?, max: number("max")? }),
             ..front.clone()
         })
+    }
+
+    /// The names of the segments that are remembered.
+    pub(super) fn segments(&self) -> Vec<SegmentName> {
+        let known = self.known.lock().expect("a panic ends the process");
+        let name = |text: &String| {
+            let mut parts = text.split('/');
+            let chain = ChainName::parse(parts.next()?, parts.next()?)?;
+            Some(chain.segment(SegmentName::parse_file_name(parts.next()?)?))
+        };
+        known.segments.keys().filter_map(name).collect()
     }
 
     /// Remembers that a segment is whole, and saves now and then.
@@ -125,7 +136,7 @@ impl VerifyState {
     /// Writes the file.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn save(&self) -> Result<(), StateError> {
         let mut known = self.known.lock().expect("a panic ends the process");
         let segments: Map<String, Value> =
@@ -153,7 +164,7 @@ fn parse(path: &Path, bytes: &[u8], archive: &str) -> Result<BTreeMap<String, Va
     Ok(segments.iter().map(|(name, entry)| (name.clone(), entry.clone())).collect())
 }
 
-/// What says that an object is the same one as before.
+/// Identifies one version of an object.
 fn identity(stat: &ObjectStat) -> Value {
     json!([stat.bytes, stat.generation, stat.crc32c, stat.modified_ns])
 }

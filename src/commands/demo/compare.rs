@@ -2,14 +2,13 @@
 
 use super::super::CommandError;
 use super::sample::{SampleRecord, TOPICS, Topic};
-use crate::archive::{ArchiveError, ChainReader, OffsetWindow};
-use crate::avro::{HEADER_BYTES, Record, SegmentHeader};
+use crate::archive::{ArchiveError, ChainReader, OffsetWindow, header_of};
+use crate::avro::{Record, SegmentHeader};
 use crate::commands::interrupt::Interrupt;
 use crate::store::{ArchiveStore, LocalStore};
 use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::record::TimestampType;
 use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -47,9 +46,7 @@ fn last_header(store: &LocalStore, chain: &ChainName) -> Option<SegmentHeader> {
 }
 
 fn header(store: &LocalStore, name: &SegmentName) -> Option<SegmentHeader> {
-    let mut bytes = vec![0; HEADER_BYTES];
-    store.open(name).ok()??.read_exact(&mut bytes).ok()?;
-    SegmentHeader::parse(&bytes).ok()
+    header_of(store, name).ok()?.ours().cloned()
 }
 
 /// Compares the whole archive.

@@ -61,7 +61,7 @@ fn print_text<W: Write>(index: &str, rebuilt: &Rebuilt, output: &mut Output<W>) 
         let _ = writeln!(output.line(), "{text}");
         output.line_done()
     };
-    let Rebuilt { found, made, changed, removed } = rebuilt;
+    let Rebuilt { found, made, changed, removed, left } = rebuilt;
     for divergence in &found.divergences {
         line(divergence)?;
     }
@@ -69,6 +69,11 @@ fn print_text<W: Write>(index: &str, rebuilt: &Rebuilt, output: &mut Output<W>) 
         "{index}: {} chains, {} files; rows made: {made}, changed: {changed}, removed: {removed}",
         found.chains, found.objects
     ))?;
+    if *left > 0 {
+        line(&format_args!(
+            "{left} rows were written by others meanwhile, and are left alone: run it again to compare them"
+        ))?;
+    }
     match found.incomplete_rows {
         0 => Ok(()),
         count => line(&format_args!("{count} rows of the original kafka-store have all columns now")),
@@ -76,7 +81,7 @@ fn print_text<W: Write>(index: &str, rebuilt: &Rebuilt, output: &mut Output<W>) 
 }
 
 fn print_json<W: Write>(rebuilt: &Rebuilt, output: &mut Output<W>) -> Result<(), Stop> {
-    let Rebuilt { found, made, changed, removed } = rebuilt;
+    let Rebuilt { found, made, changed, removed, left } = rebuilt;
     let divergences = found.divergences.iter().map(|divergence| {
         json!({
             "kind": divergence.kind.as_str(),
@@ -90,6 +95,7 @@ fn print_json<W: Write>(rebuilt: &Rebuilt, output: &mut Output<W>) -> Result<(),
         "rows_made": made,
         "rows_changed": changed,
         "rows_removed": removed,
+        "rows_left": left,
         "rows_completed": found.incomplete_rows,
         "divergences": divergences.collect::<Value>(),
     });

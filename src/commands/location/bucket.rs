@@ -1,12 +1,12 @@
 //! Locations in Google Cloud Storage: `gs://bucket/prefix`, and a topic, a partition or a segment below that.
 
-use super::{Location, Place};
+use super::{Location, Place, Segments};
 use crate::cli::GcsArgs;
 use crate::commands::CommandError;
 use crate::config::GcsAccess;
 use crate::exit::ExitCode;
 use crate::store::{ArchiveStore, GcsStore, GcsUrl, Scope};
-use kafka_store_statecharts::name::{ChainName, SegmentName};
+use kafka_store_statecharts::name::{ChainName, RESERVED, SegmentName};
 use kafka_store_statecharts::topic::TopicName;
 use slog::{Discard, Logger, o};
 use std::sync::Arc;
@@ -22,10 +22,14 @@ struct Bucket<'a> {
 
 /// What the listing says that a location is. A folder says what it is by what lies below it: a topic may have the name
 /// of a partition, and an archive that of a topic.
-pub(super) fn find(url: &str, gcs: &GcsArgs) -> Result<Location, CommandError> {
+pub(super) fn find(url: &str, gcs: &GcsArgs, segments: Segments) -> Result<Location, CommandError> {
     let (bucket, parts) = split(url, gcs)?;
     let failed = |error| CommandError::from_error(&error);
     let place = |store, scope| Ok(Location::Place(Place { store, scope, is_remote: true }));
+    let has_origins = |store: &dyn ArchiveStore, below: &str| match segments {
+        Segments::Required => Ok(false),
+        Segments::Optional => store.list_small(&format!("{RESERVED}/origins{below}")).map(|names| !names.is_empty()),
+    };
     if let [root @ .., topic, partition, file] = &parts[..]
         && let Some(name) = segment_of(topic, partition, file)
     {
@@ -38,7 +42,11 @@ pub(super) fn find(url: &str, gcs: &GcsArgs) -> Result<Location, CommandError> {
         && let Some(chain) = ChainName::parse(topic, partition)
     {
         let store = bucket.open(root)?;
-        if !store.segments_from(&chain, None).map_err(failed)?.is_empty() {
+        let has_origin = || match segments {
+            Segments::Required => Ok(false),
+            Segments::Optional => store.read_small(&chain.origin_object()).map(|origin| origin.is_some()),
+        };
+        if !store.segments_from(&chain, None).map_err(failed)?.is_empty() || has_origin().map_err(failed)? {
             return place(store, Scope::Chain(chain));
         }
     }
@@ -46,12 +54,15 @@ pub(super) fn find(url: &str, gcs: &GcsArgs) -> Result<Location, CommandError> {
         && let Ok(topic) = TopicName::new(topic)
     {
         let store = bucket.open(root)?;
-        if !store.chains_of(&topic).map_err(failed)?.is_empty() {
+        let below = format!("/{topic}");
+        if !store.chains_of(&topic).map_err(failed)?.is_empty()
+            || has_origins(store.as_ref(), &below).map_err(failed)?
+        {
             return place(store, Scope::Topic(topic));
         }
     }
     let store = bucket.open(&parts)?;
-    if store.chains().map_err(failed)?.is_empty() {
+    if store.chains().map_err(failed)?.is_empty() && !has_origins(store.as_ref(), "").map_err(failed)? {
         return Err(CommandError::new(format!(
             "{url} holds no segments: give gs://BUCKET/PREFIX of an archive, or a topic, a partition or a segment below \
              it (PREFIX/TOPIC/PARTITION/OFFSET)"

@@ -6,16 +6,18 @@ use crate::commands::CommandError;
 use crate::config::KafkaProperties;
 use crate::exit::ExitCode;
 use crate::kafka;
+use crate::kafka::LogReaders;
 use crate::kafka::ffi::Client;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a broker may take to answer at the start.
+/// Limit for a broker's first answer.
 const ANSWER_TIME: Duration = Duration::from_secs(15);
 
 /// A group, and a client that may ask for it. It joins nothing.
 pub(super) struct Group {
     client: Arc<Client>,
+    readers: LogReaders,
     name: String,
 }
 
@@ -40,11 +42,16 @@ impl Group {
                 ANSWER_TIME.as_secs()
             ))
         })?;
-        Ok(Some(Group { client, name: group.clone() }))
+        let readers = LogReaders::new(brokers, group, &given);
+        Ok(Some(Group { client, readers, name: group.clone() }))
     }
 
     pub(super) fn client(&self) -> &Client {
         &self.client
+    }
+
+    pub(super) fn readers(&self) -> &LogReaders {
+        &self.readers
     }
 
     pub(super) fn name(&self) -> &str {
@@ -52,7 +59,7 @@ impl Group {
     }
 }
 
-/// What a client has to say by itself is not asked for; somebody must take it all the same.
+/// Discards the client's unsolicited events, which would pile up otherwise.
 fn forget_events_of(client: &Arc<Client>) {
     let client = Arc::downgrade(client);
     let forget = move || {

@@ -32,6 +32,8 @@ pub(super) enum Meaning {
     RangeNotSatisfiable,
     /// It is not allowed.
     Forbidden,
+    /// What has the name is kept by a retention policy or a hold.
+    Protected,
     /// The token does not count.
     Unauthorised,
     /// The bytes are not those that were declared.
@@ -80,7 +82,8 @@ impl Answer {
             412 => Meaning::PreconditionFailed,
             416 => Meaning::RangeNotSatisfiable,
             401 => Meaning::Unauthorised,
-            403 if self.is_rate_limit() => Meaning::Unknown,
+            403 if self.has_reason(&["rateLimitExceeded", "userRateLimitExceeded"]) => Meaning::Unknown,
+            403 if self.has_reason(&["retentionPolicyNotMet", "objectUnderActiveHold"]) => Meaning::Protected,
             403 => Meaning::Forbidden,
             400 if self.is_about_checksums() => Meaning::WrongChecksum,
             408 | 429 | 500..=599 => Meaning::Unknown,
@@ -118,9 +121,8 @@ impl Answer {
         errors.iter().filter_map(|error| error["reason"].as_str().map(str::to_owned)).collect()
     }
 
-    fn is_rate_limit(&self) -> bool {
-        let limits = ["rateLimitExceeded", "userRateLimitExceeded"];
-        self.error_reasons().iter().any(|reason| limits.contains(&reason.as_str()))
+    fn has_reason(&self, any: &[&str]) -> bool {
+        self.error_reasons().iter().any(|reason| any.contains(&reason.as_str()))
     }
 
     /// The service has no reason of its own for a wrong checksum: it is "invalid", like many other things.
@@ -183,6 +185,8 @@ mod tests {
     fn statuses_decide_and_bodies_only_tell_apart() {
         let limited = r#"{"error":{"code":403,"message":"slow down","errors":[{"reason":"rateLimitExceeded"}]}}"#;
         let forbidden = r#"{"error":{"code":403,"message":"no","errors":[{"reason":"forbidden"}]}}"#;
+        let retained = r#"{"error":{"code":403,"message":"no","errors":[{"reason":"retentionPolicyNotMet"}]}}"#;
+        let held = r#"{"error":{"code":403,"message":"no","errors":[{"reason":"objectUnderActiveHold"}]}}"#;
         let wrong =
             r#"{"error":{"message":"Provided CRC32C \"AAAAAA==\" doesn't match calculated CRC32C \"BBBBBB==\"."}}"#;
         for (status, body, meaning) in [
@@ -191,6 +195,8 @@ mod tests {
             (403, limited, Meaning::Unknown),
             (403, forbidden, Meaning::Forbidden),
             (403, "<html>", Meaning::Forbidden),
+            (403, retained, Meaning::Protected),
+            (403, held, Meaning::Protected),
             (400, wrong, Meaning::WrongChecksum),
             (400, "bad range", Meaning::Refused),
             (410, "", Meaning::Gone),

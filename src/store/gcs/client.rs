@@ -110,6 +110,11 @@ impl Client {
         Ok(Client { http, endpoint, auth, idle: settings.idle_timeout, jitter: Arc::clone(&settings.jitter) })
     }
 
+    /// The service's address.
+    pub(super) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     /// How long to wait, when `wait` is what the failures alone say: up to half as long again, so that many who failed
     /// together do not come back together.
     pub(super) fn jittered(&self, wait: Duration) -> Duration {

@@ -26,7 +26,9 @@ pub use settings::GcsSettings;
 pub use transitions::UploadTransitions;
 
 use super::error::{StoreError, StoreErrorKind};
-use super::{ArchiveStore, CreateOutcome, ObjectStat, Scope, SegmentFile, SmallOutcome};
+use super::{
+    ArchiveStore, CreateOutcome, ObjectStat, SMALL_OBJECT_BYTES_MAX, Scope, SegmentFile, SmallOutcome, crc32c_of_file,
+};
 use answer::{Meaning, Trouble, stat};
 use bucket::{Bucket, Unusable};
 use client::Client;
@@ -36,9 +38,9 @@ use kafka_store_statecharts::topic::TopicName;
 use list::Listing;
 use read::ObjectReader;
 use runtime::runtime;
+use rustix::io::Errno;
 use serde_json::Value;
-use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
 use upload::{UploadEnd, Uploading};
 
@@ -154,27 +156,21 @@ impl GcsStore {
     }
 }
 
-/// Where the bytes were damaged: on the disk, or on their way.
-fn quarantined(file: &SegmentFile, trouble: &Trouble) -> String {
-    let where_to_look = match checksum_of(&file.path) {
-        Ok(crc32c) if crc32c == file.crc32c => {
-            "the spool file is whole, so they are damaged on their way: check the network"
-        }
-        Ok(_) => "the spool file has changed since it was sealed: check the disk; a restart makes it anew from Kafka",
-        Err(_) => "the spool file cannot be read: check the disk; a restart makes it anew from Kafka",
-    };
-    format!("its bytes do not arrive as they were sealed, twice ({}); {where_to_look}", trouble.reason)
+/// True if a file has lost what was written to it.
+fn is_lost(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::UnexpectedEof || error.raw_os_error() == Some(Errno::IO.raw_os_error())
 }
 
-fn checksum_of(path: &Path) -> std::io::Result<u32> {
-    let mut file = std::fs::File::open(path)?;
-    let (mut sum, mut buffer) = (0, vec![0; 1024 * 1024]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(sum),
-            count => sum = crc32c::crc32c_append(sum, &buffer[..count]),
+/// Where the bytes were damaged: on the disk, or on their way.
+fn quarantined(file: &SegmentFile, trouble: &Trouble) -> String {
+    let where_to_look = match crc32c_of_file(&file.path) {
+        Ok((_, crc32c)) if crc32c == file.crc32c => {
+            "the spool file is whole, so they are damaged on their way: check the network"
         }
-    }
+        Ok(_) => "the spool file has changed since it was sealed: check the disk; a restart makes it again from Kafka",
+        Err(_) => "the spool file cannot be read: check the disk; a restart makes it again from Kafka",
+    };
+    format!("its bytes do not arrive as they were sealed, twice ({}); {where_to_look}", trouble.reason)
 }
 
 /// The rights that calls need.
@@ -189,6 +185,10 @@ fn failed(bucket: &Bucket, action: &'static str, location: String, right: &str, 
     let name = &bucket.place.bucket;
     let advice = match meaning {
         Meaning::Forbidden => format!("{reason}; give its account the right {right} on the bucket {name}"),
+        Meaning::Protected => format!(
+            "{reason}; no right helps: kafka-store replaces nothing, and an object that does not show has this name. Look \
+             for it (gcloud storage ls --all-versions), or begin a new chain (kafka-store resolve)"
+        ),
         Meaning::NotFound => format!("{reason}; is there a bucket {name}?"),
         Meaning::Unauthorised => format!("{reason}; check the credentials"),
         Meaning::Unknown => format!("{reason}; it may pass by itself"),
@@ -215,6 +215,11 @@ impl ArchiveStore for GcsStore {
                 StoreErrorKind::SpoolFileMissing,
                 "its spool file is gone; a restart repeats the work from Kafka".to_owned(),
             )),
+            // What the disk does not give back once it does not give back later.
+            UploadEnd::Unreadable(io) if is_lost(&io) => Err(error(
+                StoreErrorKind::Refused,
+                format!("its spool file cannot be read: {io}; check the disk; a restart makes it again from Kafka"),
+            )),
             UploadEnd::Unreadable(io) => {
                 Err(error(StoreErrorKind::Transient, format!("its spool file cannot be read: {io}")))
             }
@@ -224,6 +229,10 @@ impl ArchiveStore for GcsStore {
 
     fn create_small(&self, name: &str, bytes: &[u8]) -> Result<SmallOutcome, StoreError> {
         let object = self.small_object(name)?;
+        if bytes.len() > SMALL_OBJECT_BYTES_MAX {
+            let location = self.bucket.place.location(name);
+            return Err(StoreError::too_large(location, bytes.len()));
+        }
         runtime()
             .block_on(self.bucket.create_small(&object, bytes))
             .map_err(|trouble| self.error("create", name, CREATE, trouble))
@@ -232,6 +241,18 @@ impl ArchiveStore for GcsStore {
     fn read_small(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let object = self.small_object(name)?;
         runtime().block_on(self.bucket.read_small(&object)).map_err(|trouble| self.error("read", name, GET, trouble))
+    }
+
+    fn list_small(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        let root = self.bucket.place.object("");
+        let prefix = format!("{}/", self.small_object(folder)?);
+        let listed = runtime()
+            .block_on(self.bucket.list(Listing { prefix: &prefix, ..Listing::default() }))
+            .map_err(|trouble| self.error("list", folder, LIST, trouble))?;
+        let name = |object: &Value| Some(object["name"].as_str()?.strip_prefix(&root)?.to_owned());
+        let mut names: Vec<String> = listed.objects.iter().filter_map(name).collect();
+        names.sort();
+        Ok(names)
     }
 
     fn chains(&self) -> Result<Vec<ChainName>, StoreError> {
@@ -289,6 +310,11 @@ impl ArchiveStore for GcsStore {
 
     fn strangers(&self, scope: &Scope) -> Result<Vec<String>, StoreError> {
         strangers::find(self, scope)
+    }
+
+    fn way_back(&self) -> &'static str {
+        "bring back what is missing: what a lifecycle rule or somebody deleted, from its soft-deleted or noncurrent version \
+         (gcloud storage restore), else from a copy; and have no rule delete what is in this archive"
     }
 
     fn location(&self, name: &SegmentName) -> String {

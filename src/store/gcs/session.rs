@@ -35,9 +35,11 @@ impl fmt::Debug for SessionUri {
     }
 }
 
-/// Which segment a session is for. Two of them are the same only if all bytes are.
+/// Identity of an upload: the same segment, byte for byte, under the same name of the same service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SegmentIdentity {
+pub(super) struct UploadIdentity {
+    /// The service: a session of a rehearsal must not be resumed in its stead, nor the other way round.
+    endpoint: String,
     object: String,
     bytes: u64,
     crc32c: u32,
@@ -45,10 +47,22 @@ pub(super) struct SegmentIdentity {
     writer: String,
 }
 
-impl SegmentIdentity {
-    pub(super) fn of(file: &SegmentFile, location: String) -> SegmentIdentity {
+impl UploadIdentity {
+    /// The reason why an upload cannot be resumed by another under the same name.
+    fn difference(&self, other: &UploadIdentity) -> &'static str {
+        if self.endpoint != other.endpoint {
+            "it was begun at another endpoint"
+        } else if self != other {
+            "it is of other bytes"
+        } else {
+            "it is too old, or one of several"
+        }
+    }
+
+    pub(super) fn of(file: &SegmentFile, endpoint: &str, location: String) -> UploadIdentity {
         let text = |key: &str| file.attributes.get(key).cloned().unwrap_or_default();
-        SegmentIdentity {
+        UploadIdentity {
+            endpoint: endpoint.to_owned(),
             object: location,
             bytes: file.bytes,
             crc32c: file.crc32c,
@@ -62,31 +76,32 @@ impl SegmentIdentity {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) uri: SessionUri,
-    identity: SegmentIdentity,
+    identity: UploadIdentity,
     initiated: SystemTime,
     journal: Option<PathBuf>,
 }
 
 impl Session {
     fn encode(&self) -> String {
-        let SegmentIdentity { object, bytes, crc32c, content_hash, writer } = &self.identity;
+        let UploadIdentity { endpoint, object, bytes, crc32c, content_hash, writer } = &self.identity;
         let initiated = self.initiated.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let journal = json!({
-            "format": 1, "object": object, "bytes": bytes, "crc32c": crc32c, "content_blake3": content_hash,
-            "writer": writer, "if_generation_match": 0, "initiated": initiated, "session": self.uri.0,
+            "format": 2, "endpoint": endpoint, "object": object, "bytes": bytes, "crc32c": crc32c,
+            "content_blake3": content_hash, "writer": writer, "if_generation_match": 0, "initiated": initiated, "session": self.uri.0,
         });
         format!("{journal}\n")
     }
 
     fn parse(text: &str, journal: PathBuf) -> Option<Session> {
         let value: Value = serde_json::from_str(text).ok()?;
-        if value["format"].as_u64()? != 1 || value["if_generation_match"].as_u64()? != 0 {
+        if value["format"].as_u64()? != 2 || value["if_generation_match"].as_u64()? != 0 {
             return None;
         }
         let words = |key: &str| value[key].as_str().map(str::to_owned);
         Some(Session {
             uri: SessionUri(words("session")?),
-            identity: SegmentIdentity {
+            identity: UploadIdentity {
+                endpoint: words("endpoint")?,
                 object: words("object")?,
                 bytes: value["bytes"].as_u64()?,
                 crc32c: u32::try_from(value["crc32c"].as_u64()?).ok()?,
@@ -139,8 +154,9 @@ impl Sessions {
         Ok(Sessions { directory: Some(directory), waiting: Mutex::new(waiting), log: log.clone() })
     }
 
-    /// The session of this very segment, if there is one. Those of other bytes under its name are of no use, and dropped.
-    pub(super) fn take(&self, identity: &SegmentIdentity) -> Option<Session> {
+    /// The session of this very upload, if there is one. Those of other bytes or endpoints under its name are of no use, and
+    /// dropped.
+    pub(super) fn take(&self, identity: &UploadIdentity) -> Option<Session> {
         let mut waiting = self.lock();
         let of_object: Vec<usize> =
             (0..waiting.len()).rev().filter(|index| waiting[*index].identity.object == identity.object).collect();
@@ -150,7 +166,9 @@ impl Sessions {
             if found.is_none() && session.identity == *identity && !session.is_too_old() {
                 found = Some(session);
             } else {
-                info!(self.log, "an upload begun earlier is of other bytes, and begins anew"; "object" => &identity.object);
+                let why = session.identity.difference(identity);
+                info!(self.log, "saved upload session cannot be resumed, starting over"; "object" => &identity.object,
+                    "reason" => why);
                 self.forget(session);
             }
         }
@@ -158,7 +176,7 @@ impl Sessions {
     }
 
     /// A new session; its journal is durable when this returns, if it can be at all.
-    pub(super) fn begin(&self, uri: SessionUri, identity: SegmentIdentity) -> Session {
+    pub(super) fn begin(&self, uri: SessionUri, identity: UploadIdentity) -> Session {
         let mut session = Session { uri, identity, initiated: SystemTime::now(), journal: None };
         if let Some(directory) = &self.directory {
             match directory.create_journal(session.encode().as_bytes()) {
@@ -197,8 +215,9 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    fn identity(bytes: u64) -> SegmentIdentity {
-        SegmentIdentity {
+    fn identity(bytes: u64) -> UploadIdentity {
+        UploadIdentity {
+            endpoint: "http://x".to_owned(),
             object: "gs://bucket/t/000000/1".to_owned(),
             bytes,
             crc32c: 7,
@@ -227,7 +246,7 @@ mod tests {
         drop(first);
 
         let second = Arc::new(InstanceDir::create(root.path()).expect("it is ours"));
-        second.clean_up_others().expect("it is nobody's");
+        second.clean_up_others(crate::store::KeepUnclean::No).expect("it is nobody's");
         let sessions = Sessions::kept_in(Arc::clone(&second), &log()).expect("it can be read");
         let found = sessions.take(&identity(5)).expect("the same segment");
         assert_eq!(found.uri.expose(), "http://x/?upload_id=secret");

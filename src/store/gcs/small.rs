@@ -4,11 +4,8 @@ use super::answer::{Meaning, Trouble, encode_crc32c};
 use super::bucket::Bucket;
 use super::client::Call;
 use super::place::encoded;
-use crate::store::SmallOutcome;
+use crate::store::{SMALL_OBJECT_BYTES_MAX, SmallOutcome};
 use serde_json::json;
-
-/// More than any small object has.
-const SMALL_BYTES_MAX: u64 = 1024 * 1024;
 
 impl Bucket {
     /// Creates an object of these bytes if it does not exist.
@@ -19,12 +16,12 @@ impl Bucket {
             let trouble = match self.client.call(&call).await {
                 Ok(answer) => match answer.meaning() {
                     Meaning::Done => return Ok(SmallOutcome::Created),
-                    Meaning::PreconditionFailed | Meaning::Forbidden | Meaning::Unknown => {
+                    Meaning::PreconditionFailed | Meaning::Forbidden | Meaning::Protected | Meaning::Unknown => {
                         // It may be there: somebody else's, or ours from a try whose answer was lost.
                         if let Some(stored) = self.read_small(object).await? {
                             return Ok(as_found(stored, bytes, failures > 0 || answer.meaning() == Meaning::Unknown));
                         }
-                        if answer.meaning() == Meaning::Forbidden {
+                        if matches!(answer.meaning(), Meaning::Forbidden | Meaning::Protected) {
                             return Err(answer.trouble());
                         }
                         Trouble::unknown(answer.trouble().reason)
@@ -63,7 +60,15 @@ impl Bucket {
 
     /// A small object's bytes, if it exists.
     pub(super) async fn read_small(&self, object: &str) -> Result<Option<Vec<u8>>, Trouble> {
-        self.front(object, SMALL_BYTES_MAX).await
+        let bytes = self.front(object, SMALL_OBJECT_BYTES_MAX as u64 + 1).await?;
+        match bytes {
+            // A part of it would be something else.
+            Some(bytes) if bytes.len() > SMALL_OBJECT_BYTES_MAX => Err(Trouble {
+                meaning: Meaning::Refused,
+                reason: format!("it is longer than {SMALL_OBJECT_BYTES_MAX} bytes: nothing that kafka-store has made"),
+            }),
+            whole => Ok(whole),
+        }
     }
 
     fn create_call(&self, object: &str, bytes: &[u8]) -> Call {

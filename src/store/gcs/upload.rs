@@ -4,7 +4,7 @@ use super::answer::{Answer, Meaning, Trouble, encode_crc32c, stat};
 use super::bucket::Bucket;
 use super::client::{Call, Moved};
 use super::place::encoded;
-use super::session::{SegmentIdentity, Session, SessionUri, Sessions};
+use super::session::{Session, SessionUri, Sessions, UploadIdentity};
 use crate::store::{ObjectStat, SegmentFile, attribute};
 use bytes::Bytes;
 use futures_util::stream;
@@ -14,6 +14,7 @@ use kafka_store_statecharts::upload::{ObjectSum, Upload, UploadEffect, UploadEve
 use serde_json::{Map, Value, json};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// A server acknowledges in such steps, and all but the last chunk are multiples of it.
@@ -55,7 +56,7 @@ pub(super) struct Uploading<'a> {
     sessions: &'a Sessions,
     file: &'a SegmentFile,
     object: String,
-    identity: SegmentIdentity,
+    identity: UploadIdentity,
     session: Option<Session>,
     /// What the store said of the object last.
     stat: Option<ObjectStat>,
@@ -71,7 +72,7 @@ impl<'a> Uploading<'a> {
     pub(super) fn new(bucket: &'a Bucket, sessions: &'a Sessions, file: &'a SegmentFile) -> Uploading<'a> {
         let object = bucket.place.object(&file.name.to_string());
         Uploading {
-            identity: SegmentIdentity::of(file, bucket.location_of(&object)),
+            identity: UploadIdentity::of(file, bucket.client.endpoint(), bucket.location_of(&object)),
             bucket,
             sessions,
             file,
@@ -243,8 +244,12 @@ impl<'a> Uploading<'a> {
             None => format!("bytes */{total}"),
         };
         let moved = Moved::now();
-        let body = body(self.file, from, until, &moved).map_err(UploadEnd::Unreadable)?;
+        let unreadable = Unreadable::default();
+        let body = body(self.file, from, until, &moved, &unreadable).map_err(UploadEnd::Unreadable)?;
         let answer = self.put(&range, until - from, body, &moved).await;
+        if let Some(error) = lock(&unreadable).take() {
+            return Err(UploadEnd::Unreadable(error));
+        }
         Ok(match answer {
             Ok(answer) if answer.meaning() == Meaning::Incomplete => match answer.persisted_bytes() {
                 Some(persisted) => UploadEvent::ChunkAcknowledged { persisted_bytes: self.whole_quanta(persisted) },
@@ -303,7 +308,7 @@ impl<'a> Uploading<'a> {
     fn went_wrong(&mut self, trouble: Trouble, right: &'static str) -> UploadEvent {
         let event = match trouble.meaning {
             Meaning::Unauthorised => UploadEvent::Unauthorised,
-            Meaning::Forbidden => UploadEvent::Forbidden,
+            Meaning::Forbidden | Meaning::Protected => UploadEvent::Forbidden,
             Meaning::NotFound | Meaning::Refused | Meaning::WrongChecksum | Meaning::RangeNotSatisfiable => {
                 UploadEvent::Refused
             }
@@ -330,19 +335,40 @@ impl<'a> Uploading<'a> {
 
 const CONTENT_TYPE: &str = "avro/binary";
 
+/// The error of the file that is being sent. A request that breaks off for it says nothing of the reason.
+type Unreadable = Arc<Mutex<Option<io::Error>>>;
+
+fn lock(unreadable: &Unreadable) -> MutexGuard<'_, Option<io::Error>> {
+    unreadable.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A part of the file, read while it is sent. Each piece that goes out is a sign of life.
-fn body(file: &SegmentFile, from: u64, until: u64, moved: &Moved) -> io::Result<reqwest::Body> {
+fn body(
+    file: &SegmentFile,
+    from: u64,
+    until: u64,
+    moved: &Moved,
+    unreadable: &Unreadable,
+) -> io::Result<reqwest::Body> {
     let mut source = File::open(&file.path)?;
     source.seek(SeekFrom::Start(from))?;
-    let moved = moved.clone();
+    let (moved, unreadable) = (moved.clone(), Arc::clone(unreadable));
     let pieces = stream::try_unfold((source, until - from), move |(source, rest)| {
         moved.touch();
+        let unreadable = Arc::clone(&unreadable);
         async move {
             if rest == 0 {
                 return Ok(None);
             }
             let read = tokio::task::spawn_blocking(move || read_piece(source, rest)).await;
-            let (piece, source) = read.map_err(io::Error::other)??;
+            let (piece, source) = match read.map_err(io::Error::other)? {
+                Ok(read) => read,
+                Err(error) => {
+                    let kind = error.kind();
+                    *lock(&unreadable) = Some(error);
+                    return Err(kind.into());
+                }
+            };
             let rest = rest - piece.len() as u64;
             Ok::<_, io::Error>(Some((piece, (source, rest))))
         }

@@ -137,7 +137,7 @@ impl Daemon {
     pub(super) fn resolve(&mut self, partition: i32, start: i64, event: SegmentEvent, stored_next: i64) {
         self.segment(partition, start, event);
         let (start, stored_next) = (offset(start), offset(stored_next));
-        self.partition(partition, PartitionEvent::SegmentResolved { start, stored_next });
+        self.partition(partition, PartitionEvent::SegmentResolved { start, stored_next, same_end: true });
     }
 
     pub(super) fn commit(&mut self, partition: i32, start: i64) {
