@@ -7,7 +7,7 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
@@ -15,9 +15,10 @@ use rdkafka::util::Timeout;
 use rdkafka::{ClientConfig, ClientContext, Message, Offset, Timestamp, TopicPartitionList};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a broker may take on a busy machine: some tests hand it hundreds of megabytes.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The broker that the test command has started, or that it was given.
 pub(crate) struct Broker {
@@ -38,7 +39,7 @@ impl Commits {
     pub(crate) fn of(&self, topic: &str, partitions: i32) -> Vec<Option<i64>> {
         let mut list = TopicPartitionList::new();
         list.add_partition_range(topic, 0, partitions - 1);
-        let committed = self.0.committed_offsets(list, PATIENCE).expect("committed offsets");
+        let committed = answer("committed offsets", || self.0.committed_offsets(list.clone(), PATIENCE));
         let offset = |partition| match committed.find_partition(topic, partition)?.offset() {
             Offset::Offset(offset) => Some(offset),
             _ => None,
@@ -96,8 +97,19 @@ impl Broker {
 
     /// Creates a topic.
     pub(crate) fn create_topic_named(&self, name: &str, partitions: i32, config: &[(&str, &str)]) {
+        self.create_replicated_topic(name, partitions, TopicReplication::Fixed(1), config);
+    }
+
+    /// Creates a topic with more than one replica, or with replicas on certain brokers.
+    pub(crate) fn create_replicated_topic(
+        &self,
+        name: &str,
+        partitions: i32,
+        replication: TopicReplication<'_>,
+        config: &[(&str, &str)],
+    ) {
         // Tests produce old timestamps, which retention by time would delete within a second, and future ones.
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1))
+        let mut topic = NewTopic::new(name, partitions, replication)
             .set("retention.ms", "-1")
             .set("message.timestamp.after.max.ms", "9223372036854775807");
         for (key, value) in config {
@@ -200,13 +212,13 @@ impl Broker {
     /// The log's start and end, as a reader of uncommitted records sees it.
     pub(crate) fn watermarks(&self, topic: &str, partition: i32) -> (i64, i64) {
         let consumer = self.consumer(&[("isolation.level", "read_uncommitted")]);
-        consumer.fetch_watermarks(topic, partition, PATIENCE).expect("watermarks")
+        answer("watermarks", || consumer.fetch_watermarks(topic, partition, PATIENCE))
     }
 
     /// The end of the log as a reader of committed records sees it.
     pub(crate) fn last_stable_offset(&self, topic: &str, partition: i32) -> i64 {
         let consumer = self.consumer(&[("isolation.level", "read_committed")]);
-        consumer.fetch_watermarks(topic, partition, PATIENCE).expect("watermarks").1
+        answer("watermarks", || consumer.fetch_watermarks(topic, partition, PATIENCE)).1
     }
 
     /// What a group has committed, with the metadata; `None` where it has nothing.
@@ -214,7 +226,7 @@ impl Broker {
         let consumer = self.consumer(&[("group.id", group)]);
         let mut list = TopicPartitionList::new();
         list.add_partition(topic, partition);
-        let committed = consumer.committed_offsets(list, PATIENCE).expect("committed offsets");
+        let committed = answer("committed offsets", || consumer.committed_offsets(list.clone(), PATIENCE));
         let element = committed.find_partition(topic, partition)?;
         match element.offset() {
             Offset::Offset(offset) => Some((offset, element.metadata().to_owned())),
@@ -230,7 +242,7 @@ impl Broker {
     /// Commits an offset for a group without members, as the original tool did: without metadata.
     pub(crate) fn commit(&self, group: &str, topic: &str, partition: i32, offset: i64) {
         let consumer = self.consumer(&[("group.id", group)]);
-        consumer.commit(&offset_of(topic, partition, offset), CommitMode::Sync).expect("committed");
+        answer("a commit", || consumer.commit(&offset_of(topic, partition, offset), CommitMode::Sync));
     }
 
     /// How many members a group has whose partitions are all given; `None` while it rebalances. Groups of the
@@ -263,10 +275,14 @@ impl Broker {
         list.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset");
         consumer.assign(&list).expect("assigned");
         let mut records = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
         loop {
             match consumer.poll(Timeout::After(PATIENCE)).expect("the end of the partition comes") {
                 Ok(message) => records.push(logged(&message)),
                 Err(KafkaError::PartitionEOF(_)) => return records,
+                // One of several brokers is down: the client asks the others by itself.
+                Err(KafkaError::MessageConsumption(RDKafkaErrorCode::BrokerTransportFailure))
+                    if Instant::now() < deadline => {}
                 Err(error) => panic!("{error}"),
             }
         }
@@ -305,6 +321,31 @@ fn logged(message: &BorrowedMessage<'_>) -> Logged {
             headers: headers.unwrap_or_default(),
         },
     }
+}
+
+/// Asks until there is an answer: a broker that has just started, or has just become a leader or coordinator, refuses for a
+/// moment, and one that was stopped closes its connections. librdkafka hands that through.
+#[track_caller]
+pub(crate) fn answer<T>(what: &str, mut ask: impl FnMut() -> KafkaResult<T>) -> T {
+    const PASSING: [RDKafkaErrorCode; 7] = [
+        RDKafkaErrorCode::BrokerTransportFailure,
+        RDKafkaErrorCode::NotLeaderForPartition,
+        RDKafkaErrorCode::LeaderNotAvailable,
+        RDKafkaErrorCode::OffsetNotAvailable,
+        RDKafkaErrorCode::NotCoordinator,
+        RDKafkaErrorCode::CoordinatorNotAvailable,
+        RDKafkaErrorCode::CoordinatorLoadInProgress,
+    ];
+    let mut answered = None;
+    wait_until(what, || match ask() {
+        Ok(answer) => {
+            answered = Some(answer);
+            true
+        }
+        Err(error) if error.rdkafka_error_code().is_some_and(|code| PASSING.contains(&code)) => false,
+        Err(error) => panic!("{what}: {error}"),
+    });
+    answered.expect("waited for")
 }
 
 /// Produces one record, later; the order is kept.

@@ -5,7 +5,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Where a connection is cut. Packets count from 1.
@@ -26,7 +26,7 @@ pub(crate) struct CuttingProxy {
 }
 
 struct Shared {
-    server: u16,
+    server: AtomicU16,
     /// For the next connection alone.
     next: Mutex<Option<Cut>>,
     /// Of each connection, one packet of so many that the client sends is the last; 0 for none.
@@ -42,7 +42,7 @@ impl CuttingProxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let port = listener.local_addr().expect("bound").port();
         let shared = Arc::new(Shared {
-            server,
+            server: AtomicU16::new(server),
             next: Mutex::new(None),
             one_of: AtomicU64::new(0),
             state: AtomicU64::new(0),
@@ -60,6 +60,11 @@ impl CuttingProxy {
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Connects to another server from now on, as an address does that a replica takes over.
+    pub(crate) fn switch_to(&self, server: u16) {
+        self.shared.server.store(server, Ordering::Relaxed);
     }
 
     /// Cuts the next connection there.
@@ -108,7 +113,7 @@ impl Shared {
 fn serve(client: TcpStream, shared: &Arc<Shared>) {
     let cut = shared.next.lock().expect("whole").take();
     // A server that is away takes its clients with it.
-    let Ok(server) = TcpStream::connect(("127.0.0.1", shared.server)) else { return };
+    let Ok(server) = TcpStream::connect(("127.0.0.1", shared.server.load(Ordering::Relaxed))) else { return };
     for stream in [&client, &server] {
         stream.set_nodelay(true).expect("a TCP socket");
     }

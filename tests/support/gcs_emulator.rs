@@ -3,8 +3,8 @@
 //! It is a second opinion on uploads, resuming and checksums. It ignores `ifGenerationMatch`, answers a status query
 //! of an empty session by `bytes=0-0`, forgets a session at its end, begins with metageneration 2 where there is a
 //! resource, ignores `startOffset` of a listing, and closes the connection after each answer.
-#![allow(dead_code, reason = "each test binary uses its own part")]
 
+use super::processes;
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -47,14 +47,14 @@ impl GcsEmulator {
         drop(listener);
         let output = tempfile::NamedTempFile::new().expect("a temporary file");
         let file = || File::options().append(true).open(output.path()).expect("it is there");
-        let child = Command::new(program())
+        let mut command = Command::new(program());
+        command
             .args(["start", "-H", "127.0.0.1", "-M", "--default-bucket", bucket, "--port", &port.to_string()])
             .env("PYTHONUNBUFFERED", "1")
             .stdin(Stdio::null())
             .stdout(file())
-            .stderr(file())
-            .spawn()
-            .expect("gcp-storage-emulator runs");
+            .stderr(file());
+        let child = processes::start(&mut command).expect("gcp-storage-emulator runs");
         GcsEmulator { child, address: format!("127.0.0.1:{port}"), output }
     }
 
@@ -78,11 +78,6 @@ impl GcsEmulator {
     /// `127.0.0.1:PORT`
     pub(crate) fn address(&self) -> &str {
         &self.address
-    }
-
-    /// `http://127.0.0.1:PORT`
-    pub(crate) fn base_url(&self) -> String {
-        format!("http://{}", self.address)
     }
 }
 

@@ -1,10 +1,10 @@
 //! A real MySQL-compatible server: databases of their own, and servers of their own for tests that kill them.
 
 use super::broker::unique;
+use super::ports::free_port;
 use mysql::prelude::{FromRow, Queryable};
 use mysql::{Conn, Opts, OptsBuilder, Params};
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -36,6 +36,11 @@ impl Database {
         let name = unique(label).replace(['-', '.'], "_");
         connect(server, None).query_drop(format!("CREATE DATABASE {name}")).expect("a database is made");
         Database { server: server.to_owned(), name }
+    }
+
+    /// The same on another server, which is the replica of this one's.
+    pub(crate) fn on_replica(&self, server: &str) -> Database {
+        Database { server: server.to_owned(), name: self.name.clone() }
     }
 
     /// With the schema of this version.
@@ -227,9 +232,4 @@ fn program(name: &str) -> PathBuf {
 fn user() -> String {
     let output = Command::new("id").arg("-un").output().expect("id runs");
     String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("bound").port()
 }

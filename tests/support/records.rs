@@ -53,11 +53,6 @@ pub(crate) fn logged_from(offset: i64, records: &[Record]) -> Vec<Logged> {
     records.iter().zip(offset..).map(at).collect()
 }
 
-/// The records alone.
-pub(crate) fn without_offsets(logged: &[Logged]) -> Vec<Record> {
-    logged.iter().map(|logged| logged.record.clone()).collect()
-}
-
 /// Compares without printing megabytes: the first difference alone is told.
 #[track_caller]
 pub(crate) fn assert_same<T: PartialEq + std::fmt::Debug>(what: &str, found: &[T], expected: &[T]) {

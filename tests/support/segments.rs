@@ -1,18 +1,16 @@
 //! Segments that tests write: records as values, written by the program's own writer.
 
-// Each test binary uses its own part of this.
-#![allow(dead_code)]
-
 use kafka_store::avro::{
-    BLOCK_RECORD_BYTES, Codec, Compressor, HEADER_BYTES, Isolation, ReadError, SealedFile, SegmentHeader,
-    SegmentReader, SegmentSummary, SegmentWriter, TimestampRange,
+    BLOCK_RECORD_BYTES, Codec, Compressor, Isolation, ReadError, SealedFile, SegmentHeader, SegmentReader,
+    SegmentSummary, SegmentWriter, TimestampRange,
 };
 use kafka_store::page_cache::PageCache;
 use kafka_store_statecharts::boundary::BoundarySettings;
 use kafka_store_statecharts::gap::{Gap, GapReason};
+use kafka_store_statecharts::last_record::{LastRecord, RecordHash};
 use kafka_store_statecharts::name::{ChainName, SegmentName};
-use kafka_store_statecharts::offset::{Offset, OffsetRange};
-use kafka_store_statecharts::record::{RecordFields, TimestampType, encode_record};
+use kafka_store_statecharts::offset::{LeaderEpoch, Offset, OffsetRange};
+use kafka_store_statecharts::record::{Decoder, RecordFields, TimestampType, encode_bytes, encode_long, encode_record};
 use kafka_store_statecharts::topic::TopicId;
 use proptest::prelude::*;
 use std::fs::File;
@@ -89,7 +87,23 @@ pub(crate) fn summary(records: &[OwnedRecord]) -> SegmentSummary {
             segment_age_ms: NonZeroU64::new(3_600_000).expect("not zero"),
         },
         gaps: Vec::new(),
+        last_record: Some(LastRecord { hash: RecordHash::of(&canonical(last)), leader_epoch: None }),
     }
+}
+
+/// The canonical bytes of a record.
+pub(crate) fn canonical(record: &OwnedRecord) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let fields = RecordFields {
+        timestamp: record.timestamp,
+        timestamp_type: record.timestamp_type,
+        offset: offset(record.offset),
+        key: record.key.as_deref(),
+        value: record.value.as_deref(),
+    };
+    let headers = record.headers.iter().map(|(name, value)| (&name[..], value.as_deref()));
+    encode_record(&fields, headers, &mut bytes);
+    bytes
 }
 
 /// Writes a segment into `file`, by the block rule.
@@ -100,19 +114,12 @@ pub(crate) fn write_segment(
     records: &[OwnedRecord],
     summary: &SegmentSummary,
 ) -> SealedFile {
-    let mut writer = SegmentWriter::create(file, name.clone(), codec, PageCache::Kept).expect("an empty file");
+    let writer = SegmentWriter::create(file, name.clone(), codec, PageCache::Kept, summary);
+    let mut writer = writer.expect("an empty file");
     let mut compressor = Compressor::new();
     let (mut block, mut count) = (Vec::new(), 0);
     for (index, record) in records.iter().enumerate() {
-        let fields = RecordFields {
-            timestamp: record.timestamp,
-            timestamp_type: record.timestamp_type,
-            offset: offset(record.offset),
-            key: record.key.as_deref(),
-            value: record.value.as_deref(),
-        };
-        let headers = record.headers.iter().map(|(name, value)| (&name[..], value.as_deref()));
-        encode_record(&fields, headers, &mut block);
+        block.extend_from_slice(&canonical(record));
         count += 1;
         if block.len() >= BLOCK_RECORD_BYTES || index + 1 == records.len() {
             writer.append_block(&mut compressor, &block, count).expect("written");
@@ -149,8 +156,47 @@ pub(crate) fn bytes_of(name: &SegmentName, codec: Codec, records: &[OwnedRecord]
     let mut bytes = Vec::new();
     sealed.file.read_to_end(&mut bytes).expect("read");
     assert_eq!(bytes.len() as u64, sealed.file_bytes);
-    assert_eq!(SegmentHeader::parse(&bytes[..HEADER_BYTES]).expect("parses"), sealed.header);
+    assert_eq!(SegmentHeader::parse(&bytes).expect("parses"), sealed.header);
     bytes
+}
+
+/// A file as format version 1 had it: a header of 4096 bytes without the entries of version 2.
+pub(crate) fn as_version_1(bytes: &[u8]) -> Vec<u8> {
+    const NEWER: [&str; 6] = [
+        "kafka_store.last_record_blake3",
+        "kafka_store.last_leader_epoch",
+        "kafka_store.block_bytes",
+        "kafka_store.file_bytes",
+        "kafka_store.blocks_crc32c",
+        "kafka_store.header_blake3",
+    ];
+    let mut decoder = Decoder::new(&bytes[4..]);
+    let count = decoder.long().expect("a count");
+    let mut entries: Vec<(Vec<u8>, Vec<u8>)> = (0..count)
+        .map(|_| (decoder.bytes().expect("a key").to_vec(), decoder.bytes().expect("a value").to_vec()))
+        .filter(|(key, _)| !NEWER.iter().any(|newer| newer.as_bytes() == &key[..]))
+        .collect();
+    let behind_entries = &decoder.rest()[1..];
+    let mut header = Vec::new();
+    loop {
+        header.clear();
+        header.extend_from_slice(&bytes[..4]);
+        encode_long(entries.len() as i64, &mut header);
+        for (key, value) in &entries {
+            encode_bytes(key, &mut header);
+            encode_bytes(value, &mut header);
+        }
+        let padding = &mut entries.last_mut().expect("the padding").1;
+        match (4096 - 1 - 16_usize).checked_sub(header.len()).expect("room") {
+            0 => break,
+            // Of two bytes, its length stays as long as it is.
+            more => padding.resize(padding.len() + more, b' '),
+        }
+        let format = entries.iter_mut().find(|(key, _)| key == b"kafka_store.format").expect("a format");
+        format.1 = b"1".to_vec();
+    }
+    header.push(0);
+    [&header, behind_entries].concat()
 }
 
 /// Everything that our reader reads.
@@ -207,13 +253,14 @@ pub(crate) fn any_records() -> impl Strategy<Value = Vec<OwnedRecord>> {
 }
 
 /// The segments of the sample archive, which holds everything that the format knows. It never changes:
-/// `tests/formats/v1/` was made from it.
+/// `tests/formats/v1/`, which lacks the last record, and `tests/formats/v2/` were made from it.
 pub(crate) fn samples() -> Vec<(SegmentName, Vec<OwnedRecord>, SegmentSummary)> {
     let odd = odd_records();
     let mut odd_summary = summary(&odd);
     odd_summary.cluster_id = Some("sample-cluster-Äß".into());
     odd_summary.topic_id = TopicId::new([0xa5; 16]);
     odd_summary.boundaries.segment_records = NonZeroU64::new(1_000_000);
+    odd_summary.last_record.as_mut().expect("there").leader_epoch = LeaderEpoch::new(7);
     odd_summary.gaps = vec![gap(1_003, 1_009), gap(1_200, 1_200)];
     let plain: Vec<OwnedRecord> = (1_301..1_304).map(|offset| record(offset, "plain")).collect();
     let mut plain_summary = summary(&plain);
@@ -221,7 +268,8 @@ pub(crate) fn samples() -> Vec<(SegmentName, Vec<OwnedRecord>, SegmentSummary)> 
     let first = chain("sample.topic_1", "000003");
     let second = chain("sample.topic_1", "000003~2");
     let again: Vec<OwnedRecord> = (0..2).map(|offset| record(offset, "a later lineage")).collect();
-    let again_summary = summary(&again);
+    let mut again_summary = summary(&again);
+    again_summary.last_record.as_mut().expect("there").leader_epoch = LeaderEpoch::new(0);
     vec![
         (first.segment(offset(1_000)), odd, odd_summary),
         (first.segment(offset(1_301)), plain, plain_summary),

@@ -1,6 +1,6 @@
 //! Keys and certificates for a test, made by openssl.
-#![allow(dead_code, reason = "each test binary uses its own part")]
 
+use super::processes;
 use std::process::Command;
 
 /// An authority of its own, and what a server on the loopback shows of it.
@@ -43,21 +43,18 @@ impl Certificates {
     }
 
     fn openssl(&self, arguments: &str) {
-        let output = Command::new("openssl")
-            .args(arguments.split_whitespace())
-            .current_dir(self.directory.path())
-            .output()
-            .expect("openssl is there: apt-get install openssl");
+        let mut command = Command::new("openssl");
+        command.args(arguments.split_whitespace()).current_dir(self.directory.path());
+        let output = processes::output(&mut command).expect("openssl is there: apt-get install openssl");
         assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
 
 /// An RSA key of a service account, in PEM as PKCS#8.
 pub(crate) fn private_key() -> String {
-    let output = Command::new("openssl")
-        .args(["genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"])
-        .output()
-        .expect("openssl is there: apt-get install openssl");
+    let mut command = Command::new("openssl");
+    command.args(["genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]);
+    let output = processes::output(&mut command).expect("openssl is there: apt-get install openssl");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("PEM")
 }

@@ -1,7 +1,7 @@
 //! What goes wrong on purpose.
 
 use super::request::Kind;
-use super::seed::Chance;
+use crate::support::seed::Chance;
 use std::collections::VecDeque;
 use std::time::Duration;
 

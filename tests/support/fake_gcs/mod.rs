@@ -3,7 +3,6 @@
 //!
 //! It is stricter than the service where the service's answer is not known: what it accepts, the service accepts.
 //! A test looks at what is stored, generation for generation, without asking by HTTP.
-#![allow(dead_code, unused_imports, reason = "each test binary uses its own part")]
 
 mod answer;
 mod auth;
@@ -19,8 +18,6 @@ mod object;
 mod observation;
 mod read;
 mod request;
-#[path = "../seed.rs"]
-mod seed;
 mod service;
 mod session;
 mod settings;
@@ -34,9 +31,7 @@ pub(crate) use faults::{After, Fault};
 pub(crate) use object::StoredObject;
 pub(crate) use request::Kind;
 pub(crate) use session::QUANTUM;
-pub(crate) use settings::{Permissions, Protection, Settings, TokenFailure};
-pub(crate) use state::{Counts, Seen};
-pub(crate) use view::SessionView;
+pub(crate) use settings::{Permissions, Protection, TokenFailure};
 
 use state::Server;
 use std::sync::Arc;

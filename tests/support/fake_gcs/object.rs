@@ -25,8 +25,6 @@ pub(crate) struct StoredObject {
     pub(crate) custom_time: Option<String>,
     /// When it was finalized.
     pub(crate) created: OffsetDateTime,
-    /// The checksums that its writer has declared.
-    pub(crate) declared: Declared,
 }
 
 impl StoredObject {

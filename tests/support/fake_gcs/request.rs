@@ -39,8 +39,6 @@ impl Kind {
     pub(crate) const SESSION: &[Kind] = &[Kind::DataPut, Kind::Query];
     /// All that belongs to a resumable upload.
     pub(crate) const UPLOAD: &[Kind] = &[Kind::Initiate, Kind::DataPut, Kind::Query];
-    /// All that only reads.
-    pub(crate) const READ: &[Kind] = &[Kind::MetadataGet, Kind::MediaGet, Kind::List, Kind::BucketGet];
 }
 
 /// Where a request goes.

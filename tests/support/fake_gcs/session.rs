@@ -18,7 +18,6 @@ const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A resumable session.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) upload_id: String,
     /// Path and query of its URI: a client must use them verbatim.
     pub(crate) target: String,
     pub(crate) request: ObjectRequest,
@@ -126,9 +125,8 @@ impl Arrival {
 }
 
 impl Session {
-    pub(crate) fn new(upload_id: String, target: String, request: ObjectRequest, opened: OffsetDateTime) -> Session {
+    pub(crate) fn new(target: String, request: ObjectRequest, opened: OffsetDateTime) -> Session {
         Session {
-            upload_id,
             target,
             request,
             declared_length: None,

@@ -205,6 +205,15 @@ impl State {
         object
     }
 
+    /// Creates a generation that is another one's copy. The bucket must be there.
+    pub(crate) fn put_again(&mut self, bucket: &str, object: &StoredObject) {
+        self.last_generation += 1;
+        let object = Arc::new(StoredObject { generation: self.last_generation, ..object.clone() });
+        let bucket = self.buckets.get_mut(bucket).expect("a bucket of this server");
+        bucket.generations.push(Arc::clone(&object));
+        bucket.live.insert(object.name.clone(), object);
+    }
+
     fn check_rate(&self, request: &ObjectRequest, now: OffsetDateTime) -> Result<(), Refusal> {
         let last = self.bucket(&request.bucket)?.last_writes.get(&request.name);
         if !self.settings.one_write_a_second || last.is_none_or(|last| now - *last >= time::Duration::SECOND) {
@@ -241,7 +250,6 @@ impl State {
             kms_key: request.kms_key.clone(),
             custom_time: request.custom_time.clone(),
             created: now,
-            declared: request.declared.clone(),
         })
     }
 }

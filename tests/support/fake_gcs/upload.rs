@@ -56,7 +56,7 @@ pub(crate) async fn initiate(
     let mut response = empty(200);
     set(&mut response, "location", &format!("{}{target}", server.base_url));
     set(&mut response, "x-guploader-uploadid", &upload_id);
-    let mut session = Session::new(upload_id.clone(), target, request, state.clock.now());
+    let mut session = Session::new(target, request, state.clock.now());
     session.declared_length = declared_length;
     state.sessions.insert(upload_id, Arc::new(Mutex::new(session)));
     Ok(Answer::Response(response))

@@ -17,11 +17,9 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(crate) struct SessionView {
     pub(crate) uri: String,
-    pub(crate) bucket: String,
     pub(crate) name: String,
     pub(crate) persisted_bytes: u64,
-    pub(crate) received_bytes: u64,
-    /// Those of them that came before in the same session.
+    /// Bytes that came before in the same session.
     pub(crate) received_twice: u64,
     pub(crate) is_open: bool,
     /// The generation that it made.
@@ -134,10 +132,8 @@ impl FakeGcs {
     fn view(&self, session: &super::session::Session) -> SessionView {
         SessionView {
             uri: format!("{}{}", self.base_url(), session.target),
-            bucket: session.request.bucket.clone(),
             name: session.request.name.clone(),
             persisted_bytes: session.persisted_bytes(),
-            received_bytes: session.received,
             received_twice: session.received_twice,
             is_open: matches!(session.fate, Fate::Open),
             finalized: match &session.fate {
@@ -183,5 +179,15 @@ impl FakeGcs {
         let mut state = self.server.lock();
         let bucket = state.buckets.get_mut(bucket).expect("a bucket of this server");
         bucket.live.remove(name).expect("it is there");
+    }
+
+    /// Somebody brings a deleted object back, from its soft-deleted or noncurrent version: the same bytes and metadata, in
+    /// a new generation.
+    #[track_caller]
+    pub(crate) fn restore_object(&self, bucket: &str, name: &str) {
+        let deleted = self.generations(bucket, name).pop().expect("it was there once");
+        let mut state = self.server.lock();
+        assert!(!state.buckets[bucket].live.contains_key(name), "{name} is there");
+        state.put_again(bucket, &deleted);
     }
 }
