@@ -135,7 +135,7 @@ fn rows<C: Chart>(name: fn(C::StateKind) -> &'static str) -> BTreeSet<String> {
 }
 
 /// What a simulation that proves something has seen.
-const SOMETIMES: [&str; 38] = [
+const SOMETIMES: [&str; 37] = [
     "a log cut below the chain's end",
     "a log cut beyond the chain",
     "a log did not continue",
@@ -171,7 +171,6 @@ const SOMETIMES: [&str; 38] = [
     "revoked and assigned at once",
     "stopped",
     "the Consumer was full",
-    "the last block was read back",
     "waited for a slot",
     "waited for room in the spool",
 ];
