@@ -143,7 +143,8 @@ impl Server {
         std::fs::create_dir_all(&tables).expect("created");
         let installed = Command::new(program("mariadb-install-db"))
             .env("TMPDIR", &tables)
-            .args(["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal"])
+            // By force: it need not look up the host's own name.
+            .args(["--no-defaults", "--force", "--skip-test-db", "--auth-root-authentication-method=normal"])
             .arg(format!("--user={}", user()))
             .arg(format!("--datadir={}", directory.path().join("data").display()))
             .output()
