@@ -48,7 +48,9 @@ impl Told {
                     self.cause = Some(end);
                 }
             }
-            InputEvent::TargetReached | InputEvent::TargetArchived | InputEvent::QueueDrained => self.end = None,
+            // What was read up to the end stays read: the commit's metadata names it.
+            InputEvent::TargetReached | InputEvent::TargetArchived => {}
+            InputEvent::QueueDrained => self.end = None,
         }
     }
 }
