@@ -78,6 +78,8 @@ pub struct DaemonConfig {
     pub audit_log: Option<AuditFileSettings>,
     /// `--status-listen`, as it is bound.
     pub status_listen: Option<String>,
+    /// `--reexamine-after`
+    pub reexamine_after: Duration,
     /// `-v`.
     pub verbosity: Verbosity,
     /// Whether a run with `--until-end` shows how far it has come, where stderr is a terminal.
@@ -178,6 +180,7 @@ impl DaemonConfig {
         let audit_log = check.audit_log(args);
         let status_listen = check.optional("--status-listen", args.status_listen.as_deref(), listen::parse_listen);
         let kafka_properties = check.properties(&args.kafka_properties);
+        let reexamine_after = check.value("--reexamine-after", &args.reexamine_after, parse_duration);
         let stores = check.stores(args);
         let index = check.index(&args.index);
 
@@ -209,6 +212,7 @@ impl DaemonConfig {
                 until_end: until_end?,
                 audit_log: audit_log?,
                 status_listen: status_listen?,
+                reexamine_after: reexamine_after?,
                 verbosity: Verbosity::from_count(args.verbose),
                 shows_progress: true,
             })

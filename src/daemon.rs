@@ -87,6 +87,8 @@ struct Prepared {
     identity: Identity,
     index: Option<MysqlIndex>,
     locator: Locator,
+    figures: Arc<Figures>,
+    clock: Arc<SystemClock>,
     targets: Option<BTreeMap<TopicPartition, Offset>>,
     audit: Option<Arc<AuditLog>>,
     status: Option<TcpListener>,
@@ -165,7 +167,9 @@ impl Prepared {
         let brokers = asked.broker_count(START_TIME).map_err(text)?;
         forget_events_of(&asked);
         let mirrors = stores.mirrors(uploaders(config), log);
-        let locator = Locator::new(params, BlockingPool::new("walk", WALKS_AT_A_TIME));
+        let (figures, clock) = (Arc::new(Figures::default()), Arc::new(SystemClock::start()));
+        let walks = BlockingPool::new("walk", WALKS_AT_A_TIME);
+        let locator = Locator::new(params, walks, Arc::clone(&figures), Arc::clone(&clock) as _);
         let audit = audit.map(Arc::new);
         let client = client(config)?;
         let reads_in_doubt = stores.read_all_in_doubt(log);
@@ -179,6 +183,8 @@ impl Prepared {
             identity,
             index,
             locator,
+            figures,
+            clock,
             targets,
             audit,
             status,
@@ -194,7 +200,7 @@ impl Prepared {
         let bounds = Bounds::new(config);
         let batches = Arc::clone(&bounds.budgets.batches);
         let poll_thread = kafka::start(Arc::clone(&self.client), self.brokers, batches, config.memory, log.clone());
-        let figures = Arc::new(Figures::default());
+        let figures = Arc::clone(&self.figures);
         let status = self.status.take().map(|listener| (listener, Arc::new(Board::default())));
         let ports = self.ports(config, &poll_thread, status.as_ref().map(|(_, board)| Arc::clone(board)), log);
         let status = status.map(|(listener, board)| {
@@ -280,7 +286,7 @@ impl Prepared {
     ) -> Ports {
         let store = Arc::clone(&self.stores.arbiter);
         let directory = Arc::clone(&self.stores.spool);
-        let clock = Arc::new(SystemClock::start());
+        let clock = Arc::clone(&self.clock);
         // The audit log first: what is shown has been kept.
         let audit = self.audit.clone().map(|audit| audit as Arc<dyn TransitionLog>);
         let logs = audit.into_iter().chain(board.map(|board| board as Arc<dyn TransitionLog>)).collect();
@@ -413,6 +419,7 @@ fn settings(config: &DaemonConfig) -> WriterSettings {
             seal_after_ms: milliseconds(config.seal_after),
         },
         sealed_max: SEALED_MAX,
+        reexamine_after: config.reexamine_after,
     }
 }
 

@@ -19,4 +19,5 @@ pub mod page_cache;
 mod progress_line;
 pub mod status;
 pub mod store;
+pub mod system_error;
 pub mod transitions;

@@ -1,6 +1,6 @@
 //! The Consumer: it keeps the group's assignment, and fans records out to the writers.
 
-use crate::messages::{Drain, LogEvent, LogEvents, Report, WriterMail, WriterReport};
+use crate::messages::{Drain, LogEvent, LogEvents, LookAgain, Report, WriterMail, WriterReport};
 use crate::partition_writer::{PartitionWriter, WriterContext};
 use crate::transition::{Detail, TransitionRecord};
 use crate::until_end::UntilEnd;
@@ -266,6 +266,11 @@ impl Consumer {
                     self.tell(&partition, WriterMail::Failed { reason }, ctx);
                 }
             }
+            LogEvent::Interrupted { partition, epoch, failure } => {
+                if self.writers.get(&partition).is_some_and(|writer| writer.epoch == epoch) {
+                    self.tell(&partition, WriterMail::Interrupted { failure }, ctx);
+                }
+            }
             LogEvent::Broken { partition, epoch, seek_epoch, evidence } => {
                 if self.writers.get(&partition).is_some_and(|writer| writer.epoch == epoch) {
                     self.tell(&partition, WriterMail::Broken { seek_epoch, evidence }, ctx);
@@ -417,7 +422,23 @@ impl Handler<WriterReport> for Consumer {
                     self.finish_if_all_reached(ctx);
                 }
             }
+            Report::GoesOn => {
+                if self.writers.get(&partition).is_some_and(|writer| writer.epoch == epoch) {
+                    self.frozen.remove(&partition);
+                }
+            }
             Report::Gone => self.assignment_event(AssignmentEvent::WriterGone { partition, epoch }, ctx),
+        }
+    }
+}
+
+impl Handler<LookAgain> for Consumer {
+    type Result = ();
+
+    fn handle(&mut self, _: LookAgain, ctx: &mut Self::Context) {
+        let partitions: Vec<TopicPartition> = self.writers.keys().cloned().collect();
+        for partition in partitions {
+            self.tell(&partition, WriterMail::LookAgain, ctx);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the process has taken and stored, and what has failed, for whoever shows it. No actor looks at it.
 
 use crate::transition::Buffered;
+use kafka_store_statecharts::failure::{Class, Failure, Port};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::partition::AssignmentEpoch;
 use kafka_store_statecharts::topic::TopicPartition;
@@ -13,36 +14,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Figures {
     wanted: AtomicU64,
     reached: AtomicU64,
-    failures: [AtomicU64; Failing::ALL.len()],
+    failures: Mutex<BTreeMap<(Port, Class), u64>>,
     partitions: Mutex<BTreeMap<TopicPartition, Arc<PartitionFigures>>>,
 }
 
-/// What can fail, and is then tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failing {
-    /// Storing a segment.
-    Store,
-    /// Copying one to the mirrors.
-    Mirrors,
-    /// Writing the row of one.
-    Index,
-    /// Committing an offset.
-    Commit,
-}
-
-impl Failing {
-    /// All of them.
-    pub const ALL: [Failing; 4] = [Failing::Store, Failing::Mirrors, Failing::Index, Failing::Commit];
-
-    /// Its name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Failing::Store => "store",
-            Failing::Mirrors => "mirrors",
-            Failing::Index => "index",
-            Failing::Commit => "commit",
-        }
-    }
+/// What does not work for a partition at the moment, and is tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What failed last.
+    pub failure: Failure,
+    /// How often in a row.
+    pub failures: u32,
+    /// When it failed first, in milliseconds since the Unix epoch.
+    pub since_ms: i64,
 }
 
 impl Figures {
@@ -57,18 +41,38 @@ impl Figures {
         self.reached.load(Ordering::Relaxed)
     }
 
-    /// How often this has failed.
-    pub fn failures(&self, what: Failing) -> u64 {
-        self.failures[what as usize].load(Ordering::Relaxed)
+    /// How often what has failed since the process began.
+    pub fn failures(&self) -> BTreeMap<(Port, Class), u64> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Counts a failure.
+    pub fn failed(&self, failure: &Failure) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        *failures.entry((failure.port, failure.class)).or_default() += 1;
+    }
+
+    /// Counts a failure of something that is tried again for a partition, and shows it until it is over.
+    pub fn troubled(&self, partition: &TopicPartition, failure: &Failure, failures: u32, wall_ms: i64) {
+        self.failed(failure);
+        let known = self.lock().get(partition).cloned();
+        if let Some(known) = known {
+            let mut troubles = known.troubles();
+            let since_ms = troubles.get(&failure.port).map_or(wall_ms, |trouble| trouble.since_ms);
+            troubles.insert(failure.port, Trouble { failure: failure.clone(), failures, since_ms });
+        }
+    }
+
+    /// What was tried for a partition at some ports has succeeded.
+    pub fn recovered(&self, partition: &TopicPartition, ports: &[Port]) {
+        if let Some(known) = self.lock().get(partition) {
+            known.troubles().retain(|port, _| !ports.contains(port));
+        }
     }
 
     /// The partitions that have a writer.
     pub fn partitions(&self) -> BTreeMap<TopicPartition, Arc<PartitionFigures>> {
         self.lock().clone()
-    }
-
-    pub(crate) fn failed(&self, what: Failing) {
-        self.failures[what as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Arc<PartitionFigures>>> {
@@ -84,6 +88,7 @@ pub struct PartitionFigures {
     archived_to: AtomicI64,
     open_records: AtomicU64,
     open_bytes: AtomicU64,
+    troubles: Mutex<BTreeMap<Port, Trouble>>,
 }
 
 /// Not known yet.
@@ -112,6 +117,11 @@ impl PartitionFigures {
             record_bytes: self.open_bytes.load(Ordering::Relaxed),
         }
     }
+
+    /// What does not work for it, by where.
+    pub fn troubles(&self) -> MutexGuard<'_, BTreeMap<Port, Trouble>> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One partition's part in the figures; dropping it takes the partition out.
@@ -137,6 +147,7 @@ impl Share {
             archived_to: AtomicI64::new(NONE),
             open_records: AtomicU64::new(0),
             open_bytes: AtomicU64::new(0),
+            troubles: Mutex::default(),
         });
         // Of an assignment before, it takes the place.
         all.lock().insert(partition.clone(), Arc::clone(&own));
@@ -170,6 +181,21 @@ impl Share {
     /// Everything below an offset is in the store.
     pub(crate) fn archived_to(&self, next_offset: Offset) {
         self.own.archived_to.store(next_offset.get(), Ordering::Relaxed);
+    }
+
+    /// Something failed and is tried again.
+    pub(crate) fn troubled(&self, failure: &Failure, failures: u32, wall_ms: i64) {
+        self.all.troubled(&self.partition, failure, failures, wall_ms);
+    }
+
+    /// What was tried at a port has succeeded.
+    pub(crate) fn recovered(&self, port: Port) {
+        self.own.troubles().remove(&port);
+    }
+
+    /// Nothing is tried again any more.
+    pub(crate) fn tries_nothing(&self) {
+        self.own.troubles().clear();
     }
 
     /// This is in the open segment.
@@ -248,11 +274,22 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_counted_apart() {
-        let all = Figures::default();
-        all.failed(Failing::Index);
-        all.failed(Failing::Index);
-        all.failed(Failing::Commit);
-        assert_eq!(Failing::ALL.map(|what| all.failures(what)), [0, 0, 2, 1]);
+    fn failures_are_counted_apart_and_troubles_end() {
+        let all = Arc::new(Figures::default());
+        let share = share(&all, 1, 1, None);
+        let away = Failure::new(Port::Store, Class::Unavailable, "it answered 503");
+        share.troubled(&away, 1, 1_000);
+        share.troubled(&away, 2, 2_000);
+        all.troubled(&partition(1), &Failure::new(Port::Index, Class::Busy, "deadlock"), 1, 3_000);
+        all.failed(&Failure::new(Port::Store, Class::Throttled, "slow down"));
+        let counted = [((Port::Store, Class::Unavailable), 2), ((Port::Store, Class::Throttled), 1)];
+        assert_eq!(all.failures(), counted.into_iter().chain([((Port::Index, Class::Busy), 1)]).collect());
+        let known = Arc::clone(&all.partitions()[&partition(1)]);
+        let trouble = Trouble { failure: away, failures: 2, since_ms: 1_000 };
+        assert_eq!(known.troubles().get(&Port::Store), Some(&trouble), "it began with the first failure");
+        share.recovered(Port::Store);
+        assert_eq!(known.troubles().keys().collect::<Vec<_>>(), [&Port::Index]);
+        all.recovered(&partition(1), &[Port::Index]);
+        assert!(known.troubles().is_empty());
     }
 }

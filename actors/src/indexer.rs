@@ -1,8 +1,9 @@
 //! Writes index rows, before offsets are committed.
 
 use crate::messages::WriteIndexRow;
-use crate::ports::{IndexAnswer, IndexFailure, SegmentIndex};
+use crate::ports::{IndexAnswer, SegmentIndex};
 use actix::prelude::*;
+use kafka_store_statecharts::failure::Failure;
 use std::sync::Arc;
 
 /// Writes rows through the index port. The writers keep the order of each partition's rows.
@@ -27,7 +28,7 @@ impl Actor for Indexer {
 }
 
 impl Handler<WriteIndexRow> for Indexer {
-    type Result = ResponseFuture<Result<IndexAnswer, IndexFailure>>;
+    type Result = ResponseFuture<Result<IndexAnswer, Failure>>;
 
     fn handle(&mut self, WriteIndexRow(row): WriteIndexRow, _: &mut Self::Context) -> Self::Result {
         self.index.write_row(row)

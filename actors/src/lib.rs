@@ -28,7 +28,6 @@ pub mod messages;
 pub mod open_segment;
 pub mod partition_writer;
 pub mod ports;
-pub mod retry;
 pub mod spool_account;
 pub mod transition;
 mod until_end;

@@ -1,10 +1,11 @@
 //! Every message between the actors: who sends it to whom, and what bounds it.
 
 use crate::batch::RecordBatch;
-use crate::ports::{CompletedSegment, IndexAnswer, IndexFailure, IndexRow, StoreAnswer, StoreFailure, TopicAnswer};
+use crate::ports::{CompletedSegment, IndexAnswer, IndexRow, StoreAnswer, TopicAnswer};
 use crate::spool_account::SpoolShare;
 use actix::prelude::*;
 use kafka_store_statecharts::anchor::Evidence;
+use kafka_store_statecharts::failure::Failure;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
 use kafka_store_statecharts::topic::TopicPartition;
@@ -42,6 +43,15 @@ pub enum LogEvent {
         epoch: AssignmentEpoch,
         /// What, and what to do about it.
         reason: String,
+    },
+    /// A broker did not give records, for a reason that passes. The client asks again by itself.
+    Interrupted {
+        /// Of which partition.
+        partition: TopicPartition,
+        /// In which assignment.
+        epoch: AssignmentEpoch,
+        /// Why.
+        failure: Failure,
     },
     /// A log does not continue where it was read.
     Broken {
@@ -88,6 +98,11 @@ pub enum WriterMail {
         /// What, and what to do about it.
         reason: String,
     },
+    /// A broker did not give records, for a reason that passes.
+    Interrupted {
+        /// Why.
+        failure: Failure,
+    },
     /// The log does not continue where it was read.
     Broken {
         /// In which start of fetching.
@@ -111,6 +126,8 @@ pub enum WriterMail {
     Revoke,
     /// The process is stopping: finish what is sealed.
     Drain,
+    /// If it is frozen: look now whether it can go on.
+    LookAgain,
 }
 
 /// PartitionWriter → Consumer. Bounded by the mailbox; the writer waits for room.
@@ -135,9 +152,16 @@ pub enum Report {
         /// Why, and what to do about it.
         reason: String,
     },
+    /// It was frozen, and goes on.
+    GoesOn,
     /// It has nothing left to do.
     Gone,
 }
+
+/// Daemon → Consumer: have every frozen partition look now whether it can go on.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct LookAgain;
 
 /// Daemon → Consumer: stop in good order.
 #[derive(Clone, Copy, Debug, Message)]
@@ -147,10 +171,10 @@ pub struct Drain;
 /// PartitionWriter → UploaderPool → Uploader: store this, whose file takes so much of the spool. One for each partition
 /// at a time.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "Result<StoreAnswer, StoreFailure>")]
+#[rtype(result = "Result<StoreAnswer, Failure>")]
 pub struct StoreSegment(pub CompletedSegment, pub Arc<SpoolShare>);
 
 /// PartitionWriter → Indexer: write this row. One for each partition at a time, in the chain's order.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "Result<IndexAnswer, IndexFailure>")]
+#[rtype(result = "Result<IndexAnswer, Failure>")]
 pub struct WriteIndexRow(pub IndexRow);

@@ -366,10 +366,8 @@ impl OpenSegment {
         leader_epoch: Option<LeaderEpoch>,
         now: Now,
     ) -> Result<bool, SpoolError> {
-        let unreadable = |error: &dyn std::fmt::Display| SpoolError {
-            reason: format!("a block of the spool file: {error}"),
-            is_damaged: true,
-        };
+        let unreadable =
+            |error: &dyn std::fmt::Display| SpoolError::damaged(format!("a block of the spool file: {error}"));
         let mut batch = RecordBatch { leader_epoch, ..RecordBatch::default() };
         let (mut decoder, mut headers) = (Decoder::new(block), Vec::new());
         while !decoder.rest().is_empty() {

@@ -18,6 +18,7 @@ use actix::prelude::*;
 use kafka_store_statecharts::anchor::{Anchor, Evidence, Proof};
 use kafka_store_statecharts::boundary::{BoundarySettings, SealReason};
 use kafka_store_statecharts::chart::{self, Chart, Kind, Now, Refusal, Transition};
+use kafka_store_statecharts::failure::Failure;
 use kafka_store_statecharts::input::{Input, InputEnd, InputEvent, SeenEnd};
 use kafka_store_statecharts::last_record::LastRecord;
 use kafka_store_statecharts::name::ChainName;
@@ -31,9 +32,11 @@ use kafka_store_statecharts::wall_clock::WallClockSettings;
 use slog::{Logger, debug, o};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 mod buffering;
 mod effects;
+mod healing;
 mod history;
 mod input;
 mod seen_to;
@@ -51,6 +54,8 @@ pub struct WriterSettings {
     pub wall_clock: WallClockSettings,
     /// How many sealed segments of a partition may be on their way.
     pub sealed_max: usize,
+    /// How often a frozen partition is looked at, at the least.
+    pub reexamine_after: Duration,
 }
 
 /// What a writer works with.
@@ -113,6 +118,22 @@ pub struct PartitionWriter {
     /// Counts questions about the log: late answers to earlier ones are void.
     examination: u64,
     topic_watch: TopicWatch,
+    /// Counts walks of the chain: late answers of earlier ones are void.
+    walks: u64,
+    /// Counts looks that were planned: an earlier one is void.
+    looks: u64,
+    /// How often it was looked at since it froze.
+    frozen_looks: u32,
+    /// Why it froze last.
+    frozen_for: Option<String>,
+    /// The Consumer takes it for frozen.
+    is_reported_frozen: bool,
+    /// How often in a row what was held was given up for a failure that passes.
+    disturbances: u32,
+    /// How often in a row no broker gave records.
+    fetch_failures: u32,
+    /// How often in a row the spool refused to be written.
+    spool_failures: u32,
     /// The group has taken the partition away.
     is_revoked: bool,
     open: Option<OpenSegment>,
@@ -137,6 +158,8 @@ struct OnItsWay {
     /// What the store holds, from when it has answered.
     stored: Option<StoredSegment>,
     reason: Option<SealReason>,
+    /// Why the last call for it failed.
+    failure: Option<Failure>,
     /// Its last record and its records' hash, from when it was sealed.
     sealed: Option<(LastRecord, SegmentContent)>,
 }
@@ -189,6 +212,14 @@ impl PartitionWriter {
             doubted_at_ms: None,
             examination: 0,
             topic_watch: TopicWatch::default(),
+            walks: 0,
+            looks: 0,
+            frozen_looks: 0,
+            frozen_for: None,
+            is_reported_frozen: false,
+            disturbances: 0,
+            fetch_failures: 0,
+            spool_failures: 0,
             is_revoked: false,
             open: None,
             granted: None,
@@ -346,7 +377,7 @@ impl Handler<WriterMail> for PartitionWriter {
         match mail {
             WriterMail::Records(batch) => {
                 if self.wants(batch.epoch, batch.seek_epoch) {
-                    self.doubted_at_ms = None;
+                    self.hears_of_kafka();
                     self.input_event(InputEvent::RecordsArrived, ctx);
                     self.queue.push_back((batch, Cursor::default()));
                     self.continue_later(ctx);
@@ -354,7 +385,7 @@ impl Handler<WriterMail> for PartitionWriter {
             }
             WriterMail::EndReached(end) => {
                 if self.wants(end.epoch, end.seek_epoch) {
-                    self.doubted_at_ms = None;
+                    self.hears_of_kafka();
                     let end = SeenEnd { position: end.position, high_watermark: end.high_watermark };
                     self.input_event(InputEvent::EndReached { end }, ctx);
                     self.look_at_the_clock(ctx);
@@ -366,6 +397,8 @@ impl Handler<WriterMail> for PartitionWriter {
                     self.partition_event(PartitionEvent::LogBroken, ctx);
                 }
             }
+            WriterMail::Interrupted { failure } if self.chart.position().is_some() => self.interrupted(&failure),
+            WriterMail::Interrupted { .. } => {}
             WriterMail::TopicAsked { question } => self.topic_asked(question),
             WriterMail::Topic { question, answer } => self.topic_answered(question, answer, ctx),
             WriterMail::Failed { reason } if self.chart.kept_position().is_some() => {
@@ -375,6 +408,7 @@ impl Handler<WriterMail> for PartitionWriter {
             WriterMail::Failed { reason } => self.partition_event(PartitionEvent::Blocked { reason }, ctx),
             WriterMail::Revoke => self.revoke(ctx),
             WriterMail::Drain => self.partition_event(PartitionEvent::DrainRequested, ctx),
+            WriterMail::LookAgain => self.look_again(ctx),
         }
     }
 }

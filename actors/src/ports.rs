@@ -8,6 +8,7 @@ use kafka_store_statecharts::anchor::{Anchor, Evidence, FetchStart, Proof};
 use kafka_store_statecharts::boundary::SealReason;
 use kafka_store_statecharts::chart::Now;
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
+use kafka_store_statecharts::failure::{Class, Failure, Port};
 use kafka_store_statecharts::gap::Gap;
 use kafka_store_statecharts::last_record::LastRecord;
 use kafka_store_statecharts::name::{ChainName, SegmentName};
@@ -70,8 +71,8 @@ pub trait RecordSource: Debug + Send + Sync {
     /// Fetch the partition no more.
     fn stop_fetching(&self, partition: &TopicPartition, epoch: AssignmentEpoch);
 
-    /// Commit an offset.
-    fn commit(&self, commit: OffsetCommit) -> PortFuture<Result<(), CommitError>>;
+    /// Commit an offset. A failed one can lose nothing: the store decides where a chain goes on.
+    fn commit(&self, commit: OffsetCommit) -> PortFuture<Result<(), Failure>>;
 
     /// Leave the group. The answer comes when nothing more will be heard of Kafka.
     fn leave_group(&self) -> PortFuture<()>;
@@ -90,14 +91,6 @@ pub struct OffsetCommit {
     pub leader_epoch: Option<LeaderEpoch>,
     /// What to keep beside it.
     pub metadata: CommitMetadata,
-}
-
-/// A commit that did not reach Kafka, or may not have. It can lose nothing: the store decides.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("offset not committed: {reason}")]
-pub struct CommitError {
-    /// Kafka's word.
-    pub reason: String,
 }
 
 /// Finds where the chain of a partition goes on.
@@ -299,19 +292,31 @@ pub trait SpoolFile: Debug + Send + Sync {
 }
 
 /// The spool does not hold what it was given.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{reason}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpoolError {
-    /// What, and what to do about it.
+    /// Why. [`Class::Lost`] if what was written came back changed, or cannot be read: another file may hold it.
+    pub class: Class,
+    /// What was tried, and what the system said.
     pub reason: String,
-    /// True if what was written came back changed, or cannot be read: another file may hold it.
-    pub is_damaged: bool,
+}
+
+impl SpoolError {
+    /// What was written came back changed, or cannot be read.
+    pub fn damaged(reason: impl Into<String>) -> SpoolError {
+        SpoolError { class: Class::Lost, reason: reason.into() }
+    }
+}
+
+impl From<SpoolError> for Failure {
+    fn from(error: SpoolError) -> Failure {
+        Failure::new(Port::Spool, error.class, error.reason)
+    }
 }
 
 /// The arbiter store. Its create-only write decides where a segment ends.
 pub trait ObjectStore: Debug + Send + Sync {
     /// Stores a segment under its name if the name is free; looks at what is there if it is not.
-    fn store(&self, segment: &CompletedSegment) -> PortFuture<Result<StoreAnswer, StoreFailure>>;
+    fn store(&self, segment: &CompletedSegment) -> PortFuture<Result<StoreAnswer, Failure>>;
 }
 
 /// What the store holds under a segment's name.
@@ -321,7 +326,7 @@ pub enum StoreAnswer {
     Stored(StoredSegment),
     /// Another object of this chain that is whole, or our own from an earlier try.
     AlreadyExists(StoredSegment),
-    /// Something that must not be adopted, or a store that refuses for good.
+    /// Something that must not be adopted.
     Conflicts {
         /// What, and what to do about it.
         reason: String,
@@ -366,11 +371,7 @@ pub struct StoredObject {
 pub trait MirrorStores: Debug + Send + Sync {
     /// Copies what the arbiter holds of a segment to every mirror, create-only, after the earlier segments of its chain
     /// that a mirror lacks. The spool file has the bytes if `stored` is its content.
-    fn copy(
-        &self,
-        segment: &CompletedSegment,
-        stored: &SegmentContent,
-    ) -> PortFuture<Result<MirrorAnswer, StoreFailure>>;
+    fn copy(&self, segment: &CompletedSegment, stored: &SegmentContent) -> PortFuture<Result<MirrorAnswer, Failure>>;
 }
 
 /// What became of a copy.
@@ -385,18 +386,10 @@ pub enum MirrorAnswer {
     },
 }
 
-/// The store could not be asked, or its answer was lost. The same call may be made again.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{reason}")]
-pub struct StoreFailure {
-    /// What, and what to do about it.
-    pub reason: String,
-}
-
 /// The index of segments.
 pub trait SegmentIndex: Debug + Send + Sync {
     /// Writes the row of a stored segment. It is in the index for good when the answer says so.
-    fn write_row(&self, row: IndexRow) -> PortFuture<Result<IndexAnswer, IndexFailure>>;
+    fn write_row(&self, row: IndexRow) -> PortFuture<Result<IndexAnswer, Failure>>;
 }
 
 /// What the index holds under a segment's name.
@@ -418,12 +411,4 @@ pub struct IndexRow {
     pub name: SegmentName,
     /// What the store holds.
     pub stored: StoredSegment,
-}
-
-/// The index could not be asked, or its answer was lost. The same call may be made again.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{reason}")]
-pub struct IndexFailure {
-    /// What, and what to do about it.
-    pub reason: String,
 }

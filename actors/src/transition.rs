@@ -112,7 +112,9 @@ impl<'a> Detail<'a> {
             | PartitionState::WaitingForSpool { position }
             | PartitionState::Examining { position }
             | PartitionState::Leaving { position } => Detail::Position(*position),
-            PartitionState::Relocating { from } | PartitionState::Doubting { from } => Detail::Position(*from),
+            PartitionState::Relocating { from }
+            | PartitionState::Doubting { from }
+            | PartitionState::Retrying { from } => Detail::Position(*from),
             PartitionState::Frozen { reason } | PartitionState::Departing { reason, .. } => Detail::Blocked(reason),
             // A partition that is blocked while it leaves is not frozen any more, but the reason is told.
             PartitionState::Gone => transition.effects.iter().find_map(blocked).unwrap_or(Detail::None),

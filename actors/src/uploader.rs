@@ -1,13 +1,14 @@
 //! The pool of Uploaders.
 
 use crate::messages::StoreSegment;
-use crate::ports::{ObjectStore, StoreAnswer, StoreFailure};
+use crate::ports::{ObjectStore, StoreAnswer};
 use actix::prelude::*;
+use kafka_store_statecharts::failure::Failure;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-type Answer = Result<StoreAnswer, StoreFailure>;
+type Answer = Result<StoreAnswer, Failure>;
 
 /// Gives each segment to an Uploader that is idle; the others wait in order.
 ///

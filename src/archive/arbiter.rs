@@ -7,8 +7,9 @@ use super::topic_facts::TopicFacts;
 use crate::avro::SegmentHeader;
 use crate::blocking::BlockingPool;
 use crate::kafka::ffi::Client;
-use crate::store::{ArchiveStore, CreateOutcome, ObjectStat, SegmentFile, StoreErrorKind, attribute};
-use kafka_store_actors::ports::{CompletedSegment, ObjectStore, PortFuture, StoreAnswer, StoreFailure, StoredSegment};
+use crate::store::{ArchiveStore, CreateOutcome, ObjectStat, SegmentFile, StoreError, attribute};
+use kafka_store_actors::ports::{CompletedSegment, ObjectStore, PortFuture, StoreAnswer, StoredSegment};
+use kafka_store_statecharts::failure::{Class, Failure, Port};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -48,7 +49,7 @@ impl Arbiter {
 }
 
 impl ObjectStore for Arbiter {
-    fn store(&self, segment: &CompletedSegment) -> PortFuture<Result<StoreAnswer, StoreFailure>> {
+    fn store(&self, segment: &CompletedSegment) -> PortFuture<Result<StoreAnswer, Failure>> {
         let (client, facts, store) = (Arc::clone(&self.client), Arc::clone(&self.facts), Arc::clone(&self.store));
         let (identity, segment, needs_md5) = (self.identity.clone(), segment.clone(), self.needs_md5);
         self.pool.run(move || match created_anew(&client, &facts, &segment)? {
@@ -65,11 +66,7 @@ impl ObjectStore for Arbiter {
 ///
 /// librdkafka goes on at the same offset when a topic is deleted and created anew, and says nothing. An id never comes
 /// back: if the topic still has the one that the chain was located with, all that was fetched before is of that topic.
-fn created_anew(
-    client: &Client,
-    facts: &TopicFacts,
-    segment: &CompletedSegment,
-) -> Result<Option<String>, StoreFailure> {
+fn created_anew(client: &Client, facts: &TopicFacts, segment: &CompletedSegment) -> Result<Option<String>, Failure> {
     // A topic that is gone is asked for in vain: what was read before its id was last confirmed is of the one that there was.
     let Some(ours) = segment.topic_id.filter(|_| !segment.is_confirmed) else { return Ok(None) };
     let topic = &segment.name.chain.topic_partition.topic;
@@ -83,7 +80,10 @@ fn created_anew(
         // Deleted: what was fetched is of the one that there was.
         Ok(_) => Ok(None),
         Err(error) if error.name == "UNKNOWN_TOPIC_OR_PART" => Ok(None),
-        Err(error) => Err(StoreFailure { reason: format!("it is not known whether {topic} was re-created: {error}") }),
+        Err(error) => {
+            let reason = format!("it is not known whether {topic} was re-created: {error}");
+            Err(Failure::new(Port::Kafka, error.class(Port::Kafka), reason))
+        }
     }
 }
 
@@ -91,8 +91,8 @@ fn store_or_look(
     store: &dyn ArchiveStore,
     identity: &Identity,
     segment: &CompletedSegment,
-) -> Result<StoreAnswer, StoreFailure> {
-    let failure = |error: &dyn std::fmt::Display| StoreFailure { reason: error.to_string() };
+) -> Result<StoreAnswer, Failure> {
+    let failure = |error: &StoreError| error.failure(Port::Store);
     let file = SegmentFile {
         name: segment.name.clone(),
         path: segment.file.path().to_owned(),
@@ -102,9 +102,6 @@ fn store_or_look(
     };
     let outcome = match store.create_segment(&file) {
         Ok(outcome) => outcome,
-        Err(error) if error.kind() == StoreErrorKind::Refused => {
-            return Ok(StoreAnswer::Conflicts { reason: error.to_string() });
-        }
         Err(error) => return Err(failure(&error)),
     };
     match outcome {
@@ -123,9 +120,6 @@ fn store_or_look(
         CreateOutcome::AlreadyExists => match identity.examine(store, &segment.name, segment.topic_id) {
             Ok(stored) => Ok(StoreAnswer::AlreadyExists(stored)),
             Err(Unfit::Blocked(blocked)) => Ok(StoreAnswer::Conflicts { reason: blocked.reason }),
-            Err(Unfit::Store(error)) if error.kind() == StoreErrorKind::Refused => {
-                Ok(StoreAnswer::Conflicts { reason: error.to_string() })
-            }
             Err(Unfit::Store(error)) => Err(failure(&error)),
         },
     }
@@ -136,19 +130,24 @@ fn with_md5(
     store: &dyn ArchiveStore,
     segment: &CompletedSegment,
     mut stored: StoredSegment,
-) -> Result<StoreAnswer, StoreFailure> {
+) -> Result<StoreAnswer, Failure> {
     if let Some(said) = stored.object.md5 {
         // What it says goes into the row: it must be what was sent. Asked again, it looks at the object.
-        let failure = |reason: String| Err(StoreFailure { reason });
+        let failure = |class, reason: String| Err(Failure::new(Port::Store, class, reason));
         match md5::of_file(segment.file.path()) {
             Ok(sent) if sent == said => {}
-            Ok(_) => return failure(format!("{} is said to have another MD5 than was sent", stored.object.location)),
-            Err(error) => return failure(format!("the spool file cannot be read: {error}")),
+            Ok(_) => {
+                return failure(
+                    Class::Other,
+                    format!("{} is said to have another MD5 than was sent", stored.object.location),
+                );
+            }
+            Err(error) => return failure(Class::Lost, format!("the spool file cannot be read: {error}")),
         }
     } else {
         match md5::of_object(store, &segment.name) {
             Ok(md5) => stored.object.md5 = Some(md5),
-            Err(Unfit::Store(error)) => return Err(StoreFailure { reason: error.to_string() }),
+            Err(Unfit::Store(error)) => return Err(error.failure(Port::Store)),
             Err(Unfit::Blocked(blocked)) => return Ok(StoreAnswer::Conflicts { reason: blocked.reason }),
         }
     }

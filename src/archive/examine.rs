@@ -7,6 +7,7 @@ use super::walk::Tail;
 use crate::kafka::ffi::{LogEnd, LogPosition};
 use kafka_store_actors::ports::{BrokenLog, Cause, TopicAnswer};
 use kafka_store_statecharts::anchor::{Evidence, Proof};
+use kafka_store_statecharts::failure::Class;
 use kafka_store_statecharts::name::ChainName;
 use kafka_store_statecharts::offset::LeaderEpoch;
 use kafka_store_statecharts::topic::{TopicId, TopicName, TopicPartition};
@@ -65,7 +66,7 @@ impl LocatorParams {
         if look.is_certain {
             return Ok(look.topic);
         }
-        Err(Unanswered::ForNow(format!("only one broker says what topic {} is", partition.topic)))
+        Err(Unanswered::for_now(Class::Absent, format!("only one broker says what topic {} is", partition.topic)))
     }
 
     /// Topics that exist and those that do not. Without an answer: those of which brokers say nothing, and all if the brokers

@@ -9,9 +9,9 @@ use crate::index::{IndexWriter, MysqlIndex, RowOutcome, RowValues};
 use crate::store::ArchiveStore;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use kafka_store_actors::ports::{
-    Blocked, BrokenLog, Cause, ChainLocator, IndexAnswer, IndexFailure, IndexRow, Located, PortFuture, SegmentIndex,
-    TopicAnswer,
+    Blocked, BrokenLog, Cause, ChainLocator, IndexAnswer, IndexRow, Located, PortFuture, SegmentIndex, TopicAnswer,
 };
+use kafka_store_statecharts::failure::{Class, Failure, Port};
 use kafka_store_statecharts::name::ChainName;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::{TopicName, TopicPartition};
@@ -67,7 +67,7 @@ impl RefilledIndex {
 }
 
 impl SegmentIndex for RefilledIndex {
-    fn write_row(&self, row: IndexRow) -> PortFuture<Result<IndexAnswer, IndexFailure>> {
+    fn write_row(&self, row: IndexRow) -> PortFuture<Result<IndexAnswer, Failure>> {
         let (name, end) = (row.name.clone(), row.stored.content.range.next_offset());
         let (written, refiller, wanted) = (self.writer.write(row), Arc::clone(&self.refiller), self.wanted.clone());
         Box::pin(async move {
@@ -80,7 +80,8 @@ impl SegmentIndex for RefilledIndex {
                 RowOutcome::Behind(reason) => {
                     refiller.reached(&name.chain, name.start);
                     wanted.send(name.chain).expect("the thread lives as long as this");
-                    Err(IndexFailure { reason: format!("{reason}. The missing rows are being written again") })
+                    let reason = format!("{reason}. The missing rows are being written again");
+                    Err(Failure::new(Port::Index, Class::Busy, reason))
                 }
             }
         })

@@ -18,7 +18,9 @@ use crate::kafka::ffi::{Client, KafkaError, LogEnd, LogPosition};
 use crate::store::{ArchiveStore, StoreError};
 use kafka_store_actors::ports::{Blocked, Located};
 use kafka_store_statecharts::anchor::Proof;
+use kafka_store_statecharts::backoff;
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
+use kafka_store_statecharts::failure::{Class, Failure, Port};
 use kafka_store_statecharts::name::ChainName;
 use kafka_store_statecharts::offset::{LeaderEpoch, Offset};
 use kafka_store_statecharts::origin::{Origin, OriginReason};
@@ -66,7 +68,7 @@ pub struct LocatorParams {
 #[derive(Debug)]
 pub(super) enum Unanswered {
     /// It may have one later.
-    ForNow(String),
+    ForNow(Failure),
     /// Something must not be skipped.
     Blocked(Blocked),
     /// The log is of another history than the chain, by one look.
@@ -74,13 +76,19 @@ pub(super) enum Unanswered {
 }
 
 impl Unanswered {
+    /// It may have an answer later.
+    pub(super) fn for_now(class: Class, reason: String) -> Unanswered {
+        Unanswered::ForNow(Failure::new(Port::Kafka, class, reason))
+    }
+
     pub(super) fn blocked(reason: String) -> Unanswered {
         Unanswered::Blocked(Blocked { reason })
     }
 
     pub(super) fn reason(self) -> String {
         match self {
-            Unanswered::ForNow(reason) | Unanswered::Blocked(Blocked { reason }) => reason,
+            Unanswered::ForNow(failure) => failure.reason,
+            Unanswered::Blocked(Blocked { reason }) => reason,
             Unanswered::Doubted(doubt) => doubt.reason(),
         }
     }
@@ -88,7 +96,13 @@ impl Unanswered {
 
 impl From<KafkaError> for Unanswered {
     fn from(error: KafkaError) -> Unanswered {
-        Unanswered::ForNow(error.to_string())
+        error.failure(Port::Kafka).into()
+    }
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Unanswered {
+        if failure.passes() { Unanswered::ForNow(failure) } else { Unanswered::blocked(failure.advice()) }
     }
 }
 
@@ -103,11 +117,7 @@ impl From<Unfit> for Unanswered {
 
 impl From<StoreError> for Unanswered {
     fn from(error: StoreError) -> Unanswered {
-        if error.is_transient() {
-            Unanswered::ForNow(error.to_string())
-        } else {
-            Unanswered::blocked(error.to_string())
-        }
+        error.failure(Port::Store).into()
     }
 }
 
@@ -131,14 +141,15 @@ impl LocatorParams {
         loop {
             match ask() {
                 Ok(answer) => return Ok(answer),
-                Err(Unanswered::ForNow(reason)) => {
+                Err(Unanswered::ForNow(failure)) => {
                     failures += 1;
+                    let reason = failure.advice();
                     warn!(self.log, "chain not located yet"; "partition" => %partition, "reason" => &reason);
                     if failures >= TRIES {
                         let reason = format!("{partition}: where its chain goes on could not be found out: {reason}");
                         return Err(Blocked { reason });
                     }
-                    std::thread::sleep(kafka_store_actors::retry::delay(failures));
+                    std::thread::sleep(backoff::delay(failures, 0));
                 }
                 Err(unanswered) => return Err(Blocked { reason: unanswered.reason() }),
             }
@@ -228,15 +239,20 @@ impl LocatorParams {
     /// Waits until the index answers.
     pub(super) fn last_row(&self, chain: &ChainName) -> Result<Option<LastRow>, Unanswered> {
         let row = self.index.as_ref().map(|index| index.last_row(chain)).transpose();
-        row.map(Option::flatten).map_err(|error| Unanswered::blocked(error.to_string()))
+        row.map(Option::flatten).map_err(|error| error.failure().into())
     }
 
     /// The topic's id, where the brokers have ids. They are asked until they answer: no answer is not no id.
     pub(super) fn topic_id(&self, partition: &TopicPartition) -> Result<Option<TopicId>, Unanswered> {
         let id = self.facts.id(&self.client, &partition.topic, not_long_ago());
         let id = id.map_err(|error| match error.name.as_str() {
-            "UNKNOWN_TOPIC_OR_PART" => Unanswered::ForNow(format!("there is no topic {} now", partition.topic)),
-            _ => Unanswered::ForNow(format!("the id of topic {} is not known: {error}", partition.topic)),
+            "UNKNOWN_TOPIC_OR_PART" => {
+                Unanswered::for_now(Class::Absent, format!("there is no topic {} now", partition.topic))
+            }
+            _ => {
+                let reason = format!("the id of topic {} is not known: {error}", partition.topic);
+                Failure::new(Port::Kafka, error.class(Port::Kafka), reason).into()
+            }
         })?;
         // The answer has refreshed what the client knows of the cluster.
         self.check_cluster(partition, self.client.cluster_id(Duration::ZERO).as_deref())?;
@@ -274,7 +290,8 @@ impl LocatorParams {
     /// What the group has committed of this chain. A commit of an earlier one, also one that comes late, says nothing
     /// of it.
     pub(super) fn committed(&self, chain: &ChainName) -> Result<Option<Commit>, Unanswered> {
-        let committed = self.partition_facts.committed(&self.client, &chain.topic_partition)?;
+        let committed = self.partition_facts.committed(&self.client, &chain.topic_partition);
+        let committed = committed.map_err(|error| Unanswered::from(error.failure(Port::Commit)))?;
         let commit = committed.map(|committed| Commit {
             next_offset: committed.next_offset,
             leader_epoch: committed.leader_epoch,
@@ -292,9 +309,10 @@ impl LocatorParams {
 
     /// Where a log starts or ends.
     pub(super) fn log_position(&self, partition: &TopicPartition, end: LogEnd) -> Result<LogPosition, Unanswered> {
-        self.partition_facts
-            .log_end(&self.client, partition, end)?
-            .ok_or_else(|| Unanswered::ForNow(format!("the brokers do not say where the log of {partition} lies")))
+        self.partition_facts.log_end(&self.client, partition, end)?.ok_or_else(|| {
+            let reason = format!("the brokers do not say where the log of {partition} lies");
+            Unanswered::for_now(Class::Unavailable, reason)
+        })
     }
 
     /// Where a chain is to begin that has neither an object nor a commit, and the epoch of the leader there.

@@ -3,8 +3,11 @@
 use super::locate::{LocatorParams, Unanswered, begins_without_record};
 use super::second_look::Doubt;
 use crate::blocking::BlockingPool;
-use kafka_store_actors::ports::{Blocked, BrokenLog, Cause, ChainLocator, Located, PortFuture, TopicAnswer};
+use kafka_store_actors::figures::Figures;
+use kafka_store_actors::ports::{Blocked, BrokenLog, Cause, ChainLocator, Clock, Located, PortFuture, TopicAnswer};
 use kafka_store_statecharts::anchor::{Anchor, Proof};
+use kafka_store_statecharts::backoff;
+use kafka_store_statecharts::failure::Port;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::{TopicName, TopicPartition};
 use slog::warn;
@@ -20,6 +23,8 @@ const SECOND_LOOK: Duration = Duration::from_secs(60);
 pub struct Locator {
     params: Arc<LocatorParams>,
     pool: BlockingPool,
+    figures: Arc<Figures>,
+    clock: Arc<dyn Clock>,
     starts: Arc<Starts>,
     /// [`SECOND_LOOK`], but for tests.
     second_look: Duration,
@@ -48,8 +53,8 @@ impl Starts {
 
 impl Locator {
     /// A locator whose questions are asked on the pool's threads.
-    pub fn new(params: LocatorParams, pool: BlockingPool) -> Locator {
-        Locator { params: Arc::new(params), pool, starts: Arc::default(), second_look: SECOND_LOOK }
+    pub fn new(params: LocatorParams, pool: BlockingPool, figures: Arc<Figures>, clock: Arc<dyn Clock>) -> Locator {
+        Locator { params: Arc::new(params), pool, figures, clock, starts: Arc::default(), second_look: SECOND_LOOK }
     }
 
     /// Asks on a thread of the pool until there is an answer, waiting longer each time.
@@ -61,15 +66,23 @@ impl Locator {
     ) -> Result<T, Unanswered> {
         let mut failures = 0;
         loop {
-            let (params, partition, question) = (Arc::clone(&self.params), partition.clone(), question.clone());
-            let reason = match self.pool.run(move || question(&params, &partition)).await {
-                Err(Unanswered::ForNow(reason)) => reason,
-                answer => return answer,
+            let (params, asked, question) = (Arc::clone(&self.params), partition.clone(), question.clone());
+            let failure = match self.pool.run(move || question(&params, &asked)).await {
+                Err(Unanswered::ForNow(failure)) => failure,
+                answer => {
+                    if failures > 0 {
+                        self.figures.recovered(partition, &Port::ALL);
+                    }
+                    return answer;
+                }
             };
             failures += 1;
-            let delay = kafka_store_actors::retry::delay(failures);
-            warn!(self.params.log, "question not answered yet; retrying"; "attempt" => failures + 1, "reason" => reason,
-                "in_seconds" => delay.as_secs_f64(), "what" => what);
+            let delay = backoff::delay(failures, backoff::salt(partition.to_string().bytes()));
+            warn!(self.params.log, "question not answered yet; retrying"; "attempt" => failures + 1,
+                "class" => failure.class.as_str(), "reason" => failure.advice(), "in_seconds" => delay.as_secs_f64(),
+                "what" => what, "partition" => %partition);
+            let wall_ms = self.clock.now().wall_ms;
+            self.figures.troubled(partition, &failure, failures, wall_ms);
             tokio::time::sleep(delay).await;
         }
     }

@@ -7,6 +7,7 @@ use super::history::{Archived, Difference, Finding, LogFound, other_topic_reason
 use super::locate::{LocatorParams, Unanswered};
 use crate::kafka::ffi::LogEnd;
 use kafka_store_actors::ports::TopicAnswer;
+use kafka_store_statecharts::failure::Class;
 use kafka_store_statecharts::name::ChainName;
 use kafka_store_statecharts::offset::{LeaderEpoch, Offset};
 use kafka_store_statecharts::topic::TopicId;
@@ -76,7 +77,12 @@ impl LocatorParams {
         let topic_id = match (self.certain_answer(partition)?, doubt.about) {
             (TopicAnswer::Exists(Some(now)), Doubtful::OtherTopic(id)) if now == id => Some(now),
             (TopicAnswer::Exists(now), Doubtful::EndsAt { .. }) => now,
-            _ => return Err(Unanswered::ForNow(format!("topic {} is being deleted or created", partition.topic))),
+            _ => {
+                return Err({
+                    let reason = format!("topic {} is being deleted or created", partition.topic);
+                    Unanswered::for_now(Class::Absent, reason)
+                });
+            }
         };
         let log_end = self.log_position(partition, LogEnd::HighWatermark)?;
         let difference = match doubt.about {

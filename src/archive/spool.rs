@@ -3,9 +3,11 @@
 use super::identity::Identity;
 use crate::avro::{Codec, Compressor, SealError, SegmentSummary, SegmentWriter, TimestampRange};
 use crate::page_cache::PageCache;
-use crate::store::{InstanceDir, TemporaryPath};
+use crate::store::{InstanceDir, StoreError, TemporaryPath};
+use crate::system_error;
 use kafka_store_actors::ports::{self, CompletedSegment, OpenFile, SegmentSpool, SpoolError, SpoolFile};
 use kafka_store_statecharts::boundary::BoundarySettings;
+use kafka_store_statecharts::failure::{Class, Failure, Port};
 use kafka_store_statecharts::last_record::{LastRecord, RecordHash};
 use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::offset::{LeaderEpoch, Offset};
@@ -78,7 +80,7 @@ impl SegmentSpool for Spool {
     ) -> Result<Box<dyn OpenFile>, SpoolError> {
         let name = chain.segment(start);
         let label = name.to_string().replace('/', ",");
-        let (path, file) = self.shared.directory.create_file(&label).map_err(|error| failed(error.to_string()))?;
+        let (path, file) = self.shared.directory.create_file(&label).map_err(|error| cannot_create(&error))?;
         let expected = self.shared.expected_summary(start, topic_id);
         let writer = SegmentWriter::create(file, name.clone(), self.shared.codec, self.shared.cache, &expected)
             .map_err(|error| cannot_write(&path, &error))?;
@@ -105,8 +107,7 @@ impl fmt::Debug for OpenSpoolFile {
 
 impl OpenSpoolFile {
     fn cannot_read(&self, error: &std::io::Error) -> SpoolError {
-        let reason = format!("cannot read the spool file {}: {error}", self.path.display());
-        SpoolError { reason, is_damaged: true }
+        SpoolError::damaged(format!("cannot read the spool file {}: {error}", self.path.display()))
     }
 }
 
@@ -130,9 +131,8 @@ impl OpenFile for OpenSpoolFile {
 
     fn take_back(&mut self, records: &mut Vec<u8>) -> Result<(), SpoolError> {
         let (from, written) = (records.len(), std::mem::take(&mut self.set_aside_crc32c));
-        let damaged = |what: String| SpoolError {
-            reason: format!("the spool file {} {what}: check its disk", self.path.display()),
-            is_damaged: true,
+        let damaged = |what: String| {
+            SpoolError::damaged(format!("the spool file {} {what}: check its disk", self.path.display()))
         };
         self.writer.take_back(records).map_err(|error| damaged(format!("cannot be read ({error})")))?;
         // They become part of the segment, whose hash would make other bytes the truth.
@@ -177,7 +177,7 @@ impl OpenFile for OpenSpoolFile {
         };
         let sealed = writer.seal(&summary).map_err(|error| match error {
             SealError::Io(error) => cannot_write(&path, &error),
-            error => failed(format!("segment {name}: {error}")),
+            error => SpoolError { class: Class::Refused, reason: format!("segment {name}: {error}") },
         })?;
         Ok(CompletedSegment {
             topic_id,
@@ -197,15 +197,15 @@ impl OpenFile for OpenSpoolFile {
 }
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> SpoolError {
-    let advice = match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => "; make room and restart",
-        _ => "",
-    };
-    failed(format!("cannot write the spool file {}: {error}{advice}", path.display()))
+    let class = Class::of_signs(Port::Spool, [system_error::sign(error)]);
+    SpoolError { class, reason: format!("cannot write the spool file {}: {error}", path.display()) }
 }
 
-fn failed(reason: String) -> SpoolError {
-    SpoolError { reason, is_damaged: false }
+fn cannot_create(error: &StoreError) -> SpoolError {
+    let Failure { class, reason, .. } = error.failure(Port::Spool);
+    // What is missing is the directory: it is made again.
+    let class = if class == Class::Absent { Class::Lost } else { class };
+    SpoolError { class, reason }
 }
 
 /// A complete file, which is removed when nobody needs it any more.

@@ -164,6 +164,13 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "TIME", allow_negative_numbers = true, help_heading = "Running")]
     pub timeout: Option<String>,
 
+    /// Look at frozen partitions this often, at the least, whether they can go on: 30 or 30s, 5m, 1h
+    ///
+    /// A partition freezes where somebody has to act: a right or a bucket is missing, or records are gone. It is looked at
+    /// after half a minute, and later and later up to this time; at once on SIGHUP, and at each assignment.
+    #[arg(long, value_name = "TIME", default_value = "10m", allow_negative_numbers = true, help_heading = "Running")]
+    pub reexamine_after: String,
+
     /// Keep every change of a state in this file, one line of JSON each, before it has effects
     ///
     /// Each daemon needs a file of its own. A line that cannot be written ends the process. `kafka-store audit

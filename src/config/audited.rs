@@ -19,6 +19,7 @@ impl DaemonConfig {
             ("file_age_seconds", (boundary.segment_age_ms.get() / 1000).to_string()),
             ("idle_seal_seconds", self.idle_seal.as_secs().to_string()),
             ("seal_after_seconds", self.seal_after.as_secs().to_string()),
+            ("reexamine_after_seconds", self.reexamine_after.as_secs().to_string()),
             ("codec", self.codec.to_string()),
             ("until_end", self.until_end.is_some().to_string()),
         ];

@@ -5,7 +5,7 @@ use crate::config::UntilEnd;
 use crate::exit::ExitCode;
 use actix::Addr;
 use kafka_store_actors::consumer::{Consumer, Finished};
-use kafka_store_actors::messages::Drain;
+use kafka_store_actors::messages::{Drain, LookAgain};
 use slog::{Logger, error, info, warn};
 use tokio::sync::oneshot;
 
@@ -32,9 +32,16 @@ pub(super) async fn wait_for_the_end(
             None => std::future::pending().await,
         }
     };
+    let look_again = || {
+        info!(log, "looking at frozen partitions again"; "signal" => "SIGHUP");
+        // It has ended, or its mailbox is full: whoever asks can ask again.
+        if let Err(error) = consumer.try_send(LookAgain) {
+            warn!(log, "not looked"; "reason" => %error);
+        }
+    };
     let timed_out = tokio::select! {
         finished = &mut end => return Ended::Finished(finished.expect("the Consumer tells its end"), false),
-        signal = stop.next() => {
+        signal = stop.next(look_again) => {
             info!(log, "stopping"; "signal" => signal);
             false
         }
@@ -48,7 +55,7 @@ pub(super) async fn wait_for_the_end(
     }
     tokio::select! {
         finished = end => Ended::Finished(finished.expect("the Consumer tells its end"), timed_out),
-        _ = stop.next() => Ended::SecondSignal,
+        _ = stop.next(|| ()) => Ended::SecondSignal,
     }
 }
 

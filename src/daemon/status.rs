@@ -7,7 +7,8 @@ use crate::kafka::Heartbeat;
 use crate::kafka::ffi::{Client, LogEnd};
 use crate::status::{About, Outside};
 use crate::store::UploadTransitions;
-use kafka_store_actors::figures::Failing;
+use kafka_store_actors::figures::Trouble;
+use kafka_store_statecharts::failure::{Class, Port};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::TopicPartition;
 use slog::{Logger, debug, info};
@@ -66,12 +67,17 @@ impl Outside for ShownOutside {
             .unwrap_or_default()
     }
 
-    fn failures(&self, of: Failing) -> u64 {
-        match of {
-            Failing::Store => self.uploads.failures(),
-            Failing::Index => self.index.as_ref().map_or(0, MysqlIndex::failures),
-            Failing::Mirrors | Failing::Commit => 0,
-        }
+    fn failures(&self) -> BTreeMap<(Port, Class), u64> {
+        let of_index = self.index.as_ref().map(MysqlIndex::failures).unwrap_or_default();
+        let of_index = of_index.into_iter().map(|(class, count)| ((Port::Index, class), count));
+        let of_uploads = Some(self.uploads.failures()).filter(|count| *count > 0);
+        of_index.chain(of_uploads.map(|count| ((Port::Store, Class::Other), count))).collect()
+    }
+
+    fn trouble(&self, wall_ms: i64) -> Option<Trouble> {
+        let (error, since) = self.index.as_ref()?.trouble()?;
+        let since_ms = wall_ms - i64::try_from(since.as_millis()).unwrap_or(0);
+        Some(Trouble { failure: error.failure(), failures: 1, since_ms })
     }
 
     fn since_last_poll(&self) -> Duration {

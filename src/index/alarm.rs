@@ -1,13 +1,12 @@
 //! Says that the index cannot be reached, but not a hundred times a second.
 
 use super::error::{IndexError, IndexErrorKind};
+use kafka_store_statecharts::backoff;
 use slog::{Logger, debug, error, info};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// How often the same trouble is told while it lasts.
 const TELL_AGAIN: Duration = Duration::from_secs(30);
 /// Deadlocks solve themselves: only so many in a row are trouble.
@@ -25,6 +24,7 @@ pub(super) struct Alarm {
 struct Trouble {
     since: Instant,
     told: Instant,
+    why: IndexError,
 }
 
 impl Alarm {
@@ -39,13 +39,15 @@ impl Alarm {
         } else {
             self.tell(why);
         }
-        std::thread::sleep(wait(failures));
+        // A new RandomState hashes with keys of its own: the standard library's only source of chance.
+        std::thread::sleep(backoff::delay(failures, RandomState::new().hash_one(failures)));
     }
 
     fn tell(&self, why: &IndexError) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let known = trouble.get_or_insert(Trouble { since: now, told: now });
+        let known = trouble.get_or_insert_with(|| Trouble { since: now, told: now, why: why.clone() });
+        known.why = why.clone();
         let seconds = now.duration_since(known.since).as_secs();
         if known.since == now || now.duration_since(known.told) >= TELL_AGAIN {
             known.told = now;
@@ -54,34 +56,17 @@ impl Alarm {
         }
     }
 
+    /// Why the index does not answer, and for how long.
+    pub(super) fn trouble(&self) -> Option<(IndexError, Duration)> {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.as_ref().map(|trouble| (trouble.why.clone(), trouble.since.elapsed()))
+    }
+
     /// The index answers.
     pub(super) fn over(&self) {
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Trouble { since, .. }) = trouble {
             info!(self.log, "the index answers again"; "after_seconds" => since.elapsed().as_secs());
-        }
-    }
-}
-
-/// Doubles up to its limit; between half of that and all of it, so that daemons which lost the same server do not come
-/// back as one.
-fn wait(failures: u32) -> Duration {
-    let whole = FIRST_WAIT.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_WAIT);
-    // A new RandomState hashes with keys of its own: the standard library's only source of chance.
-    let draw = RandomState::new().hash_one(failures) % 1000;
-    whole / 2 + whole / 2 * u32::try_from(draw).unwrap_or(0) / 1000
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_grow_up_to_their_limit_and_differ() {
-        for (failures, longest) in [(1, 100), (2, 200), (5, 1_600), (8, 10_000), (1_000_000, 10_000)] {
-            let waits: Vec<u128> = (0..50).map(|_| wait(failures).as_millis()).collect();
-            assert!(waits.iter().all(|wait| (longest / 2..=longest).contains(wait)), "{failures}: {waits:?}");
-            assert!(waits.iter().any(|wait| *wait != waits[0]), "{failures}: always {}", waits[0]);
         }
     }
 }

@@ -3,10 +3,12 @@
 use super::alarm::Alarm;
 use super::config::IndexConfig;
 use super::error::{IndexError, IndexErrorKind, IndexResult};
+use kafka_store_statecharts::failure::Class;
 use mysql::Conn;
 use slog::Logger;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// Connections to one server. As many as threads ask at a time; what a thread is done with, the next one takes.
 #[derive(Debug)]
@@ -14,14 +16,14 @@ pub(super) struct Connections {
     config: IndexConfig,
     idle: Mutex<Vec<Conn>>,
     alarm: Alarm,
-    failures: AtomicU64,
+    failures: Mutex<BTreeMap<Class, u64>>,
 }
 
 impl Connections {
     /// None yet.
     pub(super) fn new(config: IndexConfig, log: Logger) -> Connections {
         let alarm = Alarm::new(config.to_string(), log);
-        Connections { config, idle: Mutex::default(), alarm, failures: AtomicU64::new(0) }
+        Connections { config, idle: Mutex::default(), alarm, failures: Mutex::default() }
     }
 
     pub(super) fn config(&self) -> &IndexConfig {
@@ -45,15 +47,15 @@ impl Connections {
         self.ask_over(fresh, &mut ask)
     }
 
-    /// As [`Connections::run`], again and again until there is an answer; meanwhile the log says why not. What is wrong
-    /// with one row alone is an answer.
+    /// As [`Connections::run`], again and again until there is an answer; meanwhile the log says why not. What does not
+    /// pass by itself is an answer.
     pub(super) fn insist<T>(&self, mut ask: impl FnMut(&mut Conn) -> IndexResult<T>) -> IndexResult<T> {
         let mut failures = 0;
         loop {
             match self.run(&mut ask) {
-                Err(error) if error.kind() != IndexErrorKind::Row => {
+                Err(error) if error.failure().passes() => {
                     failures += 1;
-                    self.failures.fetch_add(1, Ordering::Relaxed);
+                    self.count(error.class());
                     self.alarm.wait(failures, &error);
                 }
                 answer => {
@@ -66,9 +68,19 @@ impl Connections {
         }
     }
 
-    /// How often something had to be tried again.
-    pub(super) fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
+    /// How often something had to be tried again, by class.
+    pub(super) fn failures(&self) -> BTreeMap<Class, u64> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why the index does not answer, and for how long, if it does not.
+    pub(super) fn trouble(&self) -> Option<(IndexError, Duration)> {
+        self.alarm.trouble()
+    }
+
+    fn count(&self, class: Class) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        *failures.entry(class).or_default() += 1;
     }
 
     fn ask_over<T>(&self, mut connection: Conn, ask: &mut impl FnMut(&mut Conn) -> IndexResult<T>) -> IndexResult<T> {

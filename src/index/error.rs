@@ -1,5 +1,6 @@
 //! What can go wrong between here and the server.
 
+use kafka_store_statecharts::failure::{Class, Failure, Port};
 use mysql::{DriverError, Error, MySqlError};
 use std::fmt;
 
@@ -7,6 +8,8 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexError {
     kind: IndexErrorKind,
+    /// Instead of the kind's own.
+    class: Option<Class>,
     message: String,
 }
 
@@ -33,12 +36,28 @@ pub type IndexResult<T> = Result<T, IndexError>;
 impl IndexError {
     /// An error of this kind.
     pub(super) fn new(kind: IndexErrorKind, message: impl Into<String>) -> IndexError {
-        IndexError { kind, message: message.into() }
+        IndexError { kind, class: None, message: message.into() }
     }
 
     /// What follows from it.
     pub fn kind(&self) -> IndexErrorKind {
         self.kind
+    }
+
+    /// What kind of failure it is.
+    pub fn class(&self) -> Class {
+        self.class.unwrap_or(match self.kind {
+            IndexErrorKind::Away => Class::Unavailable,
+            IndexErrorKind::Busy => Class::Busy,
+            IndexErrorKind::Refused => Class::Other,
+            IndexErrorKind::Row => Class::Refused,
+            IndexErrorKind::Schema => Class::Schema,
+        })
+    }
+
+    /// The same, as a failure of the index.
+    pub fn failure(&self) -> Failure {
+        Failure::new(Port::Index, self.class(), self.to_string())
     }
 }
 
@@ -59,7 +78,13 @@ impl From<Error> for IndexError {
             // What the server said last is not known, or cannot be read.
             _ => IndexErrorKind::Away,
         };
-        IndexError::new(kind, text_of(&error))
+        let sign = match &error {
+            Error::MySqlError(error) => error.code.to_string(),
+            _ if certificate_refused(&error).is_some() => "certificate".to_owned(),
+            _ => String::new(),
+        };
+        let class = Some(Class::of_signs(Port::Index, [sign.as_str()])).filter(|class| *class != Class::Other);
+        IndexError { class, ..IndexError::new(kind, text_of(&error)) }
     }
 }
 
@@ -88,16 +113,8 @@ fn text_of(error: &Error) -> String {
     }
     match error {
         Error::MySqlError(MySqlError { code, message, .. }) => {
-            let advice = match code {
-                1290 | 1792 | 1836 => ": the server is read-only; --mysql-metadata-url must name the primary",
-                1044 | 1045 | 1142 | 1143 | 1227 => ": check user, password and grants (SELECT, INSERT, UPDATE)",
-                1040 | 1203 | 1226 => ": the server has no connection left",
-                1021 | 1114 => ": the server's disk is full",
-                1153 => ": raise the server's max_allowed_packet",
-                3159 => ": use --mysql-tls",
-                1049 => ": create the database",
-                _ => "",
-            };
+            let row = Port::Index.row(Class::of_signs(Port::Index, [code.to_string().as_str()]));
+            let advice = row.map_or(String::new(), |row| format!(": {}", row.remedy));
             format!("{message} (error {code}){advice}")
         }
         Error::IoError(error) if is_timeout(error) => "the server did not answer in time".to_owned(),

@@ -29,13 +29,16 @@ pub use write::{LastRow, RowOutcome};
 pub use writer::IndexWriter;
 
 use connections::Connections;
+use kafka_store_statecharts::failure::Class;
 use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::{PartitionId, TopicName};
 use mysql::prelude::Queryable;
 use mysql::{Conn, TxOpts};
 use slog::Logger;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An index on a server. Clones share their connections.
 #[derive(Clone, Debug)]
@@ -62,9 +65,14 @@ impl MysqlIndex {
         MysqlIndex { connections: Arc::new(Connections::new(config, log)) }
     }
 
-    /// How often something had to be tried again, because the server was away or did not want to.
-    pub fn failures(&self) -> u64 {
+    /// How often something had to be tried again, because the server was away or did not want to, by class.
+    pub fn failures(&self) -> BTreeMap<Class, u64> {
         self.connections.failures()
+    }
+
+    /// Why the server does not answer, and for how long, if it does not.
+    pub fn trouble(&self) -> Option<(IndexError, Duration)> {
+        self.connections.trouble()
     }
 
     /// The index itself, for messages: its URL without the password.

@@ -1,11 +1,12 @@
 //! The index as the actors see it: rows go to one thread, which writes those that wait together.
 
-use super::error::{IndexError, IndexErrorKind};
+use super::error::IndexErrorKind;
 use super::row::RowValues;
 use super::write::RowOutcome;
 use super::{IndexResult, MysqlIndex};
 use crossbeam_channel::{Receiver, Sender};
-use kafka_store_actors::ports::{IndexFailure, IndexRow, PortFuture};
+use kafka_store_actors::ports::{IndexRow, PortFuture};
+use kafka_store_statecharts::failure::Failure;
 use kafka_store_statecharts::name::ChainName;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,7 +40,7 @@ impl ChainsWithRows {
     }
 }
 
-type Answer = oneshot::Sender<Result<RowOutcome, IndexFailure>>;
+type Answer = oneshot::Sender<Result<RowOutcome, Failure>>;
 
 #[derive(Debug)]
 struct Job {
@@ -66,7 +67,7 @@ impl IndexWriter {
     }
 
     /// Writes a row, and waits until the index answers.
-    pub fn write(&self, row: IndexRow) -> PortFuture<Result<RowOutcome, IndexFailure>> {
+    pub fn write(&self, row: IndexRow) -> PortFuture<Result<RowOutcome, Failure>> {
         let (answer, answered) = oneshot::channel();
         self.waiting.send(Job { row, answer }).expect("the thread lives as long as this");
         Box::pin(async move { answered.await.expect("a call that panics ends the process") })
@@ -90,15 +91,15 @@ fn write_batch(index: &MysqlIndex, with_rows: &ChainsWithRows, batch: Vec<Job>) 
     // In one order, whichever daemon writes: then two of them do not wait for each other's rows.
     rows.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
     let (rows, answers): (Vec<RowValues>, Vec<Answer>) = rows.into_iter().unzip();
-    let outcomes: Vec<Result<RowOutcome, IndexFailure>> =
-        match index.write_after(&rows, &|chain| with_rows.contains(chain)) {
-            Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
-            // One of them does not fit: each by itself, then.
-            Err(error) if rows.len() > 1 && error.kind() == IndexErrorKind::Row => {
-                rows.iter().map(|row| write_alone(index, with_rows, row)).collect()
-            }
-            Err(error) => rows.iter().map(|_| Err(failure(&error))).collect(),
-        };
+    let outcomes: Vec<Result<RowOutcome, Failure>> = match index.write_after(&rows, &|chain| with_rows.contains(chain))
+    {
+        Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+        // One of them does not fit: each by itself, then.
+        Err(error) if rows.len() > 1 && error.kind() == IndexErrorKind::Row => {
+            rows.iter().map(|row| write_alone(index, with_rows, row)).collect()
+        }
+        Err(error) => rows.iter().map(|_| Err(error.failure())).collect(),
+    };
     for ((row, answer), outcome) in rows.iter().zip(answers).zip(outcomes) {
         if matches!(outcome, Ok(RowOutcome::Written | RowOutcome::WasThere)) {
             with_rows.insert(&row.name.chain);
@@ -108,15 +109,11 @@ fn write_batch(index: &MysqlIndex, with_rows: &ChainsWithRows, batch: Vec<Job>) 
     }
 }
 
-fn write_alone(index: &MysqlIndex, with_rows: &ChainsWithRows, row: &RowValues) -> Result<RowOutcome, IndexFailure> {
+fn write_alone(index: &MysqlIndex, with_rows: &ChainsWithRows, row: &RowValues) -> Result<RowOutcome, Failure> {
     let written: IndexResult<Vec<RowOutcome>> =
         index.write_after(std::slice::from_ref(row), &|chain| with_rows.contains(chain));
     match written {
         Ok(mut outcomes) => Ok(outcomes.pop().expect("an outcome for each row")),
-        Err(error) => Err(failure(&error)),
+        Err(error) => Err(error.failure()),
     }
-}
-
-fn failure(error: &IndexError) -> IndexFailure {
-    IndexFailure { reason: error.to_string() }
 }

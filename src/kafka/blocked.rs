@@ -1,6 +1,7 @@
 //! Why a partition must not go on, in words that say what to do.
 
 use super::ffi::{KafkaError, PartitionProblem};
+use kafka_store_statecharts::failure::{Class, Lasts, Port};
 use kafka_store_statecharts::topic::TopicPartition;
 
 /// A record that librdkafka handed over but that cannot be archived as it is.
@@ -17,18 +18,24 @@ pub(super) fn partition_failed(problem: &PartitionProblem) -> String {
     match error.name.as_str() {
         "_BAD_MSG" | "CORRUPT_MESSAGE" | "INVALID_MSG" => format!(
             "the log of {partition} is damaged near offset {offset}: {error}; nothing after it is archived; check the \
-             broker's disks and replicas, then restart"
+             broker's disks and replicas"
         ),
         "TOPIC_AUTHORIZATION_FAILED" => {
-            format!(
-                "this user may not read {partition}: {error}; grant it Read and Describe on the topic, then restart"
-            )
+            format!("this user may not read {partition}: {error}; grant it Read and Describe on the topic")
         }
         "UNKNOWN_TOPIC_OR_PART" | "_UNKNOWN_TOPIC" | "_UNKNOWN_PARTITION" | "UNKNOWN_TOPIC_ID" => {
             format!("the brokers no longer know {partition}: {error}; was the topic deleted?")
         }
         _ => format!("{partition} cannot be read on from offset {offset}: {error}"),
     }
+}
+
+/// Reports whether a broker gives records again by itself. What librdkafka cannot make sense of, and would skip, does not
+/// pass: neither what the table says, nor an error of its own that nobody foresaw.
+pub(super) fn passes(problem: &PartitionProblem) -> bool {
+    let class = problem.error.class(Port::Kafka);
+    let is_unforeseen = class == Class::Other && problem.error.name.starts_with('_');
+    Port::Kafka.lasts(class) == Lasts::ForNow && !is_unforeseen
 }
 
 /// Reports whether the log does not hold what comes next. The cause is found out by questions to the brokers.

@@ -6,7 +6,7 @@
 
 use super::blocked;
 use super::fetching::{Fetching, Partitions, Turn};
-use super::ffi::{Client, CommitTicket, Delivered, EventKind, KafkaError, PartitionOffset};
+use super::ffi::{Client, CommitTicket, Delivered, EventKind, KafkaError, PartitionOffset, PartitionProblem};
 use super::heartbeat::Heartbeat;
 use super::source::{KafkaSource, Order};
 use crate::config::MemoryPlan;
@@ -14,8 +14,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use kafka_store_actors::budget::Budget;
 use kafka_store_actors::consumer::LogSink;
 use kafka_store_actors::messages::{EndReached, LogEvent};
-use kafka_store_actors::ports::{CommitError, OffsetCommit};
+use kafka_store_actors::ports::OffsetCommit;
 use kafka_store_statecharts::anchor::Evidence;
+use kafka_store_statecharts::failure::{Class, Failure, Port};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::partition::AssignmentEpoch;
 use kafka_store_statecharts::topic::TopicPartition;
@@ -126,7 +127,7 @@ struct PollThread {
     partitions: Partitions,
     /// What the Consumer is to be told, in order.
     out: Vec<LogEvent>,
-    tickets: BTreeMap<CommitTicket, oneshot::Sender<Result<(), CommitError>>>,
+    tickets: BTreeMap<CommitTicket, oneshot::Sender<Result<(), Failure>>>,
     next_ticket: u64,
     leaving: Option<oneshot::Sender<()>>,
     /// Nothing is taken while there is one.
@@ -159,7 +160,7 @@ impl PollThread {
         while let Step::GoOn = self.step() {}
         for (_, answer) in std::mem::take(&mut self.tickets) {
             // The one who asked may be gone.
-            let _ = answer.send(Err(CommitError { reason: "the group is left".to_owned() }));
+            let _ = answer.send(Err(Failure::new(Port::Commit, Class::Other, "the group is left")));
         }
         if let Some(answer) = self.leaving.take() {
             let _ = answer.send(());
@@ -277,6 +278,7 @@ impl PollThread {
             EventKind::PartitionFailed(problem) if blocked::is_out_of_range(&problem) => {
                 self.broken(&problem.partition, Evidence::OutOfRange);
             }
+            EventKind::PartitionFailed(problem) if blocked::passes(&problem) => self.interrupted(&problem),
             EventKind::PartitionFailed(problem) => {
                 self.fail(&problem.partition.clone(), &blocked::partition_failed(&problem));
             }
@@ -358,6 +360,16 @@ impl PollThread {
         }
     }
 
+    /// A broker gave no records, for a reason that passes: librdkafka asks again by itself, at the same offset. What it
+    /// finds then may be another log.
+    fn interrupted(&mut self, problem: &PartitionProblem) {
+        let failure = problem.error.failure(Port::Kafka);
+        let Some(fetching) = self.partitions.find(&problem.partition) else { return };
+        fetching.doubt();
+        let (partition, epoch) = (problem.partition.clone(), fetching.epoch);
+        self.out.push(LogEvent::Interrupted { partition, epoch, failure });
+    }
+
     /// Hands over what was fetched and stops; `None` if the partition is not ours.
     fn end_fetching(&mut self, partition: &TopicPartition) -> Option<AssignmentEpoch> {
         let fetching = self.partitions.find(partition)?;
@@ -434,9 +446,9 @@ impl PollThread {
         self.assigned_anew_at = Some(Instant::now());
     }
 
-    fn commit(&mut self, commit: &OffsetCommit, answer: oneshot::Sender<Result<(), CommitError>>) {
+    fn commit(&mut self, commit: &OffsetCommit, answer: oneshot::Sender<Result<(), Failure>>) {
         let refused = if self.partitions.find_in(&commit.partition, commit.epoch).is_none() {
-            Some("the partition is no longer ours".to_owned())
+            Some(Failure::new(Port::Commit, Class::Other, "the partition is no longer ours"))
         } else {
             let ticket = CommitTicket(self.next_ticket);
             let to = PartitionOffset { partition: commit.partition.clone(), offset: commit.next_offset };
@@ -446,12 +458,12 @@ impl PollThread {
                     self.tickets.insert(ticket, answer);
                     return;
                 }
-                Err(error) => Some(error.to_string()),
+                Err(error) => Some(error.failure(Port::Commit)),
             }
         };
-        if let Some(reason) = refused {
+        if let Some(failure) = refused {
             // The one who asked may be gone.
-            let _ = answer.send(Err(CommitError { reason }));
+            let _ = answer.send(Err(failure));
         }
     }
 
@@ -459,7 +471,7 @@ impl PollThread {
         while let Some(answer) = self.client.poll_commits() {
             if let Some(asked) = self.tickets.remove(&answer.ticket) {
                 // The one who asked may be gone.
-                let _ = asked.send(answer.result.map_err(|error| CommitError { reason: error.to_string() }));
+                let _ = asked.send(answer.result.map_err(|error| error.failure(Port::Commit)));
             }
         }
     }

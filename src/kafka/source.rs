@@ -2,8 +2,9 @@
 
 use super::ffi::Client;
 use crossbeam_channel::Sender;
-use kafka_store_actors::ports::{CommitError, OffsetCommit, PortFuture, RecordSource};
+use kafka_store_actors::ports::{OffsetCommit, PortFuture, RecordSource};
 use kafka_store_statecharts::anchor::FetchStart;
+use kafka_store_statecharts::failure::{Class, Failure, Port};
 use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
 use kafka_store_statecharts::topic::TopicPartition;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tokio::sync::oneshot;
 pub(super) enum Order {
     Start { partition: TopicPartition, epoch: AssignmentEpoch, seek_epoch: SeekEpoch, start: FetchStart },
     Stop { partition: TopicPartition, epoch: AssignmentEpoch },
-    Commit { commit: OffsetCommit, answer: oneshot::Sender<Result<(), CommitError>> },
+    Commit { commit: OffsetCommit, answer: oneshot::Sender<Result<(), Failure>> },
     Leave { answer: oneshot::Sender<()> },
 }
 
@@ -57,11 +58,11 @@ impl RecordSource for KafkaSource {
         self.order(Order::Stop { partition: partition.clone(), epoch });
     }
 
-    fn commit(&self, commit: OffsetCommit) -> PortFuture<Result<(), CommitError>> {
+    fn commit(&self, commit: OffsetCommit) -> PortFuture<Result<(), Failure>> {
         let (answer, answered) = oneshot::channel();
         self.order(Order::Commit { commit, answer });
         Box::pin(async move {
-            answered.await.unwrap_or_else(|_| Err(CommitError { reason: "the group is left".to_owned() }))
+            answered.await.unwrap_or_else(|_| Err(Failure::new(Port::Commit, Class::Other, "the group is left")))
         })
     }
 

@@ -68,9 +68,9 @@ fn of_the_process(registry: &Registry, view: &View) {
         .set(1.0);
     let help = "How long ago the thread that polls Kafka last made a step";
     gauge(registry, "since_last_poll_seconds", help, view.since_last_poll.as_secs_f64());
-    let failures = counters(registry, "failures_total", "What has failed, each time", &["of"]);
-    for (what, count) in view.failures {
-        failures.with_label_values(&[what.as_str()]).inc_by(count);
+    let failures = counters(registry, "failures_total", "What has failed, each time", &["of", "class"]);
+    for ((port, class), count) in &view.failures {
+        failures.with_label_values(&[port.as_str(), class.as_str()]).inc_by(*count);
     }
 }
 

@@ -155,11 +155,15 @@ async fn show_health(shown: Data<Shown>) -> HttpResponse {
     }
 }
 
-/// Whether it is a member of the group that has been given its partitions.
+/// Whether it is a member of the group that has been given its partitions, and nothing has to be tried again; if not, why.
+/// What is frozen is told and counts for ready: nothing that a supervisor does helps.
 async fn show_readiness(shown: Data<Shown>) -> HttpResponse {
     let state = shown.sources.group_state();
-    let is_ready = state == AssignmentStateKind::Assigned.as_str();
-    plain(if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, format!("{state}\n"))
+    let troubles = shown.sources.troubles();
+    let is_ready = state == AssignmentStateKind::Assigned.as_str() && troubles.is_empty();
+    let lines: Vec<String> = std::iter::once(state.to_owned()).chain(troubles).chain(shown.sources.frozen()).collect();
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    plain(status, format!("{}\n", lines.join("\n")))
 }
 
 fn plain(status: StatusCode, text: String) -> HttpResponse {

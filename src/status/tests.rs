@@ -6,12 +6,13 @@ use super::view::{About, Budgets, Outside, Sources};
 use super::{json, metrics, page};
 use crate::blocking::BlockingPool;
 use kafka_store_actors::budget::Budget;
-use kafka_store_actors::figures::{Failing, Figures};
+use kafka_store_actors::figures::{Figures, Trouble};
 use kafka_store_actors::ports::Clock;
 use kafka_store_actors::spool_account::SpoolAccount;
 use kafka_store_actors::transition::{Buffered, Detail, Subject, TransitionLog, TransitionRecord};
 use kafka_store_statecharts::boundary::SealReason;
 use kafka_store_statecharts::chart::{Chart, Kind, Now};
+use kafka_store_statecharts::failure::{Class, Port};
 use kafka_store_statecharts::name::ChainName;
 use kafka_store_statecharts::offset::{Offset, OffsetRange};
 use kafka_store_statecharts::partition::{AssignmentEpoch, Partition};
@@ -133,8 +134,12 @@ impl Outside for Silent {
         BTreeMap::new()
     }
 
-    fn failures(&self, _: Failing) -> u64 {
-        0
+    fn failures(&self) -> BTreeMap<(Port, Class), u64> {
+        BTreeMap::new()
+    }
+
+    fn trouble(&self, _: i64) -> Option<Trouble> {
+        None
     }
 
     fn since_last_poll(&self) -> Duration {

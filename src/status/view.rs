@@ -2,11 +2,12 @@
 
 use super::board::{Board, BoardState, PartitionState};
 use kafka_store_actors::budget::Budget;
-use kafka_store_actors::figures::{Failing, Figures, PartitionFigures};
+use kafka_store_actors::figures::{Figures, PartitionFigures, Trouble};
 use kafka_store_actors::ports::Clock;
 use kafka_store_actors::spool_account::SpoolAccount;
 use kafka_store_actors::transition::Buffered;
 use kafka_store_statecharts::chart::Kind;
+use kafka_store_statecharts::failure::{Class, Port};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::partition::PartitionStateKind;
 use kafka_store_statecharts::topic::TopicPartition;
@@ -45,8 +46,11 @@ pub trait Outside: fmt::Debug + Send + Sync {
     /// The high watermarks now, of those for which somebody answers. Asks brokers; blocks.
     fn high_watermarks(&self, partitions: &[TopicPartition]) -> BTreeMap<TopicPartition, Offset>;
 
-    /// How often this has failed where the actors do not see it, since it is tried again there.
-    fn failures(&self, of: Failing) -> u64;
+    /// How often what has failed where the actors do not see it, since it is tried again there.
+    fn failures(&self) -> BTreeMap<(Port, Class), u64>;
+
+    /// What does not work there at the moment.
+    fn trouble(&self, wall_ms: i64) -> Option<Trouble>;
 
     /// How long ago the poll thread last made a step.
     fn since_last_poll(&self) -> Duration;
@@ -97,7 +101,7 @@ pub(super) struct View {
     pub(super) started_ms: i64,
     pub(super) at_ms: i64,
     pub(super) since_last_poll: Duration,
-    pub(super) failures: [(Failing, u64); Failing::ALL.len()],
+    pub(super) failures: BTreeMap<(Port, Class), u64>,
     pub(super) budgets: Budgets,
     pub(super) board: BoardState,
     /// The frozen ones first.
@@ -134,6 +138,51 @@ impl Sources {
         Some(self.outside.since_last_poll()).filter(|since| *since > HANGS_AFTER)
     }
 
+    /// How often what has failed.
+    fn failures(&self) -> BTreeMap<(Port, Class), u64> {
+        let mut failures = self.figures.failures();
+        for (of, count) in self.outside.failures() {
+            *failures.entry(of).or_default() += count;
+        }
+        failures
+    }
+
+    /// What does not work at the moment and is tried again: a line for each port and class.
+    pub(super) fn troubles(&self) -> Vec<String> {
+        let now_ms = self.clock.now().wall_ms;
+        let mut troubles: BTreeMap<(Port, Class), (usize, Trouble)> = BTreeMap::new();
+        let of_partitions = self.figures.partitions();
+        let of_partitions =
+            of_partitions.values().flat_map(|known| known.troubles().values().cloned().collect::<Vec<_>>());
+        for trouble in of_partitions.chain(self.outside.trouble(now_ms)) {
+            let (count, first) =
+                troubles.entry((trouble.failure.port, trouble.failure.class)).or_insert_with(|| (0, trouble.clone()));
+            *count += 1;
+            if trouble.since_ms < first.since_ms {
+                *first = trouble;
+            }
+        }
+        let line = |((port, class), (count, trouble)): ((Port, Class), (usize, Trouble))| {
+            let seconds = (now_ms - trouble.since_ms).max(0) / 1_000;
+            format!(
+                "{} {} for {seconds} s, {count} waiting: {}",
+                port.as_str(),
+                class.as_str(),
+                trouble.failure.advice()
+            )
+        };
+        troubles.into_iter().map(line).collect()
+    }
+
+    /// The partitions that are frozen, with the reasons.
+    pub(super) fn frozen(&self) -> Vec<String> {
+        let board = self.board.read();
+        let frozen = board.partitions.iter().filter(|(_, charts)| charts.state == PartitionStateKind::Frozen.as_str());
+        frozen
+            .map(|(partition, charts)| format!("{partition} frozen: {}", charts.reason.as_deref().unwrap_or_default()))
+            .collect()
+    }
+
     /// The name of the assignment chart's state.
     pub(super) fn group_state(&self) -> &'static str {
         self.board.group_state()
@@ -160,7 +209,7 @@ impl Sources {
             started_ms: self.started_ms,
             at_ms: self.clock.now().wall_ms,
             since_last_poll: self.outside.since_last_poll(),
-            failures: Failing::ALL.map(|of| (of, self.figures.failures(of) + self.outside.failures(of))),
+            failures: self.failures(),
             budgets: self.budgets.clone(),
             board,
             partitions,

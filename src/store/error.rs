@@ -1,5 +1,7 @@
 //! Why a store did not do what it was asked for.
 
+use crate::system_error;
+use kafka_store_statecharts::failure::{Class, Failure, Lasts, Port};
 use std::error::Error;
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -9,6 +11,8 @@ use std::path::Path;
 #[derive(Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
+    /// Instead of the kind's own.
+    class: Option<Class>,
     action: &'static str,
     location: String,
     /// Instead of the kind's own.
@@ -42,6 +46,7 @@ impl StoreError {
     pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> StoreError {
         StoreError {
             kind: classify(&source),
+            class: class_of(&source),
             action,
             location: path.display().to_string(),
             advice: None,
@@ -66,7 +71,7 @@ impl StoreError {
         location: String,
         source: Option<E>,
     ) -> StoreError {
-        StoreError { kind, action, location, advice: None, source: source.map(Into::into) }
+        StoreError { kind, class: None, action, location, advice: None, source: source.map(Into::into) }
     }
 
     /// A small object that is none.
@@ -89,7 +94,14 @@ impl StoreError {
 
     /// An object that was opened cannot be read on.
     pub fn reading(location: String, source: io::Error) -> StoreError {
-        StoreError::at(classify(&source), "read", location, Some(source))
+        let (kind, class) = (classify(&source), class_of(&source));
+        StoreError { class, ..StoreError::at(kind, "read", location, Some(source)) }
+    }
+
+    /// The same, of a class that is not its kind's.
+    pub(super) fn with_class(mut self, class: Class) -> StoreError {
+        self.class = Some(class);
+        self
     }
 
     /// What it means.
@@ -97,9 +109,35 @@ impl StoreError {
         self.kind
     }
 
+    /// What kind of failure it is.
+    pub fn class(&self) -> Class {
+        self.class.unwrap_or(match self.kind {
+            StoreErrorKind::StoreNotFound => Class::Absent,
+            StoreErrorKind::Permission => Class::Forbidden,
+            StoreErrorKind::NoSpace => Class::NoSpace,
+            StoreErrorKind::Transient => Class::Other,
+            StoreErrorKind::Unsupported => Class::Unsupported,
+            StoreErrorKind::SpoolFileMissing => Class::Lost,
+            StoreErrorKind::Invalid | StoreErrorKind::Refused => Class::Refused,
+        })
+    }
+
+    /// The same, as a failure of a port.
+    pub fn failure(&self, port: Port) -> Failure {
+        Failure::new(port, self.class(), self.in_full())
+    }
+
+    /// What was tried, what the system said, and what to do.
+    fn in_full(&self) -> String {
+        match &self.source {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
+        }
+    }
+
     /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
-        matches!(self.kind, StoreErrorKind::Transient | StoreErrorKind::NoSpace)
+        Port::Store.lasts(self.class()) == Lasts::ForNow
     }
 }
 
@@ -132,7 +170,12 @@ impl Error for StoreError {
     }
 }
 
-/// The one place that decides what a system error means.
+/// The class of a system error that the table knows.
+fn class_of(error: &io::Error) -> Option<Class> {
+    Some(Class::of_signs(Port::Store, [system_error::sign(error)])).filter(|class| *class != Class::Other)
+}
+
+/// The one place that decides what a system error means to whoever called.
 fn classify(error: &io::Error) -> StoreErrorKind {
     match error.kind() {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StoreErrorKind::Permission,

@@ -9,6 +9,7 @@ use super::publish::{Method, Published, publish};
 use super::sync::sync_directory;
 use super::{ArchiveStore, CreateOutcome, ObjectStat, SMALL_OBJECT_BYTES_MAX, Scope, SegmentFile, SmallOutcome};
 use crate::page_cache::PageCache;
+use kafka_store_statecharts::failure::Class;
 use kafka_store_statecharts::name::{ChainName, RESERVED, SegmentName};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::TopicName;
@@ -437,11 +438,12 @@ fn copy_into(instance: &InstanceDir, file: &SegmentFile) -> Result<(TemporaryPat
         Ok(copied) if copied == (file.bytes, file.crc32c) => Ok((path, copy)),
         Ok((bytes, crc32c)) => {
             let advice = format!(
-                "it has {bytes} bytes and the CRC-32C {crc32c:08x}, and was sealed with {} and {:08x}: check its disk; a \
-                 restart makes it again from Kafka",
+                "it has {bytes} bytes and the CRC-32C {crc32c:08x}, and was sealed with {} and {:08x}: check its disk; its \
+                 records are fetched again",
                 file.bytes, file.crc32c
             );
-            Err(StoreError::new(StoreErrorKind::Refused, "store the spool file", &file.path, None).with_advice(advice))
+            let error = StoreError::new(StoreErrorKind::Refused, "store the spool file", &file.path, None);
+            Err(error.with_advice(advice).with_class(Class::Lost))
         }
         Err(error) => Err(StoreError::io("copy to", &path, error)),
     }

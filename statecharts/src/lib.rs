@@ -7,6 +7,7 @@
 //! * [`record`]: the canonical bytes of a record, which boundaries, hashes and files are made of.
 //! * [`last_record`], [`anchor`]: what tells one history from another, and how a log proves to be the one that was read.
 //! * [`record_clock`], [`boundary`]: where a segment ends, a pure function of the records.
+//! * [`failure`], [`backoff`]: what passes by itself, what does not, and how long to wait before a call is made again.
 //! * [`chart`]: the table that every statechart runs on; [`segment`], [`partition`], [`input`], [`assignment`] and
 //!   [`upload`] are the charts; [`mermaid`] draws them.
 #![no_std]
@@ -16,9 +17,11 @@ extern crate alloc;
 
 pub mod anchor;
 pub mod assignment;
+pub mod backoff;
 pub mod boundary;
 pub mod chart;
 pub mod commit_metadata;
+pub mod failure;
 pub mod gap;
 pub mod input;
 pub mod last_record;

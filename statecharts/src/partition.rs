@@ -105,6 +105,12 @@ pub enum PartitionState {
         /// End of the chain.
         from: Offset,
     },
+    /// Something outside failed that passes, and what was held is lost with it: a file of the spool, mostly. After a while
+    /// the chain is located again, and what is not stored is fetched again.
+    Retrying {
+        /// End of what is committed.
+        from: Offset,
+    },
     /// The chain goes on elsewhere than was thought, or Kafka does not have what comes next; what is sealed or stored
     /// is finished before the chain is walked on.
     Relocating {
@@ -130,7 +136,8 @@ pub enum PartitionState {
     },
     /// The process is stopping: nothing is fetched, sealed segments finish.
     Revoking,
-    /// Something that must not be skipped stands in the way. Tried again at the next assignment.
+    /// Something that must not be skipped stands in the way. The chain is located again from time to time, when somebody
+    /// asks for it, and at the next assignment.
     Frozen {
         /// What, and what to do about it.
         reason: String,
@@ -142,8 +149,8 @@ pub enum PartitionState {
 kinds! {
     /// The names of [`PartitionState`].
     PartitionStateKind of PartitionState {
-        Locating, Active, WaitingForSlot, WaitingForSpool, Examining, Doubting, Relocating, Leaving, Departing, Revoking,
-        Frozen, Gone,
+        Locating, Active, WaitingForSlot, WaitingForSpool, Examining, Doubting, Retrying, Relocating, Leaving, Departing,
+        Revoking, Frozen, Gone,
     }
 }
 
@@ -160,6 +167,8 @@ pub enum PartitionEvent {
         /// What, and what to do about it.
         reason: String,
     },
+    /// What was held is lost, for a reason that passes; Kafka still has it.
+    Interrupted,
     /// The log does not continue where it was read: the offset is out of range, or another record is there.
     LogBroken,
     /// The log is the one that was read, and still holds what comes next.
@@ -221,8 +230,8 @@ pub enum PartitionEvent {
 kinds! {
     /// The names of [`PartitionEvent`].
     PartitionEventKind of PartitionEvent {
-        Located, Blocked, LogBroken, LogUnchanged, RetentionPassed, LogCut, HistoryDoubted, LookDue, InputEnded, TopicGone,
-        TopicConfirmed, SpoolShort, SpoolGranted, SegmentSealed, SpoolCompleted, SegmentResolved, SegmentCommitted, Revoked,
+        Located, Blocked, Interrupted, LogBroken, LogUnchanged, RetentionPassed, LogCut, HistoryDoubted, LookDue,
+        InputEnded, TopicGone, TopicConfirmed, SpoolShort, SpoolGranted, SegmentSealed, SpoolCompleted, SegmentResolved, SegmentCommitted, Revoked,
         RevokedHolding, DrainRequested,
     }
 }
@@ -275,6 +284,8 @@ pub enum PartitionEffect {
         /// From here.
         from: Offset,
     },
+    /// Walk the chain, of which no end is known any more.
+    LocateAnew,
     /// Tell the operator.
     ReportFrozen {
         /// What, and what to do about it.
@@ -288,7 +299,7 @@ kinds! {
     /// The names of [`PartitionEffect`].
     PartitionEffectKind of PartitionEffect {
         StartFetching, StopFetching, FetchOn, Examine, LookLater, AskTopic, AwaitSpool, ResumeBuffering, GrantUpload,
-        GrantCommit, DiscardOpen, DiscardUnresolved, DiscardAll, Locate, ReportFrozen, ReportGone,
+        GrantCommit, DiscardOpen, DiscardUnresolved, DiscardAll, Locate, LocateAnew, ReportFrozen, ReportGone,
     }
 }
 

@@ -13,7 +13,9 @@
 //!   says is therefore looked at before it counts.
 //! * An upload never overwrites: the store is asked to create.
 
+use crate::backoff;
 use crate::chart::kinds;
+use core::time::Duration;
 
 mod table;
 
@@ -203,12 +205,12 @@ impl Upload {
         }
     }
 
-    /// How long to wait before what failed is tried again, in milliseconds: doubling from 100, at most 30,000. A
+    /// How long to wait before what failed is tried again, as [`backoff::delay`] says. A
     /// session that is gone is not followed by another within a second: the store may have given it up for its load.
-    pub fn retry_ms(&self, failures: u32) -> u64 {
-        let doubled = (100_u64 << failures.saturating_sub(1).min(16)).min(30_000);
+    pub fn retry_delay(&self, failures: u32, salt: u64) -> Duration {
+        let delay = backoff::delay(failures, salt);
         let is_next_session = matches!(self.state, UploadState::NoSession) && self.sessions > 0;
-        if is_next_session { doubled.max(1_000) } else { doubled }
+        if is_next_session { delay.max(Duration::from_secs(1)) } else { delay }
     }
 
     /// Whether it has come to an end.

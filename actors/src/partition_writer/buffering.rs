@@ -42,7 +42,15 @@ impl PartitionWriter {
                 let chart = Segment::new(indexed, mirrored);
                 self.segment_count += 1;
                 let number = self.segment_count;
-                let segment = OnItsWay { number, chart, completed: None, stored: None, reason: None, sealed: None };
+                let segment = OnItsWay {
+                    number,
+                    chart,
+                    completed: None,
+                    stored: None,
+                    reason: None,
+                    failure: None,
+                    sealed: None,
+                };
                 self.segments.insert(position, segment);
                 self.segment_event(position, SegmentEvent::FirstRecord { start: position }, ctx);
                 continue; // The spool may have refused.

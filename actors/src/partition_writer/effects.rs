@@ -1,16 +1,15 @@
 //! How a writer carries out what its charts ask for, and feeds the answers back.
 
 use super::{Input, PartitionWriter, Pending};
-use crate::figures::Failing;
 use crate::messages::{Report, StoreSegment, WriteIndexRow};
 use crate::ports::{IndexAnswer, IndexRow, MirrorAnswer, OffsetCommit, StoreAnswer, StoredSegment};
-use crate::retry;
 use crate::transition::Buffered;
 use actix::prelude::*;
 use kafka_store_statecharts::anchor::Proof;
 use kafka_store_statecharts::boundary::SealReason;
 use kafka_store_statecharts::chart::Chart;
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
+use kafka_store_statecharts::failure::{Class, Port};
 use kafka_store_statecharts::offset::{Offset, OffsetRange};
 use kafka_store_statecharts::partition::{PartitionEffect, PartitionEvent, PartitionStateKind};
 use kafka_store_statecharts::segment::{SegmentContent, SegmentEffect, SegmentEvent, SegmentStateKind};
@@ -51,14 +50,11 @@ impl PartitionWriter {
             PartitionEffect::DiscardAll => self.discard(|_| true, ctx),
             PartitionEffect::Locate { from } if self.evidence.take().is_some() => {
                 // Brokers may contradict each other for a moment: not in a tight loop.
-                ctx.run_later(retry::delay(4), move |writer, ctx| writer.locate(Some(from), ctx));
+                ctx.run_later(self.delay(4), move |writer, ctx| writer.locate(Some(from), ctx));
             }
             PartitionEffect::Locate { from } => self.locate(Some(from), ctx),
-            PartitionEffect::ReportFrozen { reason } => {
-                error!(self.log, "partition frozen"; "reason" => &reason,
-                    "ways_out" => format!("kafka-store resolve --partition {}", self.partition));
-                self.report(Report::Frozen { reason }, ctx);
-            }
+            PartitionEffect::LocateAnew => self.locate(None, ctx),
+            PartitionEffect::ReportFrozen { reason } => self.report_frozen(reason, ctx),
             PartitionEffect::ReportGone => {
                 self.figures.leave();
                 self.report(Report::Gone, ctx);
@@ -90,7 +86,8 @@ impl PartitionWriter {
             SegmentEffect::CopyToMirrors { stored } => self.copy_to_mirrors(start, stored, ctx),
             SegmentEffect::RetryLater { failures } => {
                 let number = self.number_of(start);
-                ctx.run_later(retry::delay(failures), move |writer, ctx| {
+                let delay = self.tell_retry(start, failures);
+                ctx.run_later(delay, move |writer, ctx| {
                     if writer.number_of(start) == number {
                         writer.segment_event(start, SegmentEvent::RetryDue, ctx);
                     }
@@ -123,13 +120,14 @@ impl PartitionWriter {
                 spool.seal(completed.content.file_bytes);
                 debug!(self.log, "segment sealed"; "range" => %range, "reason" => reason.as_str());
                 let content = completed.content;
+                self.spool_failures = 0;
                 if let Some(segment) = self.segments.get_mut(&range.start()) {
                     segment.sealed = Some((completed.summary.last_record, content));
                     segment.completed = Some((completed, spool));
                 }
                 self.pending.push_back(Pending::Segment(range.start(), SegmentEvent::SpoolCompleted { content }));
             }
-            Err(error) => self.block(error.reason),
+            Err(error) => self.give_up_held(error.into()),
         }
     }
 
@@ -148,12 +146,14 @@ impl PartitionWriter {
             }
             let event = match answer.expect("the pool lives as long as the process") {
                 Ok(StoreAnswer::Stored(stored)) => {
+                    writer.recovered(Port::Store);
                     let content = stored.content;
                     writer.tell_stored(start, &content);
                     writer.keep_stored(start, stored);
                     SegmentEvent::ObjectStored { stored: content }
                 }
                 Ok(StoreAnswer::AlreadyExists(stored)) => {
+                    writer.recovered(Port::Store);
                     let content = stored.content;
                     let same = content.range == sealed.range && content.content_hash == sealed.content_hash;
                     warn!(writer.log, "the object is there already"; "segment" => %start, "stored" => %content.range,
@@ -165,10 +165,18 @@ impl PartitionWriter {
                     writer.give_up(start, SegmentEvent::ObjectConflicts, reason, ctx);
                     return;
                 }
-                Err(failure) => {
-                    warn!(writer.log, "segment not stored, trying again"; "segment" => %start, "reason" => &failure.reason);
-                    writer.context.figures.failed(Failing::Store);
+                Err(failure) if failure.class == Class::Lost => {
+                    writer.give_up_held(failure);
+                    writer.run_pending(ctx);
+                    return;
+                }
+                Err(failure) if failure.passes() => {
+                    writer.failed(start, failure);
                     SegmentEvent::StoreFailed
+                }
+                Err(failure) => {
+                    writer.give_up(start, SegmentEvent::ObjectConflicts, writer.permanent(&failure), ctx);
+                    return;
                 }
             };
             writer.segment_event(start, event, ctx);
@@ -197,18 +205,21 @@ impl PartitionWriter {
                 return;
             }
             let event = match answer {
-                Ok(MirrorAnswer::Stored) => SegmentEvent::MirrorsStored,
+                Ok(MirrorAnswer::Stored) => {
+                    writer.recovered(Port::Mirrors);
+                    SegmentEvent::MirrorsStored
+                }
                 Ok(MirrorAnswer::Conflicts { reason }) => {
-                    writer.pending.push_back(Pending::Segment(start, SegmentEvent::MirrorsConflict));
-                    writer.block(reason);
-                    writer.run_pending(ctx);
+                    writer.give_up(start, SegmentEvent::MirrorsConflict, reason, ctx);
                     return;
                 }
-                Err(failure) => {
-                    warn!(writer.log, "segment not mirrored, trying again"; "segment" => %start,
-                        "reason" => &failure.reason);
-                    writer.context.figures.failed(Failing::Mirrors);
+                Err(failure) if failure.passes() => {
+                    writer.failed(start, failure);
                     SegmentEvent::MirrorsFailed
+                }
+                Err(failure) => {
+                    writer.give_up(start, SegmentEvent::MirrorsConflict, writer.permanent(&failure), ctx);
+                    return;
                 }
             };
             writer.segment_event(start, event, ctx);
@@ -243,15 +254,21 @@ impl PartitionWriter {
                 return;
             }
             let event = match answer.expect("the Indexer lives as long as the process") {
-                Ok(IndexAnswer::Written) => SegmentEvent::IndexRowWritten,
+                Ok(IndexAnswer::Written) => {
+                    writer.recovered(Port::Index);
+                    SegmentEvent::IndexRowWritten
+                }
                 Ok(IndexAnswer::Conflicts { reason }) => {
                     writer.give_up(start, SegmentEvent::IndexConflicts, reason, ctx);
                     return;
                 }
-                Err(failure) => {
-                    warn!(writer.log, "row not written, trying again"; "segment" => %start, "reason" => &failure.reason);
-                    writer.context.figures.failed(Failing::Index);
+                Err(failure) if failure.passes() => {
+                    writer.failed(start, failure);
                     SegmentEvent::IndexFailed
+                }
+                Err(failure) => {
+                    writer.give_up(start, SegmentEvent::IndexConflicts, writer.permanent(&failure), ctx);
+                    return;
                 }
             };
             writer.segment_event(start, event, ctx);
@@ -279,6 +296,7 @@ impl PartitionWriter {
             }
             let event = match answer {
                 Ok(()) => {
+                    writer.recovered(Port::Commit);
                     writer.committed_seen_to = seen_to.or(writer.committed_seen_to);
                     SegmentEvent::OffsetCommitted
                 }
@@ -287,9 +305,9 @@ impl PartitionWriter {
                         "reason" => &error.reason);
                     SegmentEvent::CommitVoid
                 }
-                Err(error) => {
-                    warn!(writer.log, "offset not committed, trying again"; "segment" => %start, "reason" => &error.reason);
-                    writer.context.figures.failed(Failing::Commit);
+                // Whether it may be committed or not, the records are stored: a commit that is refused freezes nothing.
+                Err(failure) => {
+                    writer.failed(start, failure);
                     SegmentEvent::CommitFailed
                 }
             };
@@ -303,13 +321,21 @@ impl PartitionWriter {
 
     pub(super) fn locate(&mut self, from: Option<Offset>, ctx: &mut Context<Self>) {
         let walk = self.context.ports.locator.locate(&self.partition, from).into_actor(self);
-        ctx.spawn(walk.map(|located, writer, ctx| match located {
+        self.walks += 1;
+        let number = self.walks;
+        ctx.spawn(walk.map(move |located, writer, ctx| match located {
+            // Another one was begun since.
+            _ if writer.walks != number => {}
             // What it has on its way belongs to the chain that it knows.
-            Ok(located) if writer.located.is_some() && located.chain != writer.chain => {
-                let reason = format!("{} was begun meanwhile; restart to archive to it", located.chain);
+            Ok(located) if located.chain != writer.chain && !writer.segments.is_empty() => {
+                let reason = format!("{} was begun meanwhile", located.chain);
                 writer.partition_event(PartitionEvent::Blocked { reason }, ctx);
             }
             Ok(located) => {
+                if std::mem::take(&mut writer.is_reported_frozen) {
+                    info!(writer.log, "partition goes on"; "after_looks" => writer.frozen_looks);
+                    writer.report(Report::GoesOn, ctx);
+                }
                 info!(writer.log, "chain located"; "position" => located.position.get());
                 if let Some(gap) = located.gap {
                     error!(writer.log, "records were deleted before they were archived"; "offsets" => %gap.offsets);
@@ -332,9 +358,9 @@ impl PartitionWriter {
                     let commit = writer.offset_commit(located.position, metadata);
                     ctx.spawn(writer.context.ports.source.commit(commit).into_actor(writer).map(
                         |answer, writer, _| {
-                            if let Err(error) = answer {
-                                warn!(writer.log, "offset not committed"; "reason" => &error.reason);
-                                writer.context.figures.failed(Failing::Commit);
+                            if let Err(failure) = answer {
+                                warn!(writer.log, "offset not committed"; "reason" => &failure.reason);
+                                writer.context.figures.failed(&failure);
                             }
                         },
                     ));

@@ -1,5 +1,6 @@
 //! Which log this is: what a writer does where the log does not continue, and where the topic is gone.
 
+use super::healing::SECOND_LOOK;
 use super::{PartitionWriter, Pending};
 use crate::open_segment::HeldRecord;
 use crate::ports::{Blocked, BrokenLog, Cause, TopicAnswer};
@@ -14,8 +15,6 @@ use kafka_store_statecharts::segment::{SegmentEvent, SegmentStateKind};
 use slog::{error, info, warn};
 use std::time::Duration;
 
-/// How long after the first look a log counts as another one if the second look finds the same.
-const SECOND_LOOK: Duration = Duration::from_secs(60);
 /// How long records of a revoked partition are kept while nobody answers whether its topic still exists.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// How soon an unanswered question about a topic is repeated.
@@ -182,14 +181,6 @@ impl PartitionWriter {
         let start = FetchStart { position, proof: self.resume_proof };
         self.context.ports.source.start_fetching(&self.partition, self.epoch, seek_epoch, start);
         self.continue_later(ctx);
-    }
-
-    pub(super) fn look_later(&mut self, ctx: &mut Context<Self>) {
-        ctx.run_later(SECOND_LOOK, |writer, ctx| {
-            if writer.chart.state() == PartitionStateKind::Doubting {
-                writer.partition_event(PartitionEvent::LookDue, ctx);
-            }
-        });
     }
 }
 

@@ -1,14 +1,15 @@
 //! What a writer does where the spool has no room.
 
-use super::PartitionWriter;
+use super::{PartitionWriter, Pending};
 use crate::open_segment::OpenSegment;
 use crate::ports::SpoolError;
 use actix::prelude::*;
 use kafka_store_statecharts::chart::Chart;
+use kafka_store_statecharts::failure::Failure;
 use kafka_store_statecharts::input::InputStateKind;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::partition::{PartitionEvent, PartitionStateKind};
-use slog::{debug, error, info};
+use slog::{debug, info};
 
 impl PartitionWriter {
     /// Whether there is room for the next segment; if not, the partition stands in line.
@@ -29,7 +30,7 @@ impl PartitionWriter {
         let mut share = self.granted.take().expect("room is asked for before the first record");
         let file = match self.context.ports.spool.open(&self.chain, self.topic_id, start) {
             Ok(file) => file,
-            Err(error) => return self.block(error.reason),
+            Err(error) => return self.spool_refused(error),
         };
         if let Some(told) = share.told() {
             ctx.spawn(told.into_actor(self).map(move |told, writer, ctx| {
@@ -61,20 +62,42 @@ impl PartitionWriter {
         self.partition_event(PartitionEvent::SpoolShort, ctx);
     }
 
-    /// Discards the open segment, if its file does not hold what was written to it; its records are fetched again into
-    /// another. What keeps any file from being written freezes the partition.
+    /// As [`PartitionWriter::spool_refused`], at once.
     pub(super) fn spool_failed(&mut self, error: SpoolError, ctx: &mut Context<Self>) {
-        if error.is_damaged && self.may_be_fetched_again() {
-            error!(self.log, "open segment discarded, its records are fetched again"; "reason" => error.reason,
-                "start" => self.open.as_ref().map(|open| open.start.get()));
-            self.partition_event(PartitionEvent::SpoolShort, ctx);
+        self.spool_refused(error);
+        self.run_pending(ctx);
+    }
+
+    /// Discards the open segment, if its file does not hold what was written to it, or its disk is full: its records are
+    /// fetched again into another, after a wait. What keeps any file from being written, until somebody acts, freezes the
+    /// partition.
+    fn spool_refused(&mut self, error: SpoolError) {
+        let failure = Failure::from(error);
+        if failure.passes() && self.may_be_fetched_again() {
+            self.spool_failures = self.spool_failures.saturating_add(1);
+            let delay = self.delay(self.spool_failures);
+            self.tell(&failure, self.spool_failures, delay);
+            self.pending.push_back(Pending::Partition(PartitionEvent::SpoolShort));
         } else {
-            self.partition_event(PartitionEvent::Blocked { reason: error.reason }, ctx);
+            let reason = self.permanent(&failure);
+            self.block(reason);
         }
     }
 
-    /// Stands in line for room for a whole segment.
+    /// Stands in line for room for a whole segment, after a wait if the disk refused one.
     pub(super) fn await_spool(&mut self, ctx: &mut Context<Self>) {
+        if self.spool_failures == 0 {
+            return self.stand_in_line(ctx);
+        }
+        let epoch = self.chart.seek_epoch;
+        ctx.run_later(self.delay(self.spool_failures), move |writer, ctx| {
+            if writer.chart.state() == PartitionStateKind::WaitingForSpool && writer.chart.seek_epoch == epoch {
+                writer.stand_in_line(ctx);
+            }
+        });
+    }
+
+    fn stand_in_line(&mut self, ctx: &mut Context<Self>) {
         ctx.spawn(self.context.spool.wait().into_actor(self).map(|share, writer, ctx| {
             if let (Ok(share), PartitionStateKind::WaitingForSpool) = (share, writer.chart.state()) {
                 writer.granted = Some(share);

@@ -7,8 +7,9 @@ use kafka_store_actors::batch::{RecordBatch, RecordMark};
 use kafka_store_actors::budget::{Budget, PartitionUse};
 use kafka_store_actors::consumer::LogSink;
 use kafka_store_actors::messages::{EndReached, LogEvent};
-use kafka_store_actors::ports::{CommitError, OffsetCommit, PortFuture, RecordSource};
+use kafka_store_actors::ports::{OffsetCommit, PortFuture, RecordSource};
 use kafka_store_statecharts::anchor::{Evidence, FetchStart, Proof};
+use kafka_store_statecharts::failure::{Class, Failure, Port};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
 use kafka_store_statecharts::topic::TopicPartition;
@@ -54,7 +55,7 @@ struct Fetch {
 enum Order {
     Start { partition: TopicPartition, epoch: AssignmentEpoch, seek_epoch: SeekEpoch, start: FetchStart },
     Stop { partition: TopicPartition, epoch: AssignmentEpoch },
-    Commit { commit: OffsetCommit, answer: oneshot::Sender<Result<(), CommitError>> },
+    Commit { commit: OffsetCommit, answer: oneshot::Sender<Result<(), Failure>> },
     Leave { answer: oneshot::Sender<()> },
 }
 
@@ -63,7 +64,7 @@ struct CommitUnderWay {
     commit: OffsetCommit,
     reaches_kafka: bool,
     answered: bool,
-    answer: oneshot::Sender<Result<(), CommitError>>,
+    answer: oneshot::Sender<Result<(), Failure>>,
 }
 
 impl Group {
@@ -90,7 +91,7 @@ impl RecordSource for Sim {
         self.order(Order::Stop { partition: partition.clone(), epoch });
     }
 
-    fn commit(&self, commit: OffsetCommit) -> PortFuture<Result<(), CommitError>> {
+    fn commit(&self, commit: OffsetCommit) -> PortFuture<Result<(), Failure>> {
         let (answer, answered) = oneshot::channel();
         self.order(Order::Commit { commit, answer });
         Box::pin(async move { answered.await.unwrap_or_else(|_| refused("the group is left")) })
@@ -111,8 +112,8 @@ impl Sim {
     }
 }
 
-fn refused(reason: &str) -> Result<(), CommitError> {
-    Err(CommitError { reason: reason.to_owned() })
+fn refused(reason: &str) -> Result<(), Failure> {
+    Err(Failure::new(Port::Commit, Class::Other, reason))
 }
 
 /// The poll thread, and the world's own course, until the group is left.
@@ -128,6 +129,7 @@ pub(crate) async fn poll(sim: Sim, sink: LogSink, budget: Arc<Budget>) {
             world.others_write();
             world.carry_out_orders(now_ms);
             world.answer_commits(now_ms);
+            world.begin_outages(now_ms);
             world.rebalance(now_ms);
             world.break_logs(now_ms);
             world.fetch(&budget, now_ms);
@@ -242,8 +244,12 @@ impl World {
                     }
                     // Without faults the coordinator answers in order.
                     let due_ms = now_ms + if self.faults { self.latency_ms() } else { 30 };
-                    let reaches_kafka = !self.fails();
+                    let away = self.outage(Port::Commit, &commit.partition);
+                    let reaches_kafka = away.is_none() && !self.fails();
                     let answered = reaches_kafka && !self.fails();
+                    if away.is_none() && !answered {
+                        self.one_failure(Port::Commit, &commit.partition);
+                    }
                     self.group.commits.push(CommitUnderWay { due_ms, commit, reaches_kafka, answered, answer });
                 }
                 Order::Leave { answer } => self.group.leaving = Some(answer),
@@ -298,12 +304,6 @@ impl World {
             let partition = self.rng.one(&ours).clone();
             self.fail(&partition);
         }
-        // What is frozen is tried again at the next assignment, which comes some time.
-        let frozen: Vec<TopicPartition> =
-            self.frozen.iter().filter(|tp| !self.partitions[*tp].is_blocked() && ours.contains(tp)).cloned().collect();
-        if !frozen.is_empty() && self.rng.per_mille(20) {
-            self.revoke(&frozen, now_ms, now_ms);
-        }
         let faults = self.faults;
         let back: Vec<TopicPartition> =
             self.group.theirs.iter().filter(|(_, ms)| **ms <= now_ms || !faults).map(|(tp, _)| tp.clone()).collect();
@@ -316,7 +316,6 @@ impl World {
         self.group.epoch += 1;
         let epoch = AssignmentEpoch(self.group.epoch);
         for partition in &partitions {
-            self.frozen.remove(partition);
             self.group.theirs.remove(partition);
             let assigned = Assigned { epoch, fetch: None, in_use: PartitionUse::default() };
             self.group.ours.insert(partition.clone(), assigned);
@@ -352,12 +351,41 @@ impl World {
         }
     }
 
+    /// What is fetched while the brokers are away: nothing, and they say why.
+    fn refuse_to_be_fetched(&mut self) {
+        let fetched: Vec<(TopicPartition, AssignmentEpoch)> = self
+            .group
+            .ours
+            .iter()
+            .filter(|(_, assigned)| assigned.fetch.is_some())
+            .map(|(partition, assigned)| (partition.clone(), assigned.epoch))
+            .collect();
+        for (partition, epoch) in fetched {
+            if !self.rng.per_mille(100) {
+                continue;
+            }
+            let Some(failure) = self.outage(Port::Kafka, &partition) else { continue };
+            self.group.pipe.push_back(if failure.passes() {
+                LogEvent::Interrupted { partition, epoch, failure }
+            } else {
+                if let Some(assigned) = self.group.ours.get_mut(&partition) {
+                    assigned.fetch = None;
+                }
+                LogEvent::Failed { partition, epoch, reason: failure.advice() }
+            });
+        }
+    }
+
     fn fetch(&mut self, budget: &Arc<Budget>, now_ms: u64) {
         if now_ms < self.absent_until_ms {
             return;
         }
         let (records_max, batches_max) = self.plan.batches;
         let mut broken = 0;
+        self.refuse_to_be_fetched();
+        if self.is_away(Port::Kafka) {
+            return;
+        }
         for (partition, assigned) in &mut self.group.ours {
             let log = &self.partitions[partition].log;
             if let Some(fetch) = &mut assigned.fetch

@@ -2,6 +2,7 @@
 
 mod kafka;
 mod log;
+pub(crate) mod outages;
 mod plan;
 mod ports;
 mod prng;

@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) blocked: Option<TopicPartition>,
     /// Of a thousand tries of each kind.
     pub(crate) failures: u64,
+    /// Of ten thousand moments: something outside is away for a while.
+    pub(crate) outages: u64,
     /// Of a thousand moments.
     pub(crate) rebalances: u64,
     pub(crate) other_writers: u64,
@@ -84,6 +86,7 @@ impl Plan {
             calm: rng.per_mille(600),
             blocked,
             failures: *rng.one(&[0, 50, 250]),
+            outages: *rng.one(&[0, 10, 40]),
             rebalances: *rng.one(&[0, 4, 15]),
             other_writers: *rng.one(&[0, 4, 20]),
             read_errors: true,
@@ -122,6 +125,7 @@ impl Plan {
         Plan {
             wall_clock: never,
             other_writers: 0,
+            outages: 0,
             read_errors: false,
             grows: false,
             breaks: Breaks::default(),

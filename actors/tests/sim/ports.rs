@@ -3,14 +3,16 @@
 use super::Sim;
 use super::world::{LatePut, Object, World};
 use kafka_store_actors::ports::{
-    Blocked, BrokenLog, Cause, ChainLocator, Clock, CompletedSegment, EachBlock, IndexAnswer, IndexFailure, IndexRow,
-    Located, MirrorAnswer, MirrorStores, ObjectStore, OpenFile, PortFuture, SegmentIndex, SegmentSpool, SegmentSummary,
-    SpoolError, SpoolFile, StoreAnswer, StoreFailure, TopicAnswer,
+    Blocked, BrokenLog, Cause, ChainLocator, Clock, CompletedSegment, EachBlock, IndexAnswer, IndexRow, Located,
+    MirrorAnswer, MirrorStores, ObjectStore, OpenFile, PortFuture, SegmentIndex, SegmentSpool, SegmentSummary,
+    SpoolError, SpoolFile, StoreAnswer, TopicAnswer,
 };
 use kafka_store_actors::transition::{Detail, TransitionLog, TransitionRecord};
 use kafka_store_statecharts::anchor::Proof;
+use kafka_store_statecharts::backoff;
 use kafka_store_statecharts::chart::Now;
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
+use kafka_store_statecharts::failure::{Class, Failure, Port};
 use kafka_store_statecharts::gap::{Gap, GapReason};
 use kafka_store_statecharts::last_record::RecordHash;
 use kafka_store_statecharts::name::ChainName;
@@ -49,11 +51,13 @@ impl TransitionLog for Sim {
         if let (Some(partition), Some(start), Some(reason)) = (of, segment_start, seal_reason) {
             world.reasons.insert((partition.clone(), start), reason);
         }
+        if let (Some(partition), "partition") = (of, record.chart) {
+            world.note_state(partition, record.to);
+        }
         match (record.chart, record.from, record.event, record.to) {
-            ("partition", _, _, "Frozen") => {
-                world.saw("frozen");
-                world.frozen.extend(of.cloned());
-            }
+            ("partition", _, _, "Frozen") => world.saw("frozen"),
+            ("partition", "Frozen", _, "Locating") => world.saw("a frozen partition was looked at again"),
+            ("partition", _, _, "Retrying") => world.saw("what was held was fetched again"),
             ("partition", _, _, "WaitingForSlot") => world.saw("waited for a slot"),
             ("partition", "WaitingForSpool", "SpoolGranted", _) => world.saw("waited for room in the spool"),
             ("segment", "Buffering", "Discarded", _) => world.saw("an open segment was discarded"),
@@ -74,8 +78,8 @@ impl SegmentSpool for Sim {
         start: Offset,
     ) -> Result<Box<dyn OpenFile>, SpoolError> {
         let mut world = self.lock();
-        if world.disk_fails() {
-            return Err(disk_full());
+        if let Some(error) = world.spool_fault(&chain.topic_partition) {
+            return Err(error);
         }
         world.spool_files += 1;
         drop(world);
@@ -93,10 +97,6 @@ impl SegmentSpool for Sim {
             held,
         }))
     }
-}
-
-fn disk_full() -> SpoolError {
-    SpoolError { reason: "the spool's disk is full".to_owned(), is_damaged: false }
 }
 
 /// Counts a file of the spool for as long as it lies there.
@@ -136,8 +136,8 @@ const HELD_BYTES_MAX: u64 = 3 * BLOCK_BYTES as u64;
 impl OpenFile for SimOpenFile {
     fn read_back(&mut self, each: EachBlock<'_>) -> Result<(), SpoolError> {
         let mut world = self.held.sim.lock();
-        if world.disk_fails() {
-            return Err(disk_full());
+        if let Some(error) = world.spool_fault(&self.chain.topic_partition) {
+            return Err(error);
         }
         world.saw("an open segment was cut");
         drop(world);
@@ -149,8 +149,8 @@ impl OpenFile for SimOpenFile {
 
     fn append_block(&mut self, records: &[u8], record_count: u64) -> Result<(), SpoolError> {
         let mut world = self.held.sim.lock();
-        if world.disk_fails() {
-            return Err(disk_full());
+        if let Some(error) = world.spool_fault(&self.chain.topic_partition) {
+            return Err(error);
         }
         let (mut decoder, mut headers, mut count) = (Decoder::new(records), Vec::new(), 0);
         let mut last = records;
@@ -177,8 +177,8 @@ impl OpenFile for SimOpenFile {
 
     fn set_aside(&mut self, records: &[u8]) -> Result<(), SpoolError> {
         let mut world = self.held.sim.lock();
-        if world.disk_fails() {
-            return Err(disk_full());
+        if let Some(error) = world.spool_fault(&self.chain.topic_partition) {
+            return Err(error);
         }
         world.saw("records of a block were set aside");
         world.grow_spool(records.len() as u64);
@@ -189,12 +189,12 @@ impl OpenFile for SimOpenFile {
 
     fn take_back(&mut self, records: &mut Vec<u8>) -> Result<(), SpoolError> {
         let mut world = self.held.sim.lock();
-        if world.disk_fails() {
-            return Err(disk_full());
+        if let Some(error) = world.spool_fault(&self.chain.topic_partition) {
+            return Err(error);
         }
         if world.file_is_damaged() {
             world.saw("records that were set aside came back damaged");
-            return Err(SpoolError { reason: "other records come back".to_owned(), is_damaged: true });
+            return Err(SpoolError::damaged("other records come back"));
         }
         world.spool_bytes -= self.aside.len() as u64;
         self.held.bytes -= self.aside.len() as u64;
@@ -204,8 +204,8 @@ impl OpenFile for SimOpenFile {
 
     fn read_last_block(&self) -> Result<Vec<u8>, SpoolError> {
         let mut world = self.held.sim.lock();
-        if world.disk_fails() {
-            return Err(disk_full());
+        if let Some(error) = world.spool_fault(&self.chain.topic_partition) {
+            return Err(error);
         }
         world.saw("the last block was read back");
         Ok(self.bytes[self.last_block..].to_vec())
@@ -217,8 +217,8 @@ impl OpenFile for SimOpenFile {
 
     fn write_held(&mut self) -> Result<(), SpoolError> {
         let mut world = self.held.sim.lock();
-        if world.disk_fails() {
-            return Err(disk_full());
+        if let Some(error) = world.spool_fault(&self.chain.topic_partition) {
+            return Err(error);
         }
         world.saw("blocks that waited to be written together were written early");
         self.held_bytes = 0;
@@ -231,9 +231,9 @@ impl OpenFile for SimOpenFile {
 
     fn complete(self: Box<Self>, summary: &SegmentSummary) -> Result<CompletedSegment, SpoolError> {
         let mut world = self.held.sim.lock();
-        if world.disk_fails() {
+        if let Some(error) = world.spool_fault(&self.chain.topic_partition) {
             drop(world);
-            return Err(disk_full());
+            return Err(error);
         }
         let deleted: u64 = summary.gaps.iter().map(|gap| gap.offsets.offset_count()).sum();
         let missing = summary.range.offset_count() - summary.record_count - deleted;
@@ -311,12 +311,24 @@ impl Sim {
 }
 
 impl ObjectStore for Sim {
-    fn store(&self, segment: &CompletedSegment) -> PortFuture<Result<StoreAnswer, StoreFailure>> {
+    fn store(&self, segment: &CompletedSegment) -> PortFuture<Result<StoreAnswer, Failure>> {
         let (sim, segment) = (self.clone(), segment.clone());
         Box::pin(async move {
-            let failure = || Err(StoreFailure { reason: "the store did not answer".to_owned() });
+            let partition = segment.name.chain.topic_partition.clone();
+            let failure = || Err(sim.lock().one_failure(Port::Store, &partition));
             let (fate, before, after) = sim.fate();
             tokio::time::sleep(before).await;
+            if let Some(away) = sim.lock().outage(Port::Store, &partition) {
+                return Err(away);
+            }
+            if let Fate::Failed = fate {
+                return failure();
+            }
+            if sim.lock().file_is_damaged() {
+                let lost = Failure::new(Port::Store, Class::Lost, "the spool file is gone");
+                sim.lock().meets(&lost, &partition);
+                return Err(lost);
+            }
             let answer = {
                 let now_ms = sim.now_ms();
                 let mut world = sim.lock();
@@ -326,18 +338,17 @@ impl ObjectStore for Sim {
                     world.saw("records that may be another topic's were refused");
                     return Ok(StoreAnswer::Conflicts { reason: "the topic was re-created".to_owned() });
                 }
-                let partition = segment.name.chain.topic_partition.clone();
                 let bytes = world.spool.get(segment.file.path()).cloned().unwrap_or_default();
-                match fate {
-                    Fate::Failed => return failure(),
-                    Fate::Late => {
-                        let due_ms = now_ms + world.rng.between(10, 5_000);
-                        world.late_puts.push(LatePut { due_ms, partition, content: segment.content, bytes });
-                        return failure();
-                    }
-                    Fate::Answered | Fate::AnswerLost => world.put(&partition, segment.content, &bytes),
+                if let Fate::Late = fate {
+                    let due_ms = now_ms + world.rng.between(10, 5_000);
+                    let (partition, content) = (partition.clone(), segment.content);
+                    world.late_puts.push(LatePut { due_ms, partition, content, bytes });
+                    None
+                } else {
+                    Some(world.put(&partition, segment.content, &bytes))
                 }
             };
+            let Some(answer) = answer else { return failure() };
             tokio::time::sleep(after).await;
             if let Fate::AnswerLost = fate { failure() } else { Ok(answer) }
         })
@@ -345,16 +356,16 @@ impl ObjectStore for Sim {
 }
 
 impl MirrorStores for Sim {
-    fn copy(
-        &self,
-        segment: &CompletedSegment,
-        stored: &SegmentContent,
-    ) -> PortFuture<Result<MirrorAnswer, StoreFailure>> {
+    fn copy(&self, segment: &CompletedSegment, stored: &SegmentContent) -> PortFuture<Result<MirrorAnswer, Failure>> {
         let (sim, segment, stored) = (self.clone(), segment.clone(), *stored);
         Box::pin(async move {
-            let failure = || Err(StoreFailure { reason: "the mirror did not answer".to_owned() });
+            let partition = segment.name.chain.topic_partition.clone();
+            let failure = || Err(sim.lock().one_failure(Port::Mirrors, &partition));
             let (fate, before, after) = sim.fate();
             tokio::time::sleep(before).await;
+            if let Some(away) = sim.lock().outage(Port::Mirrors, &partition) {
+                return Err(away);
+            }
             if let Fate::Failed | Fate::Late = fate {
                 return failure();
             }
@@ -377,12 +388,16 @@ impl MirrorStores for Sim {
 }
 
 impl SegmentIndex for Sim {
-    fn write_row(&self, row: IndexRow) -> PortFuture<Result<IndexAnswer, IndexFailure>> {
+    fn write_row(&self, row: IndexRow) -> PortFuture<Result<IndexAnswer, Failure>> {
         let sim = self.clone();
         Box::pin(async move {
-            let failure = || Err(IndexFailure { reason: "the index did not answer".to_owned() });
+            let partition = row.name.chain.topic_partition.clone();
+            let failure = || Err(sim.lock().one_failure(Port::Index, &partition));
             let (fate, before, after) = sim.fate();
             tokio::time::sleep(before).await;
+            if let Some(away) = sim.lock().outage(Port::Index, &partition) {
+                return Err(away);
+            }
             if let Fate::Failed | Fate::Late = fate {
                 return failure();
             }
@@ -403,10 +418,31 @@ impl SegmentIndex for Sim {
     }
 }
 
+impl Sim {
+    /// Asks until ports answer, as the adapter does: what passes is waited for.
+    async fn is_answered(&self, partition: &TopicPartition, ports: &[Port]) -> Result<(), Blocked> {
+        let mut failures = 0;
+        for port in ports {
+            loop {
+                let away = self.lock().outage(*port, partition);
+                match away {
+                    None => break,
+                    Some(failure) if !failure.passes() => return Err(Blocked { reason: failure.advice() }),
+                    Some(_) => {}
+                }
+                failures += 1;
+                tokio::time::sleep(backoff::delay(failures, 0)).await;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl ChainLocator for Sim {
     fn locate(&self, partition: &TopicPartition, from: Option<Offset>) -> PortFuture<Result<Located, Blocked>> {
         let (sim, partition) = (self.clone(), partition.clone());
         Box::pin(async move {
+            sim.is_answered(&partition, &[Port::Kafka, Port::Commit, Port::Store, Port::Index]).await?;
             let (_, before, after) = sim.fate();
             tokio::time::sleep(before).await;
             let located = sim.lock().walk(&partition, from);
@@ -418,6 +454,7 @@ impl ChainLocator for Sim {
     fn examine(&self, partition: &TopicPartition, broken: BrokenLog) -> PortFuture<Result<Cause, Blocked>> {
         let (sim, partition) = (self.clone(), partition.clone());
         Box::pin(async move {
+            sim.is_answered(&partition, &[Port::Kafka]).await?;
             let (_, before, after) = sim.fate();
             tokio::time::sleep(before).await;
             let cause = sim.lock().cause(&partition, &broken);

@@ -12,6 +12,7 @@ use kafka_store_actors::partition_writer::{WriterContext, WriterSettings};
 use kafka_store_actors::ports::{MirrorStores, Ports, SegmentIndex};
 use kafka_store_actors::spool_account::SpoolAccount;
 use kafka_store_actors::uploader::{Uploader, UploaderPool};
+use kafka_store_statecharts::failure::Port;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::TopicPartition;
 use slog::{Discard, Logger, o};
@@ -35,6 +36,8 @@ pub(crate) struct Outcome {
     pub(crate) violations: Vec<String>,
     /// How often what happened.
     pub(crate) seen: BTreeMap<&'static str, u64>,
+    /// How often which failure met which state.
+    pub(crate) met: BTreeMap<(Port, &'static str, &'static str), u64>,
     /// The chains at the end: a line for each object.
     pub(crate) chains: Vec<String>,
 }
@@ -78,6 +81,7 @@ pub(crate) fn run_world(world: World) -> Outcome {
         taken: std::mem::take(&mut world.taken),
         violations: std::mem::take(&mut world.violations),
         seen: std::mem::take(&mut world.seen),
+        met: std::mem::take(&mut world.outages.met),
         chains: world.chains(),
     }
 }
@@ -140,7 +144,7 @@ struct Process {
 impl Process {
     fn start(sim: &Sim, until_end: bool) -> Process {
         let mut world = sim.lock();
-        world.frozen.clear();
+        world.forget_states();
         world.hangs = false;
         world.group = Group::join(&world.plan.partitions, sim.started_ms);
         let plan = world.plan.clone();
@@ -165,8 +169,12 @@ impl Process {
             transitions: port.clone(),
         };
         let uploaders = (0..plan.uploaders).map(|_| Uploader::new(Arc::clone(&ports.store)).start()).collect();
-        let settings =
-            WriterSettings { boundary: plan.boundary, wall_clock: plan.wall_clock, sealed_max: plan.sealed_max };
+        let settings = WriterSettings {
+            boundary: plan.boundary,
+            wall_clock: plan.wall_clock,
+            sealed_max: plan.sealed_max,
+            reexamine_after: Duration::from_secs(60),
+        };
         let spool = SpoolAccount::new(plan.spool_bytes, plan.boundary.segment_bytes.get());
         let writers = WriterContext {
             settings: Arc::new(settings),

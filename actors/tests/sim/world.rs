@@ -2,6 +2,7 @@
 
 use super::kafka::Group;
 use super::log::{Log, LogRecord};
+use super::outages::Outages;
 use super::plan::Plan;
 use super::prng::Prng;
 use kafka_store_actors::ports::{StoreAnswer, StoredObject, StoredSegment, Timestamps};
@@ -47,8 +48,8 @@ pub(crate) struct World {
     pub(crate) violations: Vec<String>,
     /// How often something happened that a good run of the simulation has seen.
     pub(crate) seen: BTreeMap<&'static str, u64>,
-    /// Partitions that the charts say are frozen.
-    pub(crate) frozen: BTreeSet<TopicPartition>,
+    /// What is away.
+    pub(crate) outages: Outages,
     /// The topic's id: another one each time it is created.
     pub(crate) topic_id: u8,
     /// Until then, the topic does not exist.
@@ -182,7 +183,8 @@ impl PartitionWorld {
 
     fn remember(&mut self) {
         self.read.push(self.log.clone());
-        if self.is_of_log {
+        // A log that begins beyond the chain's end is continued after a gap, whatever it was before.
+        if self.is_of_log || (self.is_of_topic && self.tail() <= self.log.start) {
             self.lost.push(self.log.clone());
         }
     }
@@ -255,7 +257,7 @@ impl World {
             taken: BTreeSet::new(),
             violations: Vec::new(),
             seen: BTreeMap::new(),
-            frozen: BTreeSet::new(),
+            outages: Outages::default(),
             topic_id: 1,
             absent_until_ms: 0,
             reasons: BTreeMap::new(),
@@ -304,7 +306,7 @@ impl World {
         }
     }
 
-    /// Whether the spool's disk, or a listing of the store, fails: rarer, for the partition freezes.
+    /// Whether something fails this once that mostly freezes a partition: rarer.
     pub(crate) fn disk_fails(&mut self) -> bool {
         self.fault(self.plan.failures / 20)
     }

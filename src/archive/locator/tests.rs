@@ -8,6 +8,7 @@ use crate::archive::origin_object::OriginObject;
 use crate::archive::test_segments::{CLUSTER, chain, offset, write_segment};
 use crate::archive::{PartitionFacts, TopicFacts};
 use crate::avro::Isolation;
+use crate::clock::SystemClock;
 use crate::config::{OffsetReset, OnDataLoss};
 use crate::kafka::ffi::{Client, MockBrokers};
 use crate::store::{ArchiveStore, LocalStore};
@@ -57,7 +58,8 @@ impl Rig {
             index: None,
             log: Logger::root(Discard, o!()),
         };
-        let mut locator = Locator::new(params, BlockingPool::new("walk", 2));
+        let mut locator =
+            Locator::new(params, BlockingPool::new("walk", 2), Arc::default(), Arc::new(SystemClock::start()));
         locator.second_look = Duration::from_millis(1);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         Rig { _directory: directory, store, locator, runtime, client, brokers }

@@ -6,6 +6,7 @@ use crate::store::{
     crc32c_of_file,
 };
 use kafka_store_actors::ports::CompletedSegment;
+use kafka_store_statecharts::failure::{Class, Failure, Port};
 use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::segment::SegmentContent;
@@ -41,27 +42,29 @@ pub(super) struct Pair {
 #[derive(Debug)]
 pub(super) enum MirrorError {
     /// It may be tried again.
-    Failed(String),
+    Failed(Failure),
     /// It has something else.
     Conflict(String),
 }
 
 impl MirrorError {
-    fn failed(error: impl Display) -> MirrorError {
-        MirrorError::Failed(error.to_string())
+    fn failed(class: Class, reason: impl Into<String>) -> MirrorError {
+        MirrorError::Failed(Failure::new(Port::Mirrors, class, reason))
     }
 }
 
 impl From<StoreError> for MirrorError {
     fn from(error: StoreError) -> MirrorError {
-        MirrorError::failed(error)
+        MirrorError::Failed(error.failure(Port::Mirrors))
     }
 }
 
 impl Display for MirrorError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (MirrorError::Failed(reason) | MirrorError::Conflict(reason)) = self;
-        f.write_str(reason)
+        match self {
+            MirrorError::Failed(failure) => f.write_str(&failure.advice()),
+            MirrorError::Conflict(reason) => f.write_str(reason),
+        }
     }
 }
 
@@ -219,7 +222,7 @@ impl Pair {
     }
 
     fn read_arbiter(&self, name: &SegmentName, stat: &ObjectStat, to: &mut impl io::Write) -> Result<u32, MirrorError> {
-        let gone = || MirrorError::Failed(format!("{} has vanished", self.arbiter.location(name)));
+        let gone = || MirrorError::failed(Class::Other, format!("{} has vanished", self.arbiter.location(name)));
         let object = self.arbiter.open(name)?.ok_or_else(gone)?;
         let (bytes, crc32c) = copy_with_crc32c(object, to).map_err(|error| {
             let location = self.arbiter.location(name);
@@ -227,14 +230,17 @@ impl Pair {
                 ErrorKind::InvalidData => {
                     MirrorError::Conflict(format!("{location} cannot be copied to the mirror: {error}"))
                 }
-                _ => MirrorError::Failed(format!("{location} was not copied to the mirror: {error}")),
+                _ => MirrorError::failed(Class::Other, format!("{location} was not copied to the mirror: {error}")),
             }
         })?;
         if bytes != stat.bytes || stat.crc32c.is_some_and(|known| known != crc32c) {
-            return Err(MirrorError::Failed(format!(
-                "the copy of {} has {bytes} bytes and the CRC-32C {crc32c:08x}, which is not what the store says",
-                self.arbiter.location(name)
-            )));
+            return Err(MirrorError::failed(
+                Class::Other,
+                format!(
+                    "the copy of {} has {bytes} bytes and the CRC-32C {crc32c:08x}, which is not what the store says",
+                    self.arbiter.location(name)
+                ),
+            ));
         }
         Ok(crc32c)
     }
@@ -259,8 +265,12 @@ impl Pair {
     }
 
     fn compare(&self, name: &SegmentName, bytes: u64, crc32c: u32) -> Result<(), MirrorError> {
-        let held = self.mirror.open(name)?.ok_or_else(|| MirrorError::Failed(format!("{name} has vanished")))?;
-        let held = copy_with_crc32c(held, &mut io::sink()).map_err(MirrorError::failed)?;
+        let held =
+            self.mirror.open(name)?.ok_or_else(|| MirrorError::failed(Class::Other, format!("{name} has vanished")))?;
+        let held = copy_with_crc32c(held, &mut io::sink());
+        let held = held.map_err(|error| {
+            MirrorError::Failed(StoreError::reading(name.to_string(), error).failure(Port::Mirrors))
+        })?;
         if held == (bytes, crc32c) { Ok(()) } else { Err(self.conflict(name, "and holds other bytes")) }
     }
 

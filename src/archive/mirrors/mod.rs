@@ -12,9 +12,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use fill::{MirrorError, Pair};
 use kafka_store_actors::ports::{
     Blocked, BrokenLog, Cause, ChainLocator, CompletedSegment, Located, MirrorAnswer, MirrorStores, PortFuture,
-    StoreFailure, TopicAnswer,
+    TopicAnswer,
 };
-use kafka_store_actors::retry;
+use kafka_store_statecharts::backoff;
+use kafka_store_statecharts::failure::Failure;
 use kafka_store_statecharts::name::ChainName;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::segment::SegmentContent;
@@ -126,13 +127,13 @@ fn fill_one(pair: &Pair, filling: Filling) -> Option<Filling> {
     let error = pair.fill(&filling.chain, Some(filling.before), usize::MAX).err()?;
     let failures = filling.failures + 1;
     let wait = match &error {
-        MirrorError::Failed(_) => retry::delay(failures),
+        MirrorError::Failed(_) => backoff::delay(failures, backoff::salt(filling.chain.to_string().bytes())),
         MirrorError::Conflict(_) => CONFLICT_WAIT,
     };
     let (chain, seconds) = (filling.chain.to_string(), wait.as_secs_f64());
     match &error {
-        MirrorError::Failed(reason) => {
-            warn!(pair.log, "the mirror lacks segments, trying again"; "chain" => chain, "reason" => reason,
+        MirrorError::Failed(failure) => {
+            warn!(pair.log, "the mirror lacks segments, trying again"; "chain" => chain, "reason" => failure.advice(),
                 "attempt" => failures, "in_seconds" => seconds);
         }
         MirrorError::Conflict(reason) => {
@@ -144,16 +145,12 @@ fn fill_one(pair: &Pair, filling: Filling) -> Option<Filling> {
 }
 
 impl MirrorStores for Mirrors {
-    fn copy(
-        &self,
-        segment: &CompletedSegment,
-        stored: &SegmentContent,
-    ) -> PortFuture<Result<MirrorAnswer, StoreFailure>> {
+    fn copy(&self, segment: &CompletedSegment, stored: &SegmentContent) -> PortFuture<Result<MirrorAnswer, Failure>> {
         let (pair, segment, stored) = (Arc::clone(&self.pair), segment.clone(), *stored);
         self.pool.run(move || match pair.copy(&segment, &stored) {
             Ok(()) => Ok(MirrorAnswer::Stored),
             Err(MirrorError::Conflict(reason)) => Ok(MirrorAnswer::Conflicts { reason }),
-            Err(MirrorError::Failed(reason)) => Err(StoreFailure { reason }),
+            Err(MirrorError::Failed(failure)) => Err(failure),
         })
     }
 }

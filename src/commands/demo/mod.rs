@@ -112,6 +112,7 @@ fn archive(
         },
         idle_seal: SEGMENT_AGE,
         seal_after: SEGMENT_AGE,
+        reexamine_after: Duration::from_secs(600),
         codec: Codec::default(),
         gcs: None,
         local_store: Some(directory.to_owned()),

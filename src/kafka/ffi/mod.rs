@@ -28,7 +28,8 @@ pub use mock::MockBrokers;
 pub use record::{Delivered, FetchedRecord, Headers};
 pub use topics::{BrokerView, BrokerViews, TopicIds};
 
-use kafka_store_actors::retry;
+use kafka_store_statecharts::backoff;
+use kafka_store_statecharts::failure::{Class, Failure, Port};
 use rdkafka::bindings as rd;
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
@@ -83,7 +84,7 @@ impl KafkaError {
             match ask() {
                 Err(error) if error.is_of_a_coordinator() && Instant::now() < deadline => {
                     failures += 1;
-                    std::thread::sleep(retry::delay(failures));
+                    std::thread::sleep(backoff::delay(failures, 0));
                 }
                 answer => return answer,
             }
@@ -94,6 +95,16 @@ impl KafkaError {
     fn is_of_a_coordinator(&self) -> bool {
         let names = ["NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS", "_WAIT_COORD"];
         names.contains(&self.name.as_str())
+    }
+
+    /// What kind of failure it is.
+    pub fn class(&self, port: Port) -> Class {
+        Class::of_signs(port, [self.name.as_str()])
+    }
+
+    /// The same, as a failure of a port.
+    pub fn failure(&self, port: Port) -> Failure {
+        Failure::new(port, self.class(port), self.to_string())
     }
 
     fn local(text: String) -> KafkaError {

@@ -4,6 +4,7 @@ use super::super::{ObjectStat, StoreErrorKind};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, StatusCode};
+use kafka_store_statecharts::failure::{Class, Port};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -48,12 +49,18 @@ pub(super) enum Meaning {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trouble {
     pub(super) meaning: Meaning,
+    pub(super) class: Class,
     pub(super) reason: String,
 }
 
 impl Trouble {
     pub(super) fn unknown(reason: impl Into<String>) -> Trouble {
-        Trouble { meaning: Meaning::Unknown, reason: reason.into() }
+        Trouble { meaning: Meaning::Unknown, class: Class::Other, reason: reason.into() }
+    }
+
+    /// The same, of a class.
+    pub(super) fn of_sign(self, sign: &str) -> Trouble {
+        Trouble { class: Class::of_signs(Port::Store, [sign]), ..self }
     }
 
     /// What it is to whoever called the store.
@@ -77,16 +84,17 @@ impl Answer {
         match self.status.as_u16() {
             200..=299 => Meaning::Done,
             308 => Meaning::Incomplete,
+            400..=403 | 412 if matches!(self.class(), Class::Key | Class::RequesterPays) => Meaning::Refused,
             404 => Meaning::NotFound,
             410 | 499 => Meaning::Gone,
-            412 => Meaning::PreconditionFailed,
             416 => Meaning::RangeNotSatisfiable,
             401 => Meaning::Unauthorised,
-            403 if self.has_reason(&["rateLimitExceeded", "userRateLimitExceeded"]) => Meaning::Unknown,
-            403 if self.has_reason(&["retentionPolicyNotMet", "objectUnderActiveHold"]) => Meaning::Protected,
+            403 if self.class() == Class::Throttled => Meaning::Unknown,
+            403 if self.class() == Class::Protected => Meaning::Protected,
             403 => Meaning::Forbidden,
+            412 => Meaning::PreconditionFailed,
             400 if self.is_about_checksums() => Meaning::WrongChecksum,
-            408 | 429 | 500..=599 => Meaning::Unknown,
+            408 | 409 | 429 | 500..=599 => Meaning::Unknown,
             400..=498 => Meaning::Refused,
             _ => Meaning::Unknown,
         }
@@ -97,7 +105,22 @@ impl Answer {
         let words = self.words();
         let reason =
             if words.is_empty() { format!("it answered {status}") } else { format!("it answered {status}: {words}") };
-        Trouble { meaning: self.meaning(), reason }
+        Trouble { meaning: self.meaning(), class: self.class(), reason }
+    }
+
+    /// What kind of failure it is: by the reasons that it gives, its words, and its status.
+    fn class(&self) -> Class {
+        let status = self.status.as_u16();
+        let reasons = self.error_reasons();
+        let words = self.words();
+        let told = ["Cloud KMS", "requester pays"].into_iter().find(|told| {
+            let (words, told) = (words.to_ascii_lowercase(), told.to_ascii_lowercase());
+            (400..500).contains(&status) && words.contains(&told)
+        });
+        let number = status.to_string();
+        let family = if status >= 500 { "5xx" } else { "4xx" };
+        let signs = reasons.iter().map(String::as_str).chain(told).chain([number.as_str(), family]);
+        Class::of_signs(Port::Store, signs)
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {
@@ -119,10 +142,6 @@ impl Answer {
         let Some(body) = self.json() else { return Vec::new() };
         let errors = body["error"]["errors"].as_array().cloned().unwrap_or_default();
         errors.iter().filter_map(|error| error["reason"].as_str().map(str::to_owned)).collect()
-    }
-
-    fn has_reason(&self, any: &[&str]) -> bool {
-        self.error_reasons().iter().any(|reason| any.contains(&reason.as_str()))
     }
 
     /// The service has no reason of its own for a wrong checksum: it is "invalid", like many other things.
@@ -185,6 +204,9 @@ mod tests {
     fn statuses_decide_and_bodies_only_tell_apart() {
         let limited = r#"{"error":{"code":403,"message":"slow down","errors":[{"reason":"rateLimitExceeded"}]}}"#;
         let forbidden = r#"{"error":{"code":403,"message":"no","errors":[{"reason":"forbidden"}]}}"#;
+        let quota = r#"{"error":{"code":403,"message":"no","errors":[{"reason":"quotaExceeded"}]}}"#;
+        let key = r#"{"error":{"code":403,"message":"Permission denied on Cloud KMS key. Please ensure ...","errors":[{"reason":"forbidden"}]}}"#;
+        let pays = r#"{"error":{"code":400,"message":"Bucket is a requester pays bucket but no user project provided.","errors":[{"reason":"required"}]}}"#;
         let retained = r#"{"error":{"code":403,"message":"no","errors":[{"reason":"retentionPolicyNotMet"}]}}"#;
         let held = r#"{"error":{"code":403,"message":"no","errors":[{"reason":"objectUnderActiveHold"}]}}"#;
         let wrong =
@@ -194,6 +216,11 @@ mod tests {
             (308, "", Meaning::Incomplete),
             (403, limited, Meaning::Unknown),
             (403, forbidden, Meaning::Forbidden),
+            (403, quota, Meaning::Unknown),
+            (403, key, Meaning::Refused),
+            (400, pays, Meaning::Refused),
+            (407, "", Meaning::Refused),
+            (409, "", Meaning::Unknown),
             (403, "<html>", Meaning::Forbidden),
             (403, retained, Meaning::Protected),
             (403, held, Meaning::Protected),
@@ -208,6 +235,25 @@ mod tests {
             assert_eq!(answer(status, body).meaning(), meaning, "{status} {body}");
         }
         assert_eq!(answer(403, forbidden).trouble().reason, "it answered 403: no");
+        for (status, body, class) in [
+            (403, forbidden, Class::Forbidden),
+            (403, quota, Class::Throttled),
+            (403, limited, Class::Throttled),
+            (403, retained, Class::Protected),
+            (403, key, Class::Key),
+            (400, pays, Class::RequesterPays),
+            (400, "bad range", Class::Refused),
+            (418, "", Class::Refused),
+            (401, "", Class::Login),
+            (404, "", Class::Absent),
+            (407, "", Class::ProxyLogin),
+            (408, "", Class::Unreachable),
+            (409, "", Class::Unavailable),
+            (429, "", Class::Throttled),
+            (507, "", Class::Unavailable),
+        ] {
+            assert_eq!(answer(status, body).trouble().class, class, "{status} {body}");
+        }
         assert_eq!(answer(500, "see https://x/?upload_id=abc").trouble().reason, "it answered 500");
     }
 

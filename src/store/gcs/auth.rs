@@ -55,7 +55,7 @@ impl Auth {
                 if !error.is_transient() {
                     self.renew();
                 }
-                Err(Trouble::unknown(format!("there is no token: {error}")))
+                Err(Trouble::unknown(format!("there is no token: {error}")).of_sign("token"))
             }
         }
     }

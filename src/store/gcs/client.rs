@@ -6,6 +6,7 @@ use super::runtime::runtime;
 use super::settings::GcsSettings;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method};
+use kafka_store_statecharts::backoff;
 use reqwest::redirect::Policy;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -115,10 +116,9 @@ impl Client {
         &self.endpoint
     }
 
-    /// How long to wait, when `wait` is what the failures alone say: up to half as long again, so that many who failed
-    /// together do not come back together.
-    pub(super) fn jittered(&self, wait: Duration) -> Duration {
-        wait + wait.mul_f64(self.jitter.draw().clamp(0.0, 1.0) / 2.0)
+    /// Another number each time, so that many who failed together do not come back together.
+    pub(super) fn salt(&self) -> u64 {
+        self.jitter.draw().to_bits()
     }
 
     pub(super) fn renew_token(&self) {
@@ -153,9 +153,9 @@ impl Client {
         }
         *failures += 1;
         if *failures >= TRIES {
-            return Err(Trouble::unknown(trouble.reason));
+            return Err(Trouble { meaning: Meaning::Unknown, ..trouble });
         }
-        tokio::time::sleep(self.jittered(kafka_store_actors::retry::delay(*failures))).await;
+        tokio::time::sleep(backoff::delay(*failures, self.salt())).await;
         Ok(())
     }
 
@@ -226,13 +226,41 @@ impl Client {
     }
 
     fn stalled(&self) -> Trouble {
-        Trouble::unknown(format!("nothing moved for {} s", self.idle.as_secs_f64()))
+        Trouble::unknown(format!("nothing moved for {} s", self.idle.as_secs_f64())).of_sign("timeout")
     }
 }
 
 /// What went wrong with a connection; the address may be a secret, and is left out.
 pub(super) fn unreached(error: reqwest::Error) -> Trouble {
-    Trouble::unknown(in_full(&error.without_url()))
+    let error = error.without_url();
+    let text = in_full(&error);
+    // Who is not trusted now is not trusted later either.
+    if refuses_certificate(&error) {
+        let trouble = Trouble::unknown(text).of_sign("certificate");
+        return Trouble { meaning: Meaning::Refused, ..trouble };
+    }
+    // A proxy that wants a login says so before there is a connection: the status is in the text alone.
+    if text.contains("proxy auth") {
+        let trouble = Trouble::unknown(text).of_sign("407");
+        return Trouble { meaning: Meaning::Refused, ..trouble };
+    }
+    let sign = if error.is_timeout() { "timeout" } else { "connect" };
+    Trouble::unknown(text).of_sign(sign)
+}
+
+/// True if TLS failed because of the other side's certificate, and not because it has expired: that passes once it is
+/// renewed.
+fn refuses_certificate(error: &reqwest::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let tls = error.downcast_ref::<rustls::Error>().or_else(|| inner.and_then(|inner| inner.downcast_ref()));
+        if let Some(rustls::Error::InvalidCertificate(why)) = tls {
+            return !matches!(why, rustls::CertificateError::Expired | rustls::CertificateError::ExpiredContext { .. });
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// An error with all of its causes.

@@ -32,6 +32,7 @@ use super::{
 use answer::{Meaning, Trouble, stat};
 use bucket::{Bucket, Unusable};
 use client::Client;
+use kafka_store_statecharts::failure::Class;
 use kafka_store_statecharts::name::{ChainName, RESERVED, SegmentName};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::TopicName;
@@ -162,15 +163,20 @@ fn is_lost(error: &io::Error) -> bool {
 }
 
 /// Where the bytes were damaged: on the disk, or on their way.
-fn quarantined(file: &SegmentFile, trouble: &Trouble) -> String {
-    let where_to_look = match crc32c_of_file(&file.path) {
+fn quarantined(file: &SegmentFile, trouble: &Trouble) -> (Class, String) {
+    let (class, where_to_look) = match crc32c_of_file(&file.path) {
         Ok((_, crc32c)) if crc32c == file.crc32c => {
-            "the spool file is whole, so they are damaged on their way: check the network"
+            (Class::Conflict, "the spool file is whole, so they are damaged on their way: check the network")
         }
-        Ok(_) => "the spool file has changed since it was sealed: check the disk; a restart makes it again from Kafka",
-        Err(_) => "the spool file cannot be read: check the disk; a restart makes it again from Kafka",
+        Ok(_) => {
+            let advice =
+                "the spool file has changed since it was sealed: check the disk; its records are fetched again";
+            (Class::Lost, advice)
+        }
+        Err(_) => (Class::Lost, "the spool file cannot be read: check the disk; its records are fetched again"),
     };
-    format!("its bytes do not arrive as they were sealed, twice ({}); {where_to_look}", trouble.reason)
+    let reason = format!("its bytes do not arrive as they were sealed, twice ({}); {where_to_look}", trouble.reason);
+    (class, reason)
 }
 
 /// The rights that calls need.
@@ -181,7 +187,7 @@ const CREATE: &str = "storage.objects.create (in roles/storage.objectCreator)";
 /// Says what is missing, where something is.
 fn failed(bucket: &Bucket, action: &'static str, location: String, right: &str, trouble: Trouble) -> StoreError {
     let kind = trouble.kind();
-    let Trouble { meaning, reason } = trouble;
+    let Trouble { meaning, class, reason } = trouble;
     let name = &bucket.place.bucket;
     let advice = match meaning {
         Meaning::Forbidden => format!("{reason}; give its account the right {right} on the bucket {name}"),
@@ -194,7 +200,7 @@ fn failed(bucket: &Bucket, action: &'static str, location: String, right: &str, 
         Meaning::Unknown => format!("{reason}; it may pass by itself"),
         _ => reason,
     };
-    StoreError::at(kind, action, location, None::<String>).with_advice(advice)
+    StoreError::at(kind, action, location, None::<String>).with_advice(advice).with_class(class)
 }
 
 impl ArchiveStore for GcsStore {
@@ -209,21 +215,26 @@ impl ArchiveStore for GcsStore {
             UploadEnd::AlreadyExists => Ok(CreateOutcome::AlreadyExists),
             UploadEnd::Refused(trouble, right) => Err(self.error("store", &name, right, trouble)),
             UploadEnd::Later(trouble) => {
-                Err(error(StoreErrorKind::Transient, format!("{}; it may pass by itself", trouble.reason)))
+                let advice = format!("{}; it may pass by itself", trouble.reason);
+                Err(error(StoreErrorKind::Transient, advice).with_class(trouble.class))
             }
             UploadEnd::Unreadable(io) if io.kind() == ErrorKind::NotFound => Err(error(
                 StoreErrorKind::SpoolFileMissing,
-                "its spool file is gone; a restart repeats the work from Kafka".to_owned(),
+                "its spool file is gone; its records are fetched again".to_owned(),
             )),
             // What the disk does not give back once it does not give back later.
             UploadEnd::Unreadable(io) if is_lost(&io) => Err(error(
                 StoreErrorKind::Refused,
-                format!("its spool file cannot be read: {io}; check the disk; a restart makes it again from Kafka"),
-            )),
+                format!("its spool file cannot be read: {io}; check the disk; its records are fetched again"),
+            )
+            .with_class(Class::Lost)),
             UploadEnd::Unreadable(io) => {
                 Err(error(StoreErrorKind::Transient, format!("its spool file cannot be read: {io}")))
             }
-            UploadEnd::Quarantined(trouble) => Err(error(StoreErrorKind::Refused, quarantined(file, &trouble))),
+            UploadEnd::Quarantined(trouble) => {
+                let (class, advice) = quarantined(file, &trouble);
+                Err(error(StoreErrorKind::Refused, advice).with_class(class))
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use super::runtime::runtime;
 use crate::store::ObjectStat;
 use bytes::Bytes;
 use http::header::RANGE;
+use kafka_store_statecharts::failure::Class;
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -175,7 +176,11 @@ impl Bucket {
         match (response.status().as_u16(), from) {
             (200, 0) => Ok(response),
             (206, _) if starts_at(&response, from) => Ok(response),
-            (200 | 206, _) => Err(Trouble { meaning: Meaning::Refused, reason: "it sends another range".to_owned() }),
+            (200 | 206, _) => Err(Trouble {
+                meaning: Meaning::Refused,
+                class: Class::Refused,
+                reason: "it sends another range".to_owned(),
+            }),
             _ => Err(self.client.refused(response).await),
         }
     }

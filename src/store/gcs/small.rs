@@ -5,6 +5,7 @@ use super::bucket::Bucket;
 use super::client::Call;
 use super::place::encoded;
 use crate::store::{SMALL_OBJECT_BYTES_MAX, SmallOutcome};
+use kafka_store_statecharts::failure::Class;
 use serde_json::json;
 
 impl Bucket {
@@ -64,6 +65,7 @@ impl Bucket {
         match bytes {
             // A part of it would be something else.
             Some(bytes) if bytes.len() > SMALL_OBJECT_BYTES_MAX => Err(Trouble {
+                class: Class::Refused,
                 meaning: Meaning::Refused,
                 reason: format!("it is longer than {SMALL_OBJECT_BYTES_MAX} bytes: nothing that kafka-store has made"),
             }),

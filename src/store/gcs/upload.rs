@@ -15,7 +15,6 @@ use serde_json::{Map, Value, json};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 /// A server acknowledges in such steps, and all but the last chunk are multiples of it.
 const QUANTUM: u64 = 256 * 1024;
@@ -157,8 +156,7 @@ impl<'a> Uploading<'a> {
                 if self.failures > FAILURES_A_CALL {
                     return Err(UploadEnd::Later(self.trouble.clone()));
                 }
-                let wait = Duration::from_millis(chart.retry_ms(failures));
-                tokio::time::sleep(self.bucket.client.jittered(wait)).await;
+                tokio::time::sleep(chart.retry_delay(failures, self.bucket.client.salt())).await;
                 UploadEvent::RetryDue
             }
             UploadEffect::RefreshToken => {

@@ -147,8 +147,23 @@ pub(super) fn doubt(partition: &mut Partition, _: Now, _: PartitionEvent, effect
     }
 }
 
+/// Back to what is committed: the walk finds what is stored beyond, and gives it its row.
+pub(super) fn retry_later(partition: &mut Partition, _: Now, _: PartitionEvent, effects: &mut Effects) {
+    if let Some(position) = partition.held_position() {
+        let from = partition.sealed.front().map_or(position, |oldest| oldest.range.start());
+        partition.sealed.clear();
+        partition.state = PartitionState::Retrying { from };
+        effects.extend([PartitionEffect::StopFetching, PartitionEffect::DiscardAll, PartitionEffect::LookLater]);
+    }
+}
+
+pub(super) fn locate_anew(partition: &mut Partition, _: Now, _: PartitionEvent, effects: &mut Effects) {
+    partition.state = PartitionState::Locating;
+    effects.push(PartitionEffect::LocateAnew);
+}
+
 pub(super) fn look_again(partition: &mut Partition, _: Now, _: PartitionEvent, effects: &mut Effects) {
-    if let PartitionState::Doubting { from } = partition.state {
+    if let PartitionState::Doubting { from } | PartitionState::Retrying { from } = partition.state {
         partition.state = PartitionState::Locating;
         effects.push(PartitionEffect::Locate { from });
     }
@@ -272,6 +287,7 @@ pub(super) fn freeze(partition: &mut Partition, _: Now, event: PartitionEvent, e
             PartitionEffect::StopFetching,
             PartitionEffect::DiscardAll,
             PartitionEffect::ReportFrozen { reason },
+            PartitionEffect::LookLater,
         ]);
     }
 }

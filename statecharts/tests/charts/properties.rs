@@ -245,7 +245,7 @@ proptest! {
 fn rows_taken<C: Chart>(start: impl Fn() -> C, event: impl Fn(&C, Draw) -> C::Event) -> BTreeSet<usize> {
     let mut runner = TestRunner::deterministic();
     let mut taken = BTreeSet::new();
-    for _ in 0..2_000 {
+    for _ in 0..4_000 {
         let mut chart = start();
         let draws = draws().new_tree(&mut runner).expect("draws can be drawn").current();
         for (step, draw) in draws.into_iter().enumerate() {

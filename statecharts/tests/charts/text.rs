@@ -149,7 +149,9 @@ impl ChartText for Partition {
                 text.push_str(if *assigned { "" } else { ", not ours" });
                 text.push_str(if *drained { ", drained" } else { "" });
             }
-            PartitionState::Doubting { from } => text.push_str(&format!(" from {from}")),
+            PartitionState::Doubting { from } | PartitionState::Retrying { from } => {
+                text.push_str(&format!(" from {from}"))
+            }
             PartitionState::Relocating { from } => text.push_str(&format!(" to {from}")),
             PartitionState::Locating
             | PartitionState::Revoking
@@ -168,6 +170,7 @@ impl ChartText for Partition {
         match kind::<PartitionEventKind>(words) {
             PartitionEventKind::Located => PartitionEvent::Located { position: first() },
             PartitionEventKind::Blocked => PartitionEvent::Blocked { reason: "a hole".to_owned() },
+            PartitionEventKind::Interrupted => PartitionEvent::Interrupted,
             PartitionEventKind::LogBroken => PartitionEvent::LogBroken,
             PartitionEventKind::LogUnchanged => PartitionEvent::LogUnchanged,
             PartitionEventKind::RetentionPassed => PartitionEvent::RetentionPassed,
@@ -213,6 +216,7 @@ impl ChartText for Partition {
             | PartitionEffect::DiscardOpen
             | PartitionEffect::DiscardUnresolved
             | PartitionEffect::DiscardAll
+            | PartitionEffect::LocateAnew
             | PartitionEffect::ReportGone => name.to_owned(),
         }
     }

@@ -21,7 +21,9 @@ pub(super) fn event(chart: &Partition, (what, which, how): Draw) -> PartitionEve
         (0..=7, PartitionState::Locating) => located,
         (0..=1, PartitionState::WaitingForSpool { .. }) => PartitionEvent::SpoolGranted,
         (0..=3, PartitionState::Examining { .. }) => verdict(how),
-        (0..=1, PartitionState::Doubting { .. }) => PartitionEvent::LookDue,
+        (0..=1, PartitionState::Doubting { .. } | PartitionState::Retrying { .. } | PartitionState::Frozen { .. }) => {
+            PartitionEvent::LookDue
+        }
         (0..=1, PartitionState::Leaving { .. }) if how < 80 => PartitionEvent::TopicConfirmed,
         (0..=1, PartitionState::Leaving { .. }) => PartitionEvent::TopicGone { reason },
         (0..=1, PartitionState::Departing { .. }) => PartitionEvent::InputEnded,
@@ -48,10 +50,11 @@ pub(super) fn event(chart: &Partition, (what, which, how): Draw) -> PartitionEve
             3 => PartitionEvent::TopicConfirmed,
             _ => verdict(how >> 3),
         },
-        (28, _) if how < 128 => match how % 4 {
+        (28, _) if how < 160 => match how % 5 {
             0 => PartitionEvent::Revoked,
             1 => PartitionEvent::RevokedHolding,
             2 => PartitionEvent::DrainRequested,
+            3 => PartitionEvent::Interrupted,
             _ => PartitionEvent::Blocked { reason },
         },
         _ => PartitionEvent::SegmentCommitted { start },
@@ -126,6 +129,7 @@ fn check_state(chart: &Partition, next: Option<Offset>, all_stored: bool) {
         PartitionState::Revoking => assert!(next.is_some(), "{chart:?}"),
         PartitionState::Locating
         | PartitionState::Doubting { .. }
+        | PartitionState::Retrying { .. }
         | PartitionState::Frozen { .. }
         | PartitionState::Gone => assert_eq!(next, None, "{chart:?}"),
     }
@@ -217,7 +221,7 @@ fn awaited(chart: &Partition, which: u8) -> Option<PartitionEvent> {
         PartitionState::WaitingForSpool { .. } => Some(PartitionEvent::SpoolGranted),
         PartitionState::Examining { .. } if chart.sealed.is_empty() => Some(verdict(which)),
         PartitionState::Examining { .. } => Some(verdict(which % 3)),
-        PartitionState::Doubting { .. } => Some(PartitionEvent::LookDue),
+        PartitionState::Doubting { .. } | PartitionState::Retrying { .. } => Some(PartitionEvent::LookDue),
         PartitionState::Leaving { .. } if which < 128 => Some(PartitionEvent::TopicConfirmed),
         PartitionState::Leaving { .. } => Some(PartitionEvent::TopicGone { reason: String::new() }),
         PartitionState::Departing { drained: false, .. } => Some(PartitionEvent::InputEnded),

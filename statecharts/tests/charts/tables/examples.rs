@@ -157,6 +157,7 @@ pub(super) const PARTITION: Examples = Examples {
              SpoolCompleted 20; LogBroken; SegmentResolved 20 next 30",
         ),
         ("2", "Located 10; LogBroken; HistoryDoubted"),
+        ("2", "Located 10; Interrupted"),
         ("2", "Located 10; RevokedHolding"),
         ("2", "Located 10; SegmentSealed 10-19; RevokedHolding"),
         (
@@ -198,6 +199,7 @@ pub(super) const PARTITION: Examples = Examples {
         "LogUnchanged",
         "RetentionPassed",
         "LogCut",
+        "Interrupted",
         "HistoryDoubted",
         "LookDue",
         "InputEnded",
