@@ -2,6 +2,7 @@
 
 use super::board::Sums;
 use super::view::{PartitionView, View};
+use kafka_store_statecharts::failure::FAILURES;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::{TopicName, TopicPartition};
 use prometheus::core::Collector;
@@ -69,6 +70,10 @@ fn of_the_process(registry: &Registry, view: &View) {
     let help = "How long ago the thread that polls Kafka last made a step";
     gauge(registry, "since_last_poll_seconds", help, view.since_last_poll.as_secs_f64());
     let failures = counters(registry, "failures_total", "What has failed, each time", &["of", "class"]);
+    // From the start on: a rate misses the first of a series that begins with it.
+    for (port, class) in FAILURES.iter().flat_map(|row| row.ports.iter().map(|port| (*port, row.class))) {
+        failures.with_label_values(&[port.as_str(), class.as_str()]).inc_by(0);
+    }
     for ((port, class), count) in &view.failures {
         failures.with_label_values(&[port.as_str(), class.as_str()]).inc_by(*count);
     }

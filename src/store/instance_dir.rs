@@ -11,6 +11,7 @@ use std::ops::Deref;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// `<root>/~kafka-store/tmp/<instance>/`, held by a lock on the file `lock` in it for as long as this value lives.
 ///
@@ -25,8 +26,8 @@ pub struct InstanceDir {
     folder: PathBuf,
     next_file: AtomicU64,
     is_removed: AtomicBool,
-    /// Held, not used.
-    _lock: File,
+    /// Held, not used: the lock file, and others where a cleaner has removed it.
+    locks: Mutex<Vec<File>>,
 }
 
 /// The name of lock files. That of a process holds the boot id of the machine.
@@ -44,20 +45,27 @@ impl InstanceDir {
         let folder = Directories::new(root).ensure(&Path::new(RESERVED).join("tmp"))?;
         let _comings_and_goings = lock_folder(&folder)?;
         let path = create_directory(&folder)?;
-        let lock_path = path.join(LOCK);
-        let mut lock = open_lock(&lock_path).map_err(|error| StoreError::io("create", &lock_path, error))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(StoreError::new(StoreErrorKind::Invalid, "lock the new file", &lock_path, None));
-            }
-            Err(TryLockError::Error(error)) => return Err(lock_error(&lock_path, error)),
-        }
-        lock.write_all(unclean::boot_line().as_bytes()).map_err(|error| StoreError::io("write", &lock_path, error))?;
-        sync_file(&lock, &lock_path)?;
-        sync_directory(&path)?;
+        let locks = Mutex::new(vec![lock_new(&path)?]);
         unclean::register(&path);
-        Ok(InstanceDir { path, folder, next_file: AtomicU64::new(0), is_removed: AtomicBool::new(false), _lock: lock })
+        Ok(InstanceDir { path, folder, next_file: AtomicU64::new(0), is_removed: AtomicBool::new(false), locks })
+    }
+
+    /// Makes the directory again, which somebody has removed: a cleaner of `/tmp` or `/var/tmp`, mostly. What lay in it is
+    /// lost, and fetched again by whoever misses it.
+    fn make_again(&self) -> Result<(), StoreError> {
+        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        fs::create_dir_all(&self.folder)
+            .map_err(|error| StoreError::io("create the directory", &self.folder, error))?;
+        let _comings_and_goings = lock_folder(&self.folder)?;
+        match fs::create_dir(&self.path) {
+            Ok(()) => {}
+            // Another thread was quicker.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+            Err(error) => return Err(StoreError::io("create the directory", &self.path, error)),
+        }
+        sync_directory(&self.folder)?;
+        locks.push(lock_new(&self.path)?);
+        Ok(())
     }
 
     /// The directory.
@@ -73,7 +81,15 @@ impl InstanceDir {
     pub fn create_file(&self, label: &str) -> Result<(TemporaryPath, File), StoreError> {
         let number = self.next_file.fetch_add(1, Ordering::Relaxed);
         let path = self.path.join(format!("{number:06}-{}", end_of(label)));
-        match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
+        let create = || OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+        let created = match create() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.make_again()?;
+                create()
+            }
+            created => created,
+        };
+        match created {
             Ok(file) => Ok((TemporaryPath(path), file)),
             Err(error) => Err(StoreError::io("create", &path, error)),
         }
@@ -298,6 +314,23 @@ fn lock_folder(folder: &Path) -> Result<File, StoreError> {
 
 fn open_lock(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+/// Locks a new directory for this process.
+fn lock_new(directory: &Path) -> Result<File, StoreError> {
+    let path = directory.join(LOCK);
+    let mut lock = open_lock(&path).map_err(|error| StoreError::io("create", &path, error))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(StoreError::new(StoreErrorKind::Invalid, "lock the new file", &path, None));
+        }
+        Err(TryLockError::Error(error)) => return Err(lock_error(&path, error)),
+    }
+    lock.write_all(unclean::boot_line().as_bytes()).map_err(|error| StoreError::io("write", &path, error))?;
+    sync_file(&lock, &path)?;
+    sync_directory(directory)?;
+    Ok(lock)
 }
 
 fn lock_error(path: &Path, error: std::io::Error) -> StoreError {

@@ -1,56 +1,12 @@
 //! Goal: a full disk loses and changes nothing, and the daemon finishes once there is room. Method: a small file system
 //! of its own (tmpfs), which only root can mount.
 
-use crate::support::archive::Archive;
 use crate::support::broker::Broker;
 use crate::support::daemon::Daemon;
 use crate::support::records::{Record, assert_same, logged_from, record};
 use crate::support::seed::Chance;
-use std::fs;
+use crate::support::small_disk::{MIB, SmallDisk};
 use std::path::Path;
-use std::process::Command;
-
-const MIB: usize = 1024 * 1024;
-
-/// An archive in a file system that holds 16 MiB.
-struct SmallDisk {
-    archive: Archive,
-}
-
-impl SmallDisk {
-    fn mount() -> SmallDisk {
-        let archive = Archive::new();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=16m", "kafka-store-test"])
-            .arg(archive.path())
-            .output()
-            .expect("there is a command mount");
-        let said = String::from_utf8_lossy(&mounted.stderr);
-        assert!(mounted.status.success(), "this test mounts a file system, and must be run by root: {said}");
-        SmallDisk { archive }
-    }
-
-    /// Takes what room there is, but for this much.
-    fn fill_up_to(&self, free_bytes: usize) -> Ballast<'_> {
-        fs::write(self.archive.path().join("~ballast"), vec![7; 16 * MIB - free_bytes]).expect("there is room");
-        Ballast(self)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("--lazy").arg(self.archive.path()).status();
-        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking(), "it stays mounted");
-    }
-}
-
-struct Ballast<'a>(&'a SmallDisk);
-
-impl Drop for Ballast<'_> {
-    fn drop(&mut self) {
-        fs::remove_file(self.0.archive.path().join("~ballast")).expect("it is there");
-    }
-}
 
 /// 6 MB that no codec makes smaller.
 fn produce(broker: &Broker, topic: &str) -> Vec<Record> {
@@ -85,17 +41,21 @@ fn a_segment_that_finds_no_room_is_stored_once_there_is_some() {
 }
 
 #[test]
-fn an_open_segment_that_finds_no_room_freezes_its_partition_and_is_fetched_again() {
+fn an_open_segment_that_finds_no_room_is_given_up_and_fetched_again_once_there_is_some() {
     let broker = Broker::get();
     let topic = broker.create_topic("full-spool", 1, &[]);
     let records = produce(&broker, &topic);
     let disk = SmallDisk::mount();
     let ballast = disk.fill_up_to(2 * MIB);
-    let log = daemon(&broker, &topic, disk.archive.path()).until_end_with_code(3).log;
+    let mut running = daemon(&broker, &topic, disk.archive.path()).args(&["--until-end", "--timeout", "100"]).spawn();
+    running.wait_for("attempt: 3");
+    let log = running.log();
     assert!(log.contains("cannot write the spool file") && log.contains("make room"), "{log}");
+    assert!(log.contains("class: no_space"), "{log}");
     assert_eq!(disk.archive.starts(&topic, 0), Vec::<i64>::new());
     drop(ballast);
-    daemon(&broker, &topic, disk.archive.path()).until_end();
+    assert_eq!(running.wait().code(), Some(0), "{}", running.log());
+    assert!(!running.log().contains("frozen"), "{}", running.log());
     assert_eq!(disk.archive.starts(&topic, 0), [0, 3_000]);
     assert_same("the archive", &disk.archive.records(&topic, 0), &logged_from(0, &records));
 }

@@ -7,6 +7,7 @@ mod formats;
 mod full_disk;
 mod gcs;
 mod golden_continue;
+mod healing;
 mod log_reader;
 mod logs;
 mod membership;
@@ -44,6 +45,7 @@ mod support {
     pub(crate) mod seed;
     pub(crate) mod seen;
     pub(crate) mod segments;
+    pub(crate) mod small_disk;
     pub(crate) mod traffic;
     pub(crate) mod verified;
     mod waiting;

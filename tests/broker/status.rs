@@ -172,7 +172,9 @@ fn an_index_that_is_away_is_counted() {
     let archive = Archive::new();
     let daemon = Daemon::new(&broker, &[&topic], &topic, archive.path()).never_seals_by_the_clock();
     let mut shown = Shown::start(daemon.args(&["--file-records", "5", "--mysql-metadata-url", &database.url()]));
-    let failures = || Metrics::of(&shown.address).value("kafka_store_failures_total", &[("of", "index")]);
+    let failures = || {
+        Metrics::of(&shown.address).value("kafka_store_failures_total", &[("of", "index"), ("class", "unavailable")])
+    };
     wait_until("it is a member", || http::get(&shown.address, "/readyz").status == 200);
     assert_eq!(failures(), Some(0.0));
     server.kill();

@@ -151,6 +151,11 @@ impl Running {
         self.signal(Signal::CONT);
     }
 
+    /// SIGHUP: look at frozen partitions again.
+    pub(crate) fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it can be signalled");
     }

@@ -44,8 +44,16 @@ impl PartitionWriter {
 
     /// Counts and shows a failure that passes.
     pub(super) fn tell(&self, failure: &Failure, failures: u32, delay: Duration) {
-        warn!(self.log, "failed, and tried again"; "of" => failure.port.as_str(), "class" => failure.class.as_str(),
-            "reason" => failure.advice(), "attempt" => failures, "next_in_seconds" => delay.as_secs_f64());
+        let what = match failure.port {
+            Port::Store => "segment not stored, trying again",
+            Port::Mirrors => "segment not mirrored, trying again",
+            Port::Index => "row not written, trying again",
+            Port::Commit => "offset not committed, trying again",
+            Port::Spool => "records not kept on disk, fetching them again",
+            Port::Kafka => "no answer from Kafka, trying again",
+        };
+        warn!(self.log, "{}", what; "class" => failure.class.as_str(), "reason" => failure.advice(),
+            "attempt" => failures, "next_in_seconds" => delay.as_secs_f64());
         self.figures.troubled(failure, failures, self.now().wall_ms);
     }
 
@@ -77,7 +85,7 @@ impl PartitionWriter {
     /// A broker did not give records; the client asks again by itself.
     pub(super) fn interrupted(&mut self, failure: &Failure) {
         self.fetch_failures = self.fetch_failures.saturating_add(1);
-        warn!(self.log, "records not fetched yet"; "of" => failure.port.as_str(), "class" => failure.class.as_str(),
+        warn!(self.log, "records not fetched, trying again"; "class" => failure.class.as_str(),
             "reason" => failure.advice(), "attempt" => self.fetch_failures);
         self.figures.troubled(failure, self.fetch_failures, self.now().wall_ms);
     }

@@ -47,6 +47,12 @@ impl World {
         self.faults && self.outages.away.contains_key(&port)
     }
 
+    /// True in states that last for moments: chance alone would hardly ever let a failure meet them.
+    fn is_in_rare_state(&self, partition: &TopicPartition) -> bool {
+        let rare = ["Examining", "Leaving", "Departing", "Relocating", "Revoking", "WaitingForSpool"];
+        self.outages.states.get(partition).is_some_and(|state| rare.contains(state))
+    }
+
     /// One of all failures that a port has.
     fn any_class(&mut self, port: Port) -> Class {
         let classes: Vec<Class> =
@@ -56,7 +62,13 @@ impl World {
 
     /// The failure of a port that is away now.
     pub(crate) fn outage(&mut self, port: Port, partition: &TopicPartition) -> Option<Failure> {
-        let (class, _) = *self.outages.away.get(&port).filter(|_| self.faults)?;
+        let away = self.outages.away.get(&port).map(|(class, _)| *class);
+        let class = match away {
+            _ if !self.faults => return None,
+            Some(class) => class,
+            None if self.is_in_rare_state(partition) && self.fault(self.plan.failures / 4) => self.any_class(port),
+            None => return None,
+        };
         let failure = Failure::new(port, class, format!("{}: {}", port.as_str(), class.as_str()));
         self.meets(&failure, partition);
         Some(failure)
@@ -80,6 +92,12 @@ impl World {
         let class = self.any_class(Port::Spool);
         self.meets(&Failure::new(Port::Spool, class, ""), partition);
         Some(SpoolError { class, reason: format!("the spool: {}", class.as_str()) })
+    }
+
+    /// Whether a complete file of the spool is gone.
+    pub(crate) fn file_is_lost(&mut self, partition: &TopicPartition) -> bool {
+        let is_rare = self.is_in_rare_state(partition);
+        self.file_is_damaged() || (is_rare && self.fault(self.plan.failures / 2))
     }
 
     /// A failure meets a partition.

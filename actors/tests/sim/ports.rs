@@ -324,7 +324,7 @@ impl ObjectStore for Sim {
             if let Fate::Failed = fate {
                 return failure();
             }
-            if sim.lock().file_is_damaged() {
+            if sim.lock().file_is_lost(&partition) {
                 let lost = Failure::new(Port::Store, Class::Lost, "the spool file is gone");
                 sim.lock().meets(&lost, &partition);
                 return Err(lost);

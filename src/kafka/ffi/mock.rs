@@ -1,4 +1,4 @@
-//! librdkafka's brokers in memory, for the demo: no network but loopback, nothing on disk.
+//! librdkafka's brokers in memory, for the demo and for error codes that no real broker can be had to give: no network but loopback, nothing on disk.
 
 use super::list::topic_string;
 use super::{KafkaError, owned, rd};
@@ -55,6 +55,35 @@ impl MockBrokers {
             rd::rd_kafka_mock_topic_create(self.cluster.as_ptr(), name.as_ptr(), partitions as c_int, 1)
         })
     }
+
+    /// Answers the next requests of a kind (its number in Kafka's protocol) with these error codes, one after the other.
+    pub fn fail_requests(&self, api_key: i16, codes: &[i32]) {
+        let codes: Vec<rd::rd_kafka_resp_err_t> = codes.iter().filter_map(|code| resp_err(*code)).collect();
+        // SAFETY: the cluster is valid, and the codes are copied.
+        unsafe {
+            rd::rd_kafka_mock_push_request_errors_array(self.cluster.as_ptr(), api_key, codes.len(), codes.as_ptr());
+        }
+    }
+}
+
+/// The code that a broker answers with, of those that librdkafka names.
+fn resp_err(code: i32) -> Option<rd::rd_kafka_resp_err_t> {
+    use rd::rd_kafka_resp_err_t as Code;
+    Some(match code {
+        -1 => Code::RD_KAFKA_RESP_ERR_UNKNOWN,
+        2 => Code::RD_KAFKA_RESP_ERR_INVALID_MSG,
+        5 => Code::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
+        6 => Code::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        7 => Code::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+        14 => Code::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
+        15 => Code::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
+        16 => Code::RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
+        29 => Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+        30 => Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
+        56 => Code::RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR,
+        89 => Code::RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED,
+        _ => return None,
+    })
 }
 
 impl Drop for MockBrokers {

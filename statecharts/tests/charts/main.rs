@@ -5,6 +5,7 @@
 //! `UPDATE_DIAGRAMS=1` rewrite the texts; the difference is what is to be reviewed.
 
 mod diagrams;
+mod failures;
 mod properties;
 mod snapshot;
 mod tables;

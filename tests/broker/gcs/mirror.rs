@@ -6,6 +6,7 @@ use crate::support::bucket::{BUCKET, Bucket};
 use crate::support::daemon::Daemon;
 use crate::support::fake_gcs::{Fault, Kind, StoredObject};
 use crate::support::records::{assert_same, logged_from, numbered};
+use crate::support::small_disk::SmallDisk;
 use crate::support::wait_until;
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
@@ -74,7 +75,7 @@ fn a_mirror_that_lags_is_caught_up_with() {
     let in_the_way = mirror.segment(&topic, 0, 500);
     std::fs::create_dir_all(&in_the_way).expect("a directory");
     let mut running = bucket.mirrored_daemon(&broker, &topic, &mirror).spawn();
-    running.wait_for("segment not mirrored, trying again");
+    running.wait_for("partition frozen");
     assert_eq!(broker.committed(&topic, &topic, 0).map(|(offset, _)| offset), Some(500), "what both have");
     running.kill();
     std::fs::remove_dir(&in_the_way).expect("it is empty");
@@ -112,7 +113,7 @@ fn after_a_restart_no_commit_precedes_the_mirror() {
     let in_the_way = mirror.segment(&topic, 0, 500);
     std::fs::create_dir_all(&in_the_way).expect("a directory");
     let mut running = bucket.mirrored_daemon(&broker, &topic, &mirror).spawn();
-    running.wait_for("segment not mirrored, trying again");
+    running.wait_for("partition frozen");
     running.kill();
     assert_eq!((bucket.segments().len(), committed()), (2, Some(500)));
 
@@ -134,22 +135,23 @@ fn after_a_restart_no_commit_precedes_the_mirror() {
 fn a_spool_file_that_has_changed_is_not_mirrored() {
     let broker = Broker::get();
     let topic = broker.create_topic("gcs-spool-changed", 1, &[]);
+    let (bucket, disk) = (Bucket::new(), SmallDisk::mount());
+    let mirror = &disk.archive;
+    let mut running = bucket.mirrored_daemon(&broker, &topic, mirror).spawn();
+    running.wait_for("chain located");
+    let ballast = disk.fill();
     broker.produce(&topic, 0, &numbered(0..500), &[]);
-    let (bucket, mirror) = (Bucket::new(), Archive::new());
-    let in_the_way = mirror.segment(&topic, 0, 0);
-    std::fs::create_dir_all(&in_the_way).expect("a directory");
-    let mut running = bucket.mirrored_daemon(&broker, &topic, &mirror).spawn();
     running.wait_for("segment not mirrored, trying again");
     let spool = bucket.spool.path().join(format!("~kafka-store/tmp/{}-1", running.id()));
     let files = std::fs::read_dir(spool).expect("it runs").map(|entry| entry.expect("an entry").path());
     let file =
         files.into_iter().find(|path| path.to_string_lossy().contains(",000000,")).expect("it is stored already");
     damage(&file);
-    std::fs::remove_dir(&in_the_way).expect("it is empty");
+    drop(ballast);
     wait_until("it is mirrored and committed", || broker.committed(&topic, &topic, 0).is_some());
     assert_eq!(running.terminate(), Some(0));
     assert!(running.log().contains("copying the object from the arbiter instead"), "{}", running.log());
-    bucket.is_mirrored_in(&mirror);
+    bucket.is_mirrored_in(mirror);
 }
 
 /// Fails if only lengths are compared.
