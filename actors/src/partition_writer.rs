@@ -34,11 +34,13 @@ use std::sync::Arc;
 
 mod buffering;
 mod effects;
+mod held;
 mod history;
 mod input;
 mod seen_to;
 mod spool;
 
+use held::Held;
 use history::TopicWatch;
 use seen_to::SeenTo;
 
@@ -98,6 +100,10 @@ pub struct PartitionWriter {
     input: Input,
     /// What was fetched and not archived yet.
     queue: VecDeque<(RecordBatch, Cursor)>,
+    /// What is to be queued after that: records that were sealed or queued before, and are taken again.
+    held: VecDeque<Held>,
+    /// Last record of the stored segment before those, as long as it was not met among them.
+    winner: Option<Anchor>,
     /// A message that takes the queue on is under way.
     continues: bool,
     /// The last record of the last sealed segment, or the one that the chain was found to end with.
@@ -181,6 +187,8 @@ impl PartitionWriter {
             target,
             input: Input::flowing(),
             queue: VecDeque::new(),
+            held: VecDeque::new(),
+            winner: None,
             continues: false,
             last_sealed: None,
             last_stored: None,

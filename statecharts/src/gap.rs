@@ -1,6 +1,6 @@
 //! Offsets inside a chain that no record has.
 
-use crate::offset::OffsetRange;
+use crate::offset::{Offset, OffsetRange};
 use core::fmt;
 
 /// A run of missing offsets whose reason is *not* that the log never shows them.
@@ -20,6 +20,15 @@ pub struct Gap {
 pub enum GapReason {
     /// Retention or DeleteRecords removed them before they were archived.
     Deleted,
+}
+
+impl Gap {
+    /// What is left of it at the front of a segment that starts here; `None` if that starts elsewhere.
+    #[must_use]
+    pub fn at_front_of(self, start: Offset) -> Option<Gap> {
+        let offsets = OffsetRange::new(start, self.offsets.final_offset())?;
+        self.offsets.contains(start).then_some(Gap { offsets, ..self })
+    }
 }
 
 impl GapReason {

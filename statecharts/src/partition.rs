@@ -329,6 +329,16 @@ impl Partition {
         }
     }
 
+    /// The offset after the last sealed segment, while records may be held that the store does not hold.
+    pub fn held_position(&self) -> Option<Offset> {
+        match self.state {
+            PartitionState::WaitingForSpool { position } | PartitionState::Relocating { from: position } => {
+                Some(position)
+            }
+            _ => self.kept_position(),
+        }
+    }
+
     /// True while queued records are to be taken into segments.
     pub fn takes_records(&self) -> bool {
         matches!(self.state, PartitionState::Active { .. } | PartitionState::Departing { drained: false, .. })

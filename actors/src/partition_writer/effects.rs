@@ -48,6 +48,7 @@ impl PartitionWriter {
             PartitionEffect::DiscardUnresolved => {
                 self.discard(|state| state < SegmentStateKind::AwaitingPredecessor, ctx)
             }
+            PartitionEffect::TakeAgain { from } => self.take_again(from, ctx),
             PartitionEffect::DiscardAll => self.discard(|_| true, ctx),
             PartitionEffect::Locate { from } if self.evidence.take().is_some() => {
                 // Brokers may contradict each other for a moment: not in a tight loop.
@@ -71,7 +72,12 @@ impl PartitionWriter {
 
     fn discard(&mut self, which: impl Fn(SegmentStateKind) -> bool, ctx: &mut Context<Self>) {
         self.queue.clear();
+        self.held.clear();
         self.granted = None;
+        self.discard_segments(which, ctx);
+    }
+
+    pub(super) fn discard_segments(&mut self, which: impl Fn(SegmentStateKind) -> bool, ctx: &mut Context<Self>) {
         let starts: Vec<Offset> =
             self.segments.iter().filter(|(_, segment)| which(segment.chart.state())).map(|(start, _)| *start).collect();
         if let Some(first) = starts.first() {
@@ -102,6 +108,9 @@ impl PartitionWriter {
                 if self.open.as_ref().is_some_and(|open| open.start == start) {
                     self.open = None;
                     self.figures.open(Buffered::default());
+                }
+                if self.is_to_be_taken_again(start) {
+                    return;
                 }
                 if let Some(segment) = self.segments.get_mut(&start) {
                     segment.completed = None;

@@ -38,6 +38,11 @@ impl TopicWatch {
         *self = TopicWatch { confirmed_to: position, ..TopicWatch::default() };
     }
 
+    /// The offset after the last record that is the topic's.
+    pub(super) fn confirmed_to(&self) -> Offset {
+        self.confirmed_to
+    }
+
     /// Reports whether all records of a segment are the topic's.
     pub(super) fn confirms(&self, range: OffsetRange) -> bool {
         range.next_offset() <= self.confirmed_to
@@ -74,7 +79,8 @@ impl PartitionWriter {
 
     /// The offset after the last record read.
     fn read_to(&mut self) -> Option<Offset> {
-        let position = self.chart.kept_position()?;
+        // Sealed segments are confirmed too while nothing is fetched.
+        let position = self.chart.held_position()?;
         let queued = self.queue.back().and_then(|(batch, _)| batch.marks.last()).map(|mark| mark.offset.next());
         let held = self.open.as_ref().and_then(|open| open.last_position()).map(|(offset, _)| offset.next());
         let located = self.located.as_ref().filter(|located| located.position == position);
@@ -117,7 +123,9 @@ impl PartitionWriter {
     /// True if a record is held that the store does not hold.
     fn holds_unstored(&self) -> bool {
         let unstored = |state: SegmentStateKind| state < SegmentStateKind::AwaitingPredecessor;
-        !self.queue.is_empty() || self.segments.values().any(|segment| unstored(segment.chart.state()))
+        !self.queue.is_empty()
+            || !self.held.is_empty()
+            || self.segments.values().any(|segment| unstored(segment.chart.state()))
     }
 
     /// Asks why the log does not continue.
@@ -237,6 +245,9 @@ impl PartitionWriter {
         if self.input.is_open() || self.input.state() == InputStateKind::Ending {
             self.input_event(InputEvent::Closed { end: InputEnd::TopicGone }, ctx);
             self.buffer(ctx);
+        } else if !self.held.is_empty() {
+            self.input_event(InputEvent::TakenAgain, ctx);
+            self.buffer(ctx);
         } else if self.chart.state() == PartitionStateKind::Departing {
             self.partition_event(PartitionEvent::InputEnded, ctx);
         }
@@ -287,14 +298,6 @@ impl PartitionWriter {
                 usize::try_from(before).unwrap_or(usize::MAX)
             }
         }
-    }
-
-    /// Drops queued records of a partition that departs.
-    pub(super) fn drop_the_rest(&mut self, why: &str, ctx: &mut Context<Self>) {
-        let dropped: usize = self.queue.iter().map(|(batch, cursor)| batch.marks.len() - cursor.record).sum();
-        error!(self.log, "records of a topic that is gone are dropped"; "records" => dropped, "reason" => why);
-        self.queue.clear();
-        self.look_at_the_clock(ctx);
     }
 
     /// The group took the partition away. Records that are held may be in no log any more: a deletion arrives so.

@@ -441,7 +441,7 @@ impl World {
         self.saw(if is_beyond { "a log cut beyond the chain" } else { "a log cut below the chain's end" });
     }
 
-    fn recreate(&mut self, now_ms: u64) {
+    pub(crate) fn recreate(&mut self, now_ms: u64) {
         self.topic_id += 1;
         self.absent_until_ms = now_ms + self.rng.between(0, 3_000);
         for partition in self.plan.partitions.clone() {

@@ -9,16 +9,6 @@ type Effects = Vec<PartitionEffect>;
 
 /// What several acts do.
 impl Partition {
-    /// The offset after the last sealed segment, where records may be held that the store does not hold.
-    fn held_position(&self) -> Option<Offset> {
-        match self.state {
-            PartitionState::WaitingForSpool { position } | PartitionState::Relocating { from: position } => {
-                Some(position)
-            }
-            _ => self.kept_position(),
-        }
-    }
-
     /// Gives up what is sealed and not stored. Returns the offset after what is stored.
     fn keep_stored(&mut self, position: Offset) -> Offset {
         let unresolved = self.sealed.iter().find(|sealed| sealed.progress < Progress::Resolved);
