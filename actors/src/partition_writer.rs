@@ -108,8 +108,6 @@ pub struct PartitionWriter {
     continues: bool,
     /// The last record of the last sealed segment, or the one that the chain was found to end with.
     last_sealed: Option<Anchor>,
-    /// The last record of the last stored segment.
-    last_stored: Option<Anchor>,
     /// How the log was found not to continue.
     evidence: Option<Evidence>,
     /// How the log is to prove itself when fetching goes on after the records held.
@@ -191,7 +189,6 @@ impl PartitionWriter {
             winner: None,
             continues: false,
             last_sealed: None,
-            last_stored: None,
             evidence: None,
             resume_proof: Proof::Nothing,
             doubted_at_ms: None,
@@ -310,7 +307,6 @@ impl PartitionWriter {
             SegmentState::AwaitingTurn { .. } => PartitionEvent::SpoolCompleted { start },
             SegmentState::AwaitingPredecessor { stored } => {
                 let stored_next = stored.range.next_offset();
-                self.note_stored(start);
                 self.figures.archived_to(self.seen_beyond(stored_next).unwrap_or(stored_next));
                 PartitionEvent::SegmentResolved { start, stored_next, same_end: self.has_same_end(start) }
             }

@@ -166,7 +166,7 @@ const RARE: [&str; 3] = [
 ];
 
 /// What a simulation that proves something has seen.
-const SOMETIMES: [&str; 37] = [
+const SOMETIMES: [&str; 38] = [
     "a log cut below the chain's end",
     "a log cut beyond the chain",
     "a log did not continue",
@@ -176,6 +176,7 @@ const SOMETIMES: [&str; 37] = [
     "an end amid faults",
     "an open segment was cut",
     "an open segment was discarded",
+    "another history was accepted",
     "another history was found",
     "another row",
     "another writer",

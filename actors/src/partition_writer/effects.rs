@@ -328,10 +328,8 @@ impl PartitionWriter {
                 writer.figures.taken_to(located.position);
                 writer.figures.archived_to(located.position);
                 writer.last_start = located.last_start;
-                if located.last_record.is_some() {
-                    writer.last_stored = located.last_record;
-                }
-                writer.last_sealed = writer.last_stored;
+                // Also where it is none: then what was known before counts no more.
+                writer.last_sealed = located.last_record;
                 writer.topic_watch.located_at(located.position);
                 writer.located = Some(located.clone());
                 writer.wall_clock = writer.context.settings.wall_clock.within_retention(located.retention_ms);

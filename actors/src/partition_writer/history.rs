@@ -11,7 +11,7 @@ use kafka_store_statecharts::last_record::{LastRecord, RecordHash};
 use kafka_store_statecharts::offset::{Offset, OffsetRange};
 use kafka_store_statecharts::partition::{PartitionEvent, PartitionStateKind, SeekEpoch};
 use kafka_store_statecharts::segment::{SegmentEvent, SegmentStateKind};
-use slog::{error, info, warn};
+use slog::{debug, error, info, warn};
 use std::time::Duration;
 
 /// How long after the first look a log counts as another one if the second look finds the same.
@@ -48,10 +48,13 @@ impl TopicWatch {
         range.next_offset() <= self.confirmed_to
     }
 
-    fn confirm(&mut self, question: u64) {
-        if let Some((_, read_to, record)) = self.asked.take_if(|(asked, ..)| *asked == question) {
-            (self.confirmed_to, self.confirmed_record) = (read_to.max(self.confirmed_to), record);
-        }
+    /// The topic still had its id when the question was answered. Returns the offset after the last record that is the
+    /// topic's, if more are now.
+    fn confirm(&mut self, question: u64) -> Option<Offset> {
+        let (_, read_to, record) = self.asked.take_if(|(asked, ..)| *asked == question)?;
+        let before = self.confirmed_to;
+        (self.confirmed_to, self.confirmed_record) = (read_to.max(before), record);
+        (self.confirmed_to > before).then_some(self.confirmed_to)
     }
 }
 
@@ -88,13 +91,6 @@ impl PartitionWriter {
         Some(queued.or(held).unwrap_or(begun).max(position))
     }
 
-    /// A segment is stored: its last record is the chain's last.
-    pub(super) fn note_stored(&mut self, start: Offset) {
-        let Some(stored) = self.segments.get(&start).and_then(|segment| segment.stored.as_ref()) else { return };
-        let offset = stored.content.range.final_offset();
-        self.last_stored = stored.last_record.map(|record| Anchor { offset, record });
-    }
-
     /// True if the stored object ends with the record that was sealed last here. An object of another writer, or of an
     /// upload that was given up when its records were lost, may end at the same offset and hold another history.
     pub(super) fn has_same_end(&self, start: Offset) -> bool {
@@ -106,17 +102,15 @@ impl PartitionWriter {
         }
     }
 
-    /// Where fetching begins, for records from `position` on.
+    /// Where fetching begins, for records from `position` on. At the chain's end the walk decides: an operator may have
+    /// said that another record before it is the same history.
     pub(super) fn start_at(&self, position: Offset) -> FetchStart {
-        let before = |anchor: &Anchor| anchor.offset < position;
-        let own = self.last_sealed.filter(before).map_or(Proof::Nothing, Proof::Record);
         match self.located.as_ref().filter(|located| located.position == position) {
-            // Where the walk began at an end that this writer knows, it knows the record there.
-            Some(located) if located.proof == Proof::Nothing && located.fetch_from == position => {
-                FetchStart { position, proof: own }
-            }
             Some(located) => FetchStart { position: located.fetch_from, proof: located.proof },
-            None => FetchStart { position, proof: own },
+            None => {
+                let own = self.last_sealed.filter(|anchor| anchor.offset < position);
+                FetchStart { position, proof: own.map_or(Proof::Nothing, Proof::Record) }
+            }
         }
     }
 
@@ -211,7 +205,11 @@ impl PartitionWriter {
 
     pub(super) fn topic_answered(&mut self, question: u64, answer: TopicAnswer, ctx: &mut Context<Self>) {
         match self.gone(answer) {
-            None => self.topic_watch.confirm(question),
+            None => {
+                if let Some(confirmed_to) = self.topic_watch.confirm(question) {
+                    debug!(self.log, "topic still has its id"; "confirmed_to" => confirmed_to.get());
+                }
+            }
             Some(reason) => self.topic_gone(reason, ctx),
         }
     }

@@ -417,6 +417,16 @@ impl World {
                 }
             }
         }
+        for partition in self.plan.partitions.clone() {
+            let world = &self.partitions[&partition];
+            let is_other = world.is_of_topic && !world.is_of_log && world.tail() <= world.log.end;
+            if is_other && world.tail() > world.origin && self.rare(breaks.joins) {
+                self.partition_mut(&partition).join();
+                let tail = self.partitions[&partition].tail();
+                self.lines.push(format!("{now_ms:>7} {partition} chain: joined at {tail}"));
+                self.saw("another history was accepted");
+            }
+        }
         if self.rare(breaks.recreations) {
             self.recreate(now_ms);
         }

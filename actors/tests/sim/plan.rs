@@ -56,6 +56,8 @@ pub(crate) struct Breaks {
     pub(crate) recreations: u64,
     /// Retention deletes the log's front.
     pub(crate) retention: u64,
+    /// An operator decides that another history is the same, also before this process has found it to be another.
+    pub(crate) joins: u64,
 }
 
 impl Plan {
@@ -95,6 +97,7 @@ impl Plan {
                 cuts: *rng.one(&[0, 0, 4, 20]),
                 recreations: *rng.one(&[0, 0, 0, 1, 3, 10]),
                 retention: *rng.one(&[0, 0, 10]),
+                joins: *rng.one(&[0, 0, 10]),
             },
             departs: false,
             partitions,

@@ -550,7 +550,7 @@ impl World {
         let last_start = last.map(|(start, _)| start);
         let chain = ChainName::first_lineage(partition.clone());
         let (position, log_start) = (world.tail(), world.log.start);
-        let last_record = world.last_record();
+        let last_record = world.last_record().filter(|_| world.joined != Some(position));
         let proof = match last_record.map_or(Proof::Nothing, Proof::Record) {
             Proof::Record(anchor) if anchor.offset < log_start => Proof::Record(anchor).without_record(),
             proof => proof,

@@ -75,6 +75,8 @@ pub(crate) struct PartitionWorld {
     pub(crate) deleted: BTreeMap<[u8; 32], Vec<OffsetRange>>,
     /// A finding was written: the chain ended here, and the log was another.
     pub(crate) finding: Option<Offset>,
+    /// An operator decided that the log is of the chain's history, although it differs before this end of the chain.
+    pub(crate) joined: Option<Offset>,
     pub(crate) objects: BTreeMap<Offset, Object>,
     pub(crate) rows: BTreeMap<Offset, SegmentContent>,
     /// What the mirror holds.
@@ -174,6 +176,13 @@ impl PartitionWorld {
         self.log.cut(offset);
     }
 
+    /// An operator decides that the log goes on where the chain ends.
+    pub(crate) fn join(&mut self) {
+        self.joined = Some(self.tail());
+        self.finding = None;
+        self.is_of_log = true;
+    }
+
     /// The topic is another one, and its log empty.
     pub(crate) fn recreate(&mut self) {
         self.remember();
@@ -238,6 +247,7 @@ impl World {
                 lost: Vec::new(),
                 deleted: BTreeMap::new(),
                 finding: None,
+                joined: None,
                 objects: BTreeMap::new(),
                 rows: BTreeMap::new(),
                 mirror: BTreeMap::new(),
