@@ -172,7 +172,8 @@ impl PartitionWorld {
     /// The log loses its records from an offset on.
     pub(crate) fn cut(&mut self, offset: Offset) {
         self.remember();
-        self.is_of_log &= self.tail() <= offset;
+        // Where histories were joined, nothing tells one log from another until a record of it is archived.
+        self.is_of_log &= self.tail() <= offset || self.joined == Some(self.tail());
         self.log.cut(offset);
     }
 
