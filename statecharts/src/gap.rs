@@ -50,3 +50,21 @@ impl fmt::Display for GapReason {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_begins_with_what_is_left_of_a_gap() {
+        let offset = |number| Offset::new(number).expect("legal");
+        let gap = |first, last| Gap {
+            offsets: OffsetRange::new(offset(first), offset(last)).expect("in order"),
+            reason: GapReason::Deleted,
+        };
+        assert_eq!(gap(10, 19).at_front_of(offset(10)), Some(gap(10, 19)));
+        assert_eq!(gap(10, 19).at_front_of(offset(15)), Some(gap(15, 19)), "another writer's segment ends within it");
+        assert_eq!(gap(10, 19).at_front_of(offset(9)), None);
+        assert_eq!(gap(10, 19).at_front_of(offset(20)), None);
+    }
+}
