@@ -165,6 +165,18 @@ fn end_hash(bytes: &[u8], length: usize) -> RecordHash {
     RecordHash::of(&bytes[bytes.len() - length..])
 }
 
+/// Finds the records in the canonical bytes of a block that was read back.
+pub(crate) fn marks_of(block: &[u8]) -> Result<Vec<RecordMark>, SpoolError> {
+    let unreadable = |error: &dyn std::fmt::Display| SpoolError::damaged(format!("a block of the spool file: {error}"));
+    let (mut decoder, mut headers, mut marks) = (Decoder::new(block), Vec::new(), Vec::new());
+    while !decoder.rest().is_empty() {
+        let fields = decoder.record(&mut headers).map_err(|error| unreadable(&error))?;
+        let (offset, timestamp) = (fields.offset, fields.timestamp);
+        marks.push(RecordMark { offset, timestamp, end: block.len() - decoder.rest().len() });
+    }
+    Ok(marks)
+}
+
 /// Last record that an open segment holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldRecord {
@@ -202,6 +214,14 @@ pub enum Appended {
 pub struct Cursor {
     pub(crate) record: usize,
     byte: usize,
+}
+
+impl Cursor {
+    /// Passes over the records below `offset`.
+    pub(crate) fn skip_to(&mut self, batch: &RecordBatch, offset: Offset) {
+        self.record = batch.marks.partition_point(|mark| mark.offset < offset).max(self.record);
+        self.byte = self.record.checked_sub(1).map_or(0, |last| batch.marks[last].end);
+    }
 }
 
 impl OpenSegment {
@@ -366,15 +386,7 @@ impl OpenSegment {
         leader_epoch: Option<LeaderEpoch>,
         now: Now,
     ) -> Result<bool, SpoolError> {
-        let unreadable =
-            |error: &dyn std::fmt::Display| SpoolError::damaged(format!("a block of the spool file: {error}"));
-        let mut batch = RecordBatch { leader_epoch, ..RecordBatch::default() };
-        let (mut decoder, mut headers) = (Decoder::new(block), Vec::new());
-        while !decoder.rest().is_empty() {
-            let fields = decoder.record(&mut headers).map_err(|error| unreadable(&error))?;
-            let (offset, timestamp) = (fields.offset, fields.timestamp);
-            batch.marks.push(RecordMark { offset, timestamp, end: block.len() - decoder.rest().len() });
-        }
+        let mut batch = RecordBatch { leader_epoch, marks: marks_of(block)?, ..RecordBatch::default() };
         batch.bytes.extend_from_slice(block);
         let mut cursor = Cursor::default();
         loop {

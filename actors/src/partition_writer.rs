@@ -37,11 +37,13 @@ use std::time::Duration;
 mod buffering;
 mod effects;
 mod healing;
+mod held;
 mod history;
 mod input;
 mod seen_to;
 mod spool;
 
+use held::Held;
 use history::TopicWatch;
 use seen_to::SeenTo;
 
@@ -103,12 +105,14 @@ pub struct PartitionWriter {
     input: Input,
     /// What was fetched and not archived yet.
     queue: VecDeque<(RecordBatch, Cursor)>,
+    /// What is to be queued after that: records that were sealed or queued before, and are taken again.
+    held: VecDeque<Held>,
+    /// Last record of the stored segment before those, as long as it was not met among them.
+    winner: Option<Anchor>,
     /// A message that takes the queue on is under way.
     continues: bool,
     /// The last record of the last sealed segment, or the one that the chain was found to end with.
     last_sealed: Option<Anchor>,
-    /// The last record of the last stored segment.
-    last_stored: Option<Anchor>,
     /// How the log was found not to continue.
     evidence: Option<Evidence>,
     /// How the log is to prove itself when fetching goes on after the records held.
@@ -204,9 +208,10 @@ impl PartitionWriter {
             target,
             input: Input::flowing(),
             queue: VecDeque::new(),
+            held: VecDeque::new(),
+            winner: None,
             continues: false,
             last_sealed: None,
-            last_stored: None,
             evidence: None,
             resume_proof: Proof::Nothing,
             doubted_at_ms: None,
@@ -333,7 +338,6 @@ impl PartitionWriter {
             SegmentState::AwaitingTurn { .. } => PartitionEvent::SpoolCompleted { start },
             SegmentState::AwaitingPredecessor { stored } => {
                 let stored_next = stored.range.next_offset();
-                self.note_stored(start);
                 self.figures.archived_to(self.seen_beyond(stored_next).unwrap_or(stored_next));
                 PartitionEvent::SegmentResolved { start, stored_next, same_end: self.has_same_end(start) }
             }

@@ -198,6 +198,21 @@ pub trait SegmentSpool: Debug + Send + Sync {
         topic_id: Option<TopicId>,
         start: Offset,
     ) -> Result<Box<dyn OpenFile>, SpoolError>;
+
+    /// Reads the records of a complete segment back, once it is certain that the file is what was written.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or has other bytes.
+    fn read_back(&self, segment: &CompletedSegment) -> Result<Box<dyn SpoolBlocks>, SpoolError>;
+}
+
+/// The blocks of a complete segment, front to back.
+pub trait SpoolBlocks: Debug + Send {
+    /// Returns the canonical bytes of the next block's records; `None` after the last.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or has other bytes than were written.
+    fn next_block(&mut self) -> Result<Option<Vec<u8>>, SpoolError>;
 }
 
 /// Takes the records of one block, decompressed, and says whether more are wanted.

@@ -86,6 +86,11 @@ impl SpoolAccount {
         has_room.then(|| self.enter(&mut state, Phase::Open))
     }
 
+    /// Room for another segment, also beyond the limit: for records that are in no log any more.
+    pub fn open_beyond(self: &Arc<SpoolAccount>) -> SpoolShare {
+        self.enter(&mut self.lock(), Phase::Open)
+    }
+
     /// Stands in line for room for a whole segment.
     pub fn wait(self: &Arc<SpoolAccount>) -> oneshot::Receiver<SpoolShare> {
         let (granted, answer) = oneshot::channel();
@@ -270,6 +275,19 @@ mod tests {
         assert_eq!(second.grow(100), Growth::Kept);
         drop((oldest, first, second));
         assert_eq!(account.taken_bytes(), 0);
+    }
+
+    #[test]
+    fn what_no_log_has_any_more_gets_room_beyond_the_limit() {
+        let account = SpoolAccount::new(100, 100);
+        let first = account.open().expect("room");
+        first.seal(100);
+        assert!(account.open().is_none());
+        let beyond = account.open_beyond();
+        beyond.seal(70);
+        assert_eq!(account.taken_bytes(), 170);
+        drop(first);
+        assert!(account.open().is_some(), "the limit holds for the others");
     }
 
     #[test]

@@ -131,6 +131,29 @@ fn every_record_is_archived_exactly_once_whatever_fails() {
     }
 }
 
+/// A topic is deleted while a writer holds its records, and other writers store some of them under other boundaries.
+#[test]
+fn no_record_that_was_held_is_lost_with_its_topic() {
+    let (mut seen, mut taken) = (BTreeMap::new(), BTreeSet::new());
+    let seeds = match number("KAFKA_STORE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("KAFKA_STORE_SEEDS").unwrap_or(SEEDS) / 4,
+    };
+    let alone = seeds.end - seeds.start == 1;
+    for seed in seeds {
+        let outcome = run_world(World::departing(seed));
+        assert!(outcome.violations.is_empty(), "departing: {}", tell(seed, &outcome));
+        for (what, count) in outcome.seen {
+            *seen.entry(what).or_insert(0) += count;
+        }
+        taken.extend(outcome.taken);
+    }
+    println!("{seen:#?}");
+    for what in ["a sealed segment was read back", "adopted", "another writer, late"] {
+        assert!(alone || seen.contains_key(what), "it never happened that: {what}");
+    }
+}
+
 /// Sixty partitions and a spool of four segments: nobody waits for ever.
 #[test]
 fn a_spool_of_four_segments_is_enough_for_many_partitions() {
@@ -182,7 +205,7 @@ const CANNOT_MEET: &[Apart] = &[
 ];
 
 /// What a simulation that proves something has seen.
-const SOMETIMES: [&str; 39] = [
+const SOMETIMES: [&str; 40] = [
     "a log cut below the chain's end",
     "a log cut beyond the chain",
     "a log did not continue",
@@ -192,6 +215,7 @@ const SOMETIMES: [&str; 39] = [
     "an end amid faults",
     "an open segment was cut",
     "an open segment was discarded",
+    "another history was accepted",
     "another history was found",
     "another row",
     "another writer",

@@ -69,13 +69,13 @@ impl ObjectStore for Arbiter {
 fn created_anew(client: &Client, facts: &TopicFacts, segment: &CompletedSegment) -> Result<Option<String>, Failure> {
     // A topic that is gone is asked for in vain: what was read before its id was last confirmed is of the one that there was.
     let Some(ours) = segment.topic_id.filter(|_| !segment.is_confirmed) else { return Ok(None) };
-    let topic = &segment.name.chain.topic_partition.topic;
+    let partition = &segment.name.chain.topic_partition;
+    let topic = &partition.topic;
     let fetched = segment.file.completed_at().unwrap_or_else(Instant::now);
     match facts.id(client, topic, fetched) {
         Ok(Some(now)) if now != ours => Ok(Some(format!(
-            "{}: its topic had the id {ours} when it was assigned, and has {now} now: it was re-created; archive it under \
-             another name or into another store",
-            segment.name.chain.topic_partition
+            "{partition}: its topic had the id {ours} when it was assigned, and has {now} now: it was re-created; kafka-store \
+             resolve --partition {partition} explains the ways out"
         ))),
         // Deleted: what was fetched is of the one that there was.
         Ok(_) => Ok(None),

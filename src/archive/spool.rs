@@ -1,11 +1,11 @@
 //! Open segments in the spool directory of this process.
 
 use super::identity::Identity;
-use crate::avro::{Codec, Compressor, SealError, SegmentSummary, SegmentWriter, TimestampRange};
+use crate::avro::{Codec, Compressor, SealError, SegmentReader, SegmentSummary, SegmentWriter, TimestampRange};
 use crate::page_cache::PageCache;
 use crate::store::{InstanceDir, StoreError, TemporaryPath};
 use crate::system_error;
-use kafka_store_actors::ports::{self, CompletedSegment, OpenFile, SegmentSpool, SpoolError, SpoolFile};
+use kafka_store_actors::ports::{self, CompletedSegment, OpenFile, SegmentSpool, SpoolBlocks, SpoolError, SpoolFile};
 use kafka_store_statecharts::boundary::BoundarySettings;
 use kafka_store_statecharts::failure::{Class, Failure, Port};
 use kafka_store_statecharts::last_record::{LastRecord, RecordHash};
@@ -16,7 +16,8 @@ use kafka_store_statecharts::topic::TopicId;
 use std::cell::RefCell;
 use std::fmt;
 use std::fs::File;
-use std::path::Path;
+use std::io::{BufReader, Read, Seek};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -86,6 +87,61 @@ impl SegmentSpool for Spool {
             .map_err(|error| cannot_write(&path, &error))?;
         let shared = Arc::clone(&self.shared);
         Ok(Box::new(OpenSpoolFile { path, writer, name, topic_id, set_aside_crc32c: 0, shared }))
+    }
+
+    fn read_back(&self, segment: &CompletedSegment) -> Result<Box<dyn SpoolBlocks>, SpoolError> {
+        let path = segment.file.path();
+        let damaged =
+            |what: String| SpoolError::damaged(format!("the spool file {} {what}: check its disk", path.display()));
+        let cannot_read = |error: std::io::Error| damaged(format!("cannot be read ({error})"));
+        let mut file = File::open(path).map_err(cannot_read)?;
+        // Before a record is taken: it becomes part of a segment, whose hash would make other bytes the truth.
+        let crc32c = crc32c_of(&file).map_err(cannot_read)?;
+        if crc32c != segment.content.crc32c {
+            return Err(damaged(format!(
+                "returns other bytes than were written (CRC-32C {crc32c:08x}, not {:08x})",
+                segment.content.crc32c
+            )));
+        }
+        file.rewind().map_err(cannot_read)?;
+        let reader = SegmentReader::new(BufReader::new(file), segment.name.start)
+            .map_err(|error| damaged(format!("cannot be read ({error})")))?;
+        Ok(Box::new(Blocks { path: path.to_owned(), reader }))
+    }
+}
+
+/// Reads a file to its end.
+fn crc32c_of(mut file: &File) -> std::io::Result<u32> {
+    let (mut buffer, mut crc32c) = (vec![0; 1 << 20], 0);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(crc32c),
+            count => crc32c = crc32c::crc32c_append(crc32c, &buffer[..count]),
+        }
+    }
+}
+
+/// A complete file that is read back.
+struct Blocks {
+    path: PathBuf,
+    reader: SegmentReader<BufReader<File>>,
+}
+
+impl fmt::Debug for Blocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blocks").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl SpoolBlocks for Blocks {
+    fn next_block(&mut self) -> Result<Option<Vec<u8>>, SpoolError> {
+        match self.reader.next_block() {
+            Ok(block) => Ok(block.map(|block| block.bytes().to_vec())),
+            Err(error) => {
+                let reason = format!("the spool file {} cannot be read ({error}): check its disk", self.path.display());
+                Err(SpoolError::damaged(reason))
+            }
+        }
     }
 }
 

@@ -110,7 +110,7 @@ pub struct DaemonArgs {
     /// Disk that those files may take, at least --upload-pool-size times --file-size [default: no limit]
     ///
     /// When it is short, the files begun last are given up, for Kafka has their records; their partitions wait, and
-    /// the others go on.
+    /// the others go on. Records of a deleted topic, which Kafka no longer has, may exceed it.
     #[arg(long, value_name = "SIZE", allow_negative_numbers = true, help_heading = "Store")]
     pub spool_limit: Option<String>,
 

@@ -1,6 +1,6 @@
 //! Offsets inside a chain that no record has.
 
-use crate::offset::OffsetRange;
+use crate::offset::{Offset, OffsetRange};
 use core::fmt;
 
 /// A run of missing offsets whose reason is *not* that the log never shows them.
@@ -22,6 +22,15 @@ pub enum GapReason {
     Deleted,
 }
 
+impl Gap {
+    /// What is left of it at the front of a segment that starts here; `None` if that starts elsewhere.
+    #[must_use]
+    pub fn at_front_of(self, start: Offset) -> Option<Gap> {
+        let offsets = OffsetRange::new(start, self.offsets.final_offset())?;
+        self.offsets.contains(start).then_some(Gap { offsets, ..self })
+    }
+}
+
 impl GapReason {
     /// The word that files and logs use.
     pub const fn as_str(self) -> &'static str {
@@ -39,5 +48,23 @@ impl GapReason {
 impl fmt::Display for GapReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_begins_with_what_is_left_of_a_gap() {
+        let offset = |number| Offset::new(number).expect("legal");
+        let gap = |first, last| Gap {
+            offsets: OffsetRange::new(offset(first), offset(last)).expect("in order"),
+            reason: GapReason::Deleted,
+        };
+        assert_eq!(gap(10, 19).at_front_of(offset(10)), Some(gap(10, 19)));
+        assert_eq!(gap(10, 19).at_front_of(offset(15)), Some(gap(15, 19)), "another writer's segment ends within it");
+        assert_eq!(gap(10, 19).at_front_of(offset(9)), None);
+        assert_eq!(gap(10, 19).at_front_of(offset(20)), None);
     }
 }

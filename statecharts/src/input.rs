@@ -7,6 +7,7 @@
 //! Non-obvious:
 //! * The first cause of an end stands, and later ones are ignored. Only a topic that is gone overrides another cause:
 //!   its partition departs instead of being located again or freezing.
+//! * An input that has ended ends once more if records that it had sealed are queued again.
 //! * Queued records may reach the target after the input was closed: nothing below the target is missing then.
 
 use crate::boundary::SealReason;
@@ -117,11 +118,15 @@ pub enum InputEvent {
     },
     /// The queue is used up.
     QueueDrained,
+    /// The topic is gone, and records that were sealed are queued once more: the store holds another segment there.
+    TakenAgain,
 }
 
 kinds! {
     /// The names of [`InputEvent`].
-    InputEventKind of InputEvent { RecordsArrived, EndReached, TargetReached, TargetArchived, Closed, QueueDrained }
+    InputEventKind of InputEvent {
+        RecordsArrived, EndReached, TargetReached, TargetArchived, Closed, QueueDrained, TakenAgain,
+    }
 }
 
 /// What an input asks for.
@@ -208,11 +213,14 @@ impl Chart for Input {
         Row::new(In::CaughtUp, On::TargetReached, None, In::Finished, FINISHES, finish),
         Row::new(In::CaughtUp, On::Closed, None, In::Ending, &[], close),
         Row::new(In::Finished, On::TargetArchived, None, In::Reported, &[Do::ReportTarget], report),
+        Row::new(In::Finished, On::TakenAgain, None, In::Ending, &[], end_again),
         Row::new(In::Ending, On::Closed, Some(CAUSE_IS_TOPIC), In::Ending, &[], close),
         Row::new(In::Ending, On::Closed, Some(OTHER_CAUSE), In::Ending, &[], stay),
         Row::new(In::Ending, On::TargetReached, Some(TOPIC_REMAINS), In::Finished, FINISHES, finish),
         Row::new(In::Ending, On::TargetReached, Some(TOPIC_IS_GONE), In::Ended, ENDS_AT_TARGET, end_at_target),
         Row::new(In::Ending, On::QueueDrained, None, In::Ended, ENDS, end),
+        Row::new(In::Ending, On::TakenAgain, None, In::Ending, &[], end_again),
+        Row::new(In::Ended, On::TakenAgain, None, In::Ending, &[], end_again),
     ];
     /// Mail that was on its way when the input ended.
     const STALE: &'static [(In, On)] = &[
@@ -278,6 +286,10 @@ fn close(input: &mut Input, _: Now, event: InputEvent, _: &mut Vec<InputEffect>)
     if let InputEvent::Closed { end } = event {
         input.state = InputState::Ending { end };
     }
+}
+
+fn end_again(input: &mut Input, _: Now, _: InputEvent, _: &mut Vec<InputEffect>) {
+    input.state = InputState::Ending { end: InputEnd::TopicGone };
 }
 
 fn end(input: &mut Input, _: Now, _: InputEvent, effects: &mut Vec<InputEffect>) {

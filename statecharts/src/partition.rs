@@ -9,6 +9,8 @@
 //! * When a stored object ends elsewhere than the sealed segment, everything held beyond it is void: it
 //!   is discarded, and the chain is walked on from the stored end. The walk waits until what is stored has
 //!   its row and its commit, for it may find later objects and give them theirs.
+//! * Where the topic is gone, or may be, nothing can be read again: what is held beyond the stored end is taken from
+//!   the spool into segments that follow on.
 //! * `position` alone cannot tell a stale record: after a seek back to 5, a queued record 6 passes
 //!   `offset >= position`, and 5 would be lost. Hence the seek epoch.
 
@@ -277,6 +279,12 @@ pub enum PartitionEffect {
     DiscardOpen,
     /// Give up queued records, the open segment, and sealed ones that are not resolved.
     DiscardUnresolved,
+    /// Give up the open segment, and sealed ones that are not resolved. Their records and the queued ones are kept and
+    /// taken again from here on: no log may have them any more.
+    TakeAgain {
+        /// The offset after what the store holds.
+        from: Offset,
+    },
     /// Give up everything.
     DiscardAll,
     /// Walk the chain on.
@@ -299,7 +307,8 @@ kinds! {
     /// The names of [`PartitionEffect`].
     PartitionEffectKind of PartitionEffect {
         StartFetching, StopFetching, FetchOn, Examine, LookLater, AskTopic, AwaitSpool, ResumeBuffering, GrantUpload,
-        GrantCommit, DiscardOpen, DiscardUnresolved, DiscardAll, Locate, LocateAnew, ReportFrozen, ReportGone,
+        GrantCommit, DiscardOpen, DiscardUnresolved, TakeAgain, DiscardAll, Locate, LocateAnew, ReportFrozen,
+        ReportGone,
     }
 }
 
@@ -329,6 +338,16 @@ impl Partition {
             | PartitionState::Leaving { position }
             | PartitionState::Departing { position, .. } => Some(position),
             _ => self.position(),
+        }
+    }
+
+    /// The offset after the last sealed segment, while records may be held that the store does not hold.
+    pub fn held_position(&self) -> Option<Offset> {
+        match self.state {
+            PartitionState::WaitingForSpool { position } | PartitionState::Relocating { from: position } => {
+                Some(position)
+            }
+            _ => self.kept_position(),
         }
     }
 

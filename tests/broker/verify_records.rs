@@ -74,6 +74,18 @@ impl Stage {
     }
 }
 
+impl Stage {
+    /// As if a daemon had found another history where the chain ended, and an operator had said that it is the same.
+    fn accept(&self, end: i64) {
+        let folder = self.archive.path().join(format!("~kafka-store/histories/{}/000000/{end:020}", self.topic));
+        fs::create_dir_all(&folder).expect("room for it");
+        let finding =
+            format!(r#"{{"format":1,"end":{end},"log":{{"start":0,"end":{end},"evidence":"out-of-range"}}}}"#);
+        fs::write(folder.join("1"), finding).expect("written");
+        fs::write(folder.join("1.choice"), r#"{"format":1,"choice":"same-history"}"#).expect("written");
+    }
+}
+
 fn change_values(records: &mut [OwnedRecord], offsets: std::ops::Range<i64>) {
     for record in records.iter_mut().filter(|record| offsets.contains(&record.offset)) {
         record.value = Some(b"another history".to_vec());
@@ -89,6 +101,28 @@ fn what_the_daemon_archived_is_what_kafka_has() {
     let quick = stage.verify(&[]);
     quick.finds(&[]).counts(&[("equal", 1), ("last_equal", 39)]);
     assert_eq!(quick.report["kafka"][0]["lag"], 5);
+}
+
+#[test]
+fn a_difference_that_was_accepted_is_no_problem() {
+    let stage = Stage::archived("accepted");
+    stage.rewrite(10, |records, _| change_values(records, 17..30));
+    stage.rewrite(20, |records, _| change_values(records, 17..30));
+    stage.deep().finds(&["records differ"]).counts(&[("different", 13), ("accepted", 0)]);
+    stage.accept(30);
+    let deep = stage.deep();
+    deep.finds(&[]).counts(&[("equal", 27), ("different", 0), ("accepted", 13)]);
+    let notes = deep.report["notes"].to_string();
+    assert!(notes.contains("13 records before offset 30") && notes.contains("--same-history"), "{notes}");
+    stage.verify(&[]).finds(&[]);
+    // What differs behind it was not accepted.
+    stage.rewrite(30, |records, _| change_values(records, 33..40));
+    let numbers = [("last_equal", 32), ("first_different", 33)];
+    stage.deep().finds(&["another history"]).counts(&numbers).counts(&[("different", 7), ("accepted", 13)]);
+    stage.verify(&[]).finds(&["another history"]).counts(&numbers);
+    // Where the chain ends there, nothing behind it is known.
+    fs::remove_file(stage.archive.segment(&stage.topic, 0, 30)).expect("removed");
+    stage.verify(&[]).finds(&["commit beyond the archive"]).counts(&[("different", 0), ("accepted", 1)]);
 }
 
 /// The cut log of a restored disk, as far as an archive and a broker can show it.

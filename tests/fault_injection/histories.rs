@@ -318,47 +318,22 @@ fn a_topic_that_was_restored_by_hand_may_be_continued() {
     stage.produce(0..30);
     stage.freezes(&["deleted and re-created"]);
     stage.explains(&["may have been restored with the same records", "loses nothing that Kafka has"]);
+    let (code, said) = stage.verify_against_kafka();
+    assert_eq!(code, Some(65), "{said}");
     stage.takes(&["--same-history"]);
+    // Before anything more is archived, and after.
+    let (code, said) = stage.verify_against_kafka();
+    assert_eq!(code, Some(0), "{said}");
     stage.daemon().until_end();
     assert_same("the archive", &stage.archived(), &logged_from(0, &numbered(0..30)));
+    let (code, said) = stage.verify_against_kafka();
+    assert_eq!(code, Some(0), "{said}");
     // Its files are of two topics, and that is known.
     let (code, said) = stage.verify(&["--deep"]);
     assert_eq!(code, Some(0), "{said}");
     stage.produce(30..40);
     stage.daemon_of("another").until_end();
     assert_same("the archive", &stage.archived(), &logged_from(0, &numbered(0..40)));
-}
-
-/// What was read of it before is archived, since no log has it any more.
-#[test]
-fn a_topic_that_is_re_created_under_a_running_daemon_is_noticed() {
-    let lengths = [5, 20, 40];
-    let cluster = Cluster::start(1);
-    std::thread::scope(|scope| {
-        for length in lengths {
-            let cluster = &cluster;
-            scope.spawn(move || {
-                let stage = Stage::new(cluster.broker(), &cluster.create_topic("again-under", 1, 1, &[]));
-                stage.produce(0..20);
-                let mut running = Shown::start(stage.daemon());
-                running.wait_for("kafka_store_partition_taken_offset", "0", 20.0);
-                // The brokers are asked for the topic's id every 20 s. That confirms what was read, and shows nowhere.
-                std::thread::sleep(Duration::from_secs(25));
-                stage.broker.delete_topic(&stage.topic);
-                stage.broker.create_topic_named(&stage.topic, 1, &[]);
-                stage.produce(100..100 + length);
-                let start = Instant::now();
-                running.running.wait_for("partition frozen");
-                assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
-                assert_eq!(running.running.terminate(), Some(0));
-                let log = running.running.log();
-                let confirmed = log.split("confirmed_to: ").nth(1).expect("the topic is gone");
-                let confirmed: i64 = confirmed.lines().next().expect("a line").parse().expect("a number");
-                assert!([0, 20].contains(&confirmed), "{log}");
-                assert_same("the archive", &stage.archived(), &logged_from(0, &numbered(0..confirmed)));
-            });
-        }
-    });
 }
 
 /// Kafka deletes what comes next while the daemon does not run on: that is lost, and no other history.

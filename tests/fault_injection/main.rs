@@ -4,6 +4,7 @@
 //! `tests/faults` runs this program; `cargo test` alone does not (`test = false` in Cargo.toml).
 
 mod cluster;
+mod departing;
 mod gcs_broken;
 mod gcs_kills;
 mod groups;

@@ -7,6 +7,7 @@ use crate::support::daemon::Daemon;
 use crate::support::records::{Record, numbered};
 use crate::support::verified::Verified;
 use crate::support::wait_until;
+use std::process::Command;
 
 /// Archives a topic in segments of 100 records.
 fn archive(cluster: &Cluster, topic: &str, archive: &Archive) {
@@ -51,6 +52,47 @@ fn a_log_that_was_cut_and_written_again() {
     for numbers in [2_000..2_500, 2_500..3_500] {
         cluster.produce(&topic, 0, &numbered(numbers));
         assert_histories_part_at_500(&cluster, &topic, &archived);
+    }
+}
+
+/// An operator said that it is the same history; the log is cut once more.
+#[test]
+fn an_accepted_history_is_no_problem_until_the_next_one() {
+    let mut cluster = Cluster::start(1);
+    let topic = cluster.create_topic("accepted", 1, 1, &[]);
+    cluster.produce(&topic, 0, &numbered(0..500));
+    let half = cluster.node(1).stopped(|node| node.save_partition(&topic, 0));
+    cluster.produce(&topic, 0, &numbered(500..1_000));
+    let archived = Archive::new();
+    archive(&cluster, &topic, &archived);
+    cluster.node(1).stopped(|node| node.restore(&half));
+    cluster.produce(&topic, 0, &numbered(2_000..2_600));
+    let daemon = Daemon::new(&cluster.broker(), &[&topic], &topic, archived.path());
+    daemon.args(&["--file-records", "100"]).until_end_with_code(3);
+    assert_histories_part_at_500(&cluster, &topic, &archived);
+    let mut resolve = Command::new(env!("CARGO_BIN_EXE_kafka-store"));
+    resolve.args(["resolve", "--broker-list", &cluster.broker().address, "--topic", &topic, "--group", &topic]);
+    resolve.arg("--local-store").arg(archived.path());
+    resolve.args(["--partition", &format!("{topic}-0"), "--same-history", "--yes"]);
+    let output = resolve.output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let accepted = |cluster: &Cluster, archived_to: i64| {
+        let deep = verify(cluster, &topic, &archived, "--deep");
+        deep.finds(&[]).counts(&[("equal", archived_to - 500), ("different", 0), ("accepted", 500)]);
+        assert!(deep.report["notes"].to_string().contains("500 records before offset 1000"), "{:#}", deep.report);
+        verify(cluster, &topic, &archived, "--quick").finds(&[]);
+    };
+    accepted(&cluster, 1_000);
+    archive(&cluster, &topic, &archived);
+    accepted(&cluster, 1_100);
+    let second = cluster.node(1).stopped(|node| node.save_partition(&topic, 0));
+    cluster.produce(&topic, 0, &numbered(2_600..2_900));
+    archive(&cluster, &topic, &archived);
+    cluster.node(1).stopped(|node| node.restore(&second));
+    cluster.produce(&topic, 0, &numbered(3_000..3_300));
+    for depth in ["--quick", "--deep"] {
+        let verified = verify(&cluster, &topic, &archived, depth);
+        verified.finds(&["another history"]).counts(&[("last_equal", 1_099), ("first_different", 1_100)]);
     }
 }
 

@@ -33,11 +33,14 @@ fn instance(directory: &Path) -> Arc<InstanceDir> {
     Arc::new(InstanceDir::create(directory).expect("a directory for spool files"))
 }
 
+fn spool(instance: &Arc<InstanceDir>, codec: Codec) -> Spool {
+    let identity = Identity { cluster_id: Some("a-cluster".to_owned()), isolation: Isolation::ReadCommitted };
+    Spool::new(Arc::clone(instance), codec, SETTINGS, identity, PageCache::Kept)
+}
+
 /// An empty segment at 0, whose open block has so much memory.
 fn open(instance: &Arc<InstanceDir>, codec: Codec, memory_bytes: u64) -> OpenSegment {
-    let identity = Identity { cluster_id: Some("a-cluster".to_owned()), isolation: Isolation::ReadCommitted };
-    let spool = Spool::new(Arc::clone(instance), codec, SETTINGS, identity, PageCache::Kept);
-    let file = spool.open(&chain("t", "000000"), None, offset(0)).expect("a spool file");
+    let file = spool(instance, codec).open(&chain("t", "000000"), None, offset(0)).expect("a spool file");
     let share = SpoolAccount::new(u64::MAX, u64::MAX).open().expect("no limit");
     OpenSegment::new(offset(0), (file, share), SETTINGS, Budget::new(memory_bytes), Now::default())
 }
@@ -144,4 +147,41 @@ fn the_epoch_of_a_record_that_was_not_taken_does_not_count() {
     let range = OffsetRange::new(offset(0), offset(2)).expect("in order");
     let completed = segment.complete(range, SealReason::Age).expect("written");
     assert_eq!(completed.summary.last_record.leader_epoch, LeaderEpoch::new(4));
+}
+
+/// A complete segment is read back as it was written, or not at all.
+#[test]
+fn a_complete_segment_is_read_back_unless_its_file_has_changed() {
+    let mut chance = Chance::fixed(11);
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let instance = instance(directory.path());
+    for (_, codec) in CODECS {
+        let mut segment = open(&instance, codec, 0);
+        let batch = batch(0, &[30_000; 20], LeaderEpoch::new(4), &mut chance);
+        let mut cursor = Cursor::default();
+        while segment.append(&batch, &mut cursor, None, Now::default()).expect("written") == Appended::Block {}
+        let range = OffsetRange::new(offset(0), offset(19)).expect("in order");
+        let completed = segment.complete(range, SealReason::TopicGone).expect("written");
+        let spool = spool(&instance, codec);
+        let mut blocks = spool.read_back(&completed).expect("whole");
+        let (mut records, mut count) = (Vec::new(), 0);
+        while let Some(block) = blocks.next_block().expect("whole") {
+            records.extend(block);
+            count += 1;
+        }
+        assert!(records == *batch.bytes && count > 3, "{count} blocks");
+        let path = completed.file.path();
+        let mut bytes = std::fs::read(path).expect("read");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(path, &bytes).expect("written");
+        let error = spool.read_back(&completed).expect_err("another bit");
+        assert!(
+            error.class == kafka_store_statecharts::failure::Class::Lost
+                && error.reason.contains("returns other bytes than were written"),
+            "{error:?}"
+        );
+        std::fs::write(path, &bytes[..middle]).expect("written");
+        spool.read_back(&completed).expect_err("cut");
+    }
 }

@@ -23,7 +23,12 @@ impl PartitionWriter {
     /// Takes records from the queue until one block is written, a segment ends, or the queue is empty.
     pub(super) fn buffer(&mut self, ctx: &mut Context<Self>) {
         while let Some(position) = self.chart.kept_position().filter(|_| self.chart.takes_records()) {
-            let Some((batch, cursor)) = self.queue.front_mut() else { break };
+            let Some((batch, cursor)) = self.queue.front_mut() else {
+                if self.queue_held() {
+                    self.continue_later(ctx);
+                }
+                break;
+            };
             let Some(mark) = batch.marks.get(cursor.record).filter(|_| batch.seek_epoch == self.chart.seek_epoch)
             else {
                 self.queue.pop_front();
@@ -115,7 +120,7 @@ impl PartitionWriter {
 
     /// Seals the open segment if the clock says so, or looks again when it may.
     pub(super) fn look_at_the_clock(&mut self, ctx: &mut Context<Self>) {
-        if !self.chart.takes_records() || !self.queue.is_empty() {
+        if !self.chart.takes_records() || !self.queue.is_empty() || !self.held.is_empty() {
             return;
         }
         if self.input.state() == InputStateKind::Ending {

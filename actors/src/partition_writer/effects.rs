@@ -47,6 +47,7 @@ impl PartitionWriter {
             PartitionEffect::DiscardUnresolved => {
                 self.discard(|state| state < SegmentStateKind::AwaitingPredecessor, ctx)
             }
+            PartitionEffect::TakeAgain { from } => self.take_again(from, ctx),
             PartitionEffect::DiscardAll => self.discard(|_| true, ctx),
             PartitionEffect::Locate { from } if self.evidence.take().is_some() => {
                 // Brokers may contradict each other for a moment: not in a tight loop.
@@ -67,7 +68,12 @@ impl PartitionWriter {
 
     fn discard(&mut self, which: impl Fn(SegmentStateKind) -> bool, ctx: &mut Context<Self>) {
         self.queue.clear();
+        self.held.clear();
         self.granted = None;
+        self.discard_segments(which, ctx);
+    }
+
+    pub(super) fn discard_segments(&mut self, which: impl Fn(SegmentStateKind) -> bool, ctx: &mut Context<Self>) {
         let starts: Vec<Offset> =
             self.segments.iter().filter(|(_, segment)| which(segment.chart.state())).map(|(start, _)| *start).collect();
         if let Some(first) = starts.first() {
@@ -99,6 +105,9 @@ impl PartitionWriter {
                 if self.open.as_ref().is_some_and(|open| open.start == start) {
                     self.open = None;
                     self.figures.open(Buffered::default());
+                }
+                if self.is_to_be_taken_again(start) {
+                    return;
                 }
                 if let Some(segment) = self.segments.get_mut(&start) {
                     segment.completed = None;
@@ -345,10 +354,8 @@ impl PartitionWriter {
                 writer.figures.taken_to(located.position);
                 writer.figures.archived_to(located.position);
                 writer.last_start = located.last_start;
-                if located.last_record.is_some() {
-                    writer.last_stored = located.last_record;
-                }
-                writer.last_sealed = writer.last_stored;
+                // Also where it is none: then what was known before counts no more.
+                writer.last_sealed = located.last_record;
                 writer.topic_watch.located_at(located.position);
                 writer.located = Some(located.clone());
                 writer.wall_clock = writer.context.settings.wall_clock.within_retention(located.retention_ms);

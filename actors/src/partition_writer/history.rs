@@ -12,7 +12,7 @@ use kafka_store_statecharts::last_record::{LastRecord, RecordHash};
 use kafka_store_statecharts::offset::{Offset, OffsetRange};
 use kafka_store_statecharts::partition::{PartitionEvent, PartitionStateKind, SeekEpoch};
 use kafka_store_statecharts::segment::{SegmentEvent, SegmentStateKind};
-use slog::{error, info, warn};
+use slog::{debug, error, info, warn};
 use std::time::Duration;
 
 /// How long records of a revoked partition are kept while nobody answers whether its topic still exists.
@@ -37,15 +37,23 @@ impl TopicWatch {
         *self = TopicWatch { confirmed_to: position, ..TopicWatch::default() };
     }
 
+    /// The offset after the last record that is the topic's.
+    pub(super) fn confirmed_to(&self) -> Offset {
+        self.confirmed_to
+    }
+
     /// Reports whether all records of a segment are the topic's.
     pub(super) fn confirms(&self, range: OffsetRange) -> bool {
         range.next_offset() <= self.confirmed_to
     }
 
-    fn confirm(&mut self, question: u64) {
-        if let Some((_, read_to, record)) = self.asked.take_if(|(asked, ..)| *asked == question) {
-            (self.confirmed_to, self.confirmed_record) = (read_to.max(self.confirmed_to), record);
-        }
+    /// The topic still had its id when the question was answered. Returns the offset after the last record that is the
+    /// topic's, if more are now.
+    fn confirm(&mut self, question: u64) -> Option<Offset> {
+        let (_, read_to, record) = self.asked.take_if(|(asked, ..)| *asked == question)?;
+        let before = self.confirmed_to;
+        (self.confirmed_to, self.confirmed_record) = (read_to.max(before), record);
+        (self.confirmed_to > before).then_some(self.confirmed_to)
     }
 }
 
@@ -73,19 +81,13 @@ impl PartitionWriter {
 
     /// The offset after the last record read.
     fn read_to(&mut self) -> Option<Offset> {
-        let position = self.chart.kept_position()?;
+        // Sealed segments are confirmed too while nothing is fetched.
+        let position = self.chart.held_position()?;
         let queued = self.queue.back().and_then(|(batch, _)| batch.marks.last()).map(|mark| mark.offset.next());
         let held = self.open.as_ref().and_then(|open| open.last_position()).map(|(offset, _)| offset.next());
         let located = self.located.as_ref().filter(|located| located.position == position);
         let begun = located.map_or(position, |located| located.fetch_from);
         Some(queued.or(held).unwrap_or(begun).max(position))
-    }
-
-    /// A segment is stored: its last record is the chain's last.
-    pub(super) fn note_stored(&mut self, start: Offset) {
-        let Some(stored) = self.segments.get(&start).and_then(|segment| segment.stored.as_ref()) else { return };
-        let offset = stored.content.range.final_offset();
-        self.last_stored = stored.last_record.map(|record| Anchor { offset, record });
     }
 
     /// True if the stored object ends with the record that was sealed last here. An object of another writer, or of an
@@ -99,24 +101,24 @@ impl PartitionWriter {
         }
     }
 
-    /// Where fetching begins, for records from `position` on.
+    /// Where fetching begins, for records from `position` on. At the chain's end the walk decides: an operator may have
+    /// said that another record before it is the same history.
     pub(super) fn start_at(&self, position: Offset) -> FetchStart {
-        let before = |anchor: &Anchor| anchor.offset < position;
-        let own = self.last_sealed.filter(before).map_or(Proof::Nothing, Proof::Record);
         match self.located.as_ref().filter(|located| located.position == position) {
-            // Where the walk began at an end that this writer knows, it knows the record there.
-            Some(located) if located.proof == Proof::Nothing && located.fetch_from == position => {
-                FetchStart { position, proof: own }
-            }
             Some(located) => FetchStart { position: located.fetch_from, proof: located.proof },
-            None => FetchStart { position, proof: own },
+            None => {
+                let own = self.last_sealed.filter(|anchor| anchor.offset < position);
+                FetchStart { position, proof: own.map_or(Proof::Nothing, Proof::Record) }
+            }
         }
     }
 
     /// True if a record is held that the store does not hold.
     fn holds_unstored(&self) -> bool {
         let unstored = |state: SegmentStateKind| state < SegmentStateKind::AwaitingPredecessor;
-        !self.queue.is_empty() || self.segments.values().any(|segment| unstored(segment.chart.state()))
+        !self.queue.is_empty()
+            || !self.held.is_empty()
+            || self.segments.values().any(|segment| unstored(segment.chart.state()))
     }
 
     /// Asks why the log does not continue.
@@ -194,7 +196,11 @@ impl PartitionWriter {
 
     pub(super) fn topic_answered(&mut self, question: u64, answer: TopicAnswer, ctx: &mut Context<Self>) {
         match self.gone(answer) {
-            None => self.topic_watch.confirm(question),
+            None => {
+                if let Some(confirmed_to) = self.topic_watch.confirm(question) {
+                    debug!(self.log, "topic still has its id"; "confirmed_to" => confirmed_to.get());
+                }
+            }
             Some(reason) => self.topic_gone(reason, ctx),
         }
     }
@@ -227,6 +233,9 @@ impl PartitionWriter {
         self.partition_event(PartitionEvent::TopicGone { reason }, ctx);
         if self.input.is_open() || self.input.state() == InputStateKind::Ending {
             self.input_event(InputEvent::Closed { end: InputEnd::TopicGone }, ctx);
+            self.buffer(ctx);
+        } else if !self.held.is_empty() {
+            self.input_event(InputEvent::TakenAgain, ctx);
             self.buffer(ctx);
         } else if self.chart.state() == PartitionStateKind::Departing {
             self.partition_event(PartitionEvent::InputEnded, ctx);
@@ -278,14 +287,6 @@ impl PartitionWriter {
                 usize::try_from(before).unwrap_or(usize::MAX)
             }
         }
-    }
-
-    /// Drops queued records of a partition that departs.
-    pub(super) fn drop_the_rest(&mut self, why: &str, ctx: &mut Context<Self>) {
-        let dropped: usize = self.queue.iter().map(|(batch, cursor)| batch.marks.len() - cursor.record).sum();
-        error!(self.log, "records of a topic that is gone are dropped"; "records" => dropped, "reason" => why);
-        self.queue.clear();
-        self.look_at_the_clock(ctx);
     }
 
     /// The group took the partition away. Records that are held may be in no log any more: a deletion arrives so.

@@ -29,6 +29,7 @@ impl PartitionWriter {
         match effect {
             InputEffect::StopFetching => {
                 self.queue.clear();
+                self.held.clear();
                 self.granted = None;
                 self.context.ports.source.stop_fetching(&self.partition, self.epoch);
             }

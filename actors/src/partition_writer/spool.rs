@@ -18,7 +18,8 @@ impl PartitionWriter {
             self.granted = self.context.spool.open();
         }
         if self.granted.is_none() && self.chart.state() == PartitionStateKind::Departing {
-            self.drop_the_rest("the spool has no room for them", ctx);
+            info!(self.log, "spool limit exceeded for records that are in no log any more");
+            self.granted = Some(self.context.spool.open_beyond());
         } else if self.granted.is_none() {
             debug!(self.log, "the spool has no room for another segment");
             self.partition_event(PartitionEvent::SpoolShort, ctx);
@@ -42,8 +43,8 @@ impl PartitionWriter {
                 }
             }));
         }
-        let located = self.located.as_ref().filter(|located| located.position == start);
-        let gap = located.and_then(|located| located.gap);
+        // Another writer's segment may end within it.
+        let gap = self.located.as_ref().and_then(|located| located.gap?.at_front_of(start));
         let (boundary, blocks) = (self.context.settings.boundary, self.context.blocks.clone());
         let open = OpenSegment::new(start, (file, share), boundary, blocks, self.now());
         self.open = Some(open.with_gap(gap));

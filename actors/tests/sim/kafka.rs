@@ -445,6 +445,16 @@ impl World {
                 }
             }
         }
+        for partition in self.plan.partitions.clone() {
+            let world = &self.partitions[&partition];
+            let is_other = world.is_of_topic && !world.is_of_log && world.tail() <= world.log.end;
+            if is_other && world.tail() > world.origin && self.rare(breaks.joins) {
+                self.partition_mut(&partition).join();
+                let tail = self.partitions[&partition].tail();
+                self.lines.push(format!("{now_ms:>7} {partition} chain: joined at {tail}"));
+                self.saw("another history was accepted");
+            }
+        }
         if self.rare(breaks.recreations) {
             self.recreate(now_ms);
         }
@@ -469,7 +479,7 @@ impl World {
         self.saw(if is_beyond { "a log cut beyond the chain" } else { "a log cut below the chain's end" });
     }
 
-    fn recreate(&mut self, now_ms: u64) {
+    pub(crate) fn recreate(&mut self, now_ms: u64) {
         self.topic_id += 1;
         self.absent_until_ms = now_ms + self.rng.between(0, 3_000);
         for partition in self.plan.partitions.clone() {

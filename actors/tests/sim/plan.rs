@@ -43,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) grows: bool,
     /// Of a thousand moments: a log is cut, a topic re-created, retention passes.
     pub(crate) breaks: Breaks,
+    /// Whether the topic is deleted while the store answers to nobody but other writers.
+    pub(crate) departs: bool,
 }
 
 /// How often logs are not what they were, of ten thousand moments.
@@ -56,6 +58,8 @@ pub(crate) struct Breaks {
     pub(crate) recreations: u64,
     /// Retention deletes the log's front.
     pub(crate) retention: u64,
+    /// An operator decides that another history is the same, also before this process has found it to be another.
+    pub(crate) joins: u64,
 }
 
 impl Plan {
@@ -96,7 +100,9 @@ impl Plan {
                 cuts: *rng.one(&[0, 0, 4, 20]),
                 recreations: *rng.one(&[0, 0, 0, 1, 3, 10]),
                 retention: *rng.one(&[0, 0, 10]),
+                joins: *rng.one(&[0, 0, 10]),
             },
+            departs: false,
             partitions,
         };
         let segments = *rng.one(&[0, 1, 1, 2]);
@@ -117,6 +123,32 @@ impl Plan {
         plan.backlog_max = 120;
         plan.lives = rng.between(0, 1);
         plan
+    }
+
+    /// A topic is deleted while everything that its partitions held is read, and hardly anything stored; other writers
+    /// store what they had read. Nothing else goes wrong.
+    pub(crate) fn departing(rng: &mut Prng) -> Plan {
+        let never = WallClockSettings { idle_seal_ms: 1_000_000_000, seal_after_ms: 1_000_000_000 };
+        let plan = Plan::new(rng);
+        // As much as may be sealed before the deletion. What is sealed after it goes beyond.
+        let segments = (plan.partitions.len() * (plan.sealed_max + 1)) as u64;
+        Plan {
+            wall_clock: never,
+            spool_bytes: segments * (plan.boundary.segment_bytes.get() + 200),
+            budget_bytes: 10_000_000,
+            backlog_max: 300,
+            lives: 0,
+            calm: false,
+            blocked: None,
+            failures: 0,
+            rebalances: 0,
+            other_writers: *rng.one(&[1, 3, 8]),
+            read_errors: false,
+            grows: false,
+            breaks: Breaks { elections: *rng.one(&[0, 20]), ..Breaks::default() },
+            departs: true,
+            ..plan
+        }
     }
 
     /// As it is, but what is there is all, and nothing but its records ends a segment before the very end.

@@ -5,7 +5,7 @@ use super::world::{LatePut, Object, World};
 use kafka_store_actors::ports::{
     Blocked, BrokenLog, Cause, ChainLocator, Clock, CompletedSegment, EachBlock, IndexAnswer, IndexRow, Located,
     MirrorAnswer, MirrorStores, ObjectStore, OpenFile, PortFuture, SegmentIndex, SegmentSpool, SegmentSummary,
-    SpoolError, SpoolFile, StoreAnswer, TopicAnswer,
+    SpoolBlocks, SpoolError, SpoolFile, StoreAnswer, TopicAnswer,
 };
 use kafka_store_actors::transition::{Detail, TransitionLog, TransitionRecord};
 use kafka_store_statecharts::anchor::Proof;
@@ -96,6 +96,35 @@ impl SegmentSpool for Sim {
             held_bytes: 0,
             held,
         }))
+    }
+
+    fn read_back(&self, segment: &CompletedSegment) -> Result<Box<dyn SpoolBlocks>, SpoolError> {
+        let mut world = self.lock();
+        if world.disk_fails() || world.file_is_damaged() {
+            world.saw("a sealed segment came back damaged");
+            return Err(SpoolError::damaged("other records come back"));
+        }
+        world.saw("a sealed segment was read back");
+        Ok(Box::new(SimBlocks(world.spool.get(segment.file.path()).cloned().unwrap_or_default())))
+    }
+}
+
+/// What is left of a sealed segment.
+#[derive(Debug)]
+struct SimBlocks(Vec<u8>);
+
+impl SpoolBlocks for SimBlocks {
+    fn next_block(&mut self) -> Result<Option<Vec<u8>>, SpoolError> {
+        let (mut decoder, mut headers) = (Decoder::new(&self.0), Vec::new());
+        for _ in 0..3 {
+            if !decoder.rest().is_empty() {
+                decoder.record(&mut headers).expect("records were written");
+            }
+        }
+        let length = self.0.len() - decoder.rest().len();
+        let rest = self.0.split_off(length);
+        let block = std::mem::replace(&mut self.0, rest);
+        Ok((!block.is_empty()).then_some(block))
     }
 }
 
@@ -332,6 +361,9 @@ impl ObjectStore for Sim {
             let answer = {
                 let now_ms = sim.now_ms();
                 let mut world = sim.lock();
+                if world.store_is_down {
+                    return failure();
+                }
                 // An id never comes back: what was read before it is seen again is that topic's.
                 let other_topic = world.topic_id(now_ms).is_some_and(|now| Some(now) != segment.topic_id);
                 if other_topic && !segment.is_confirmed {
@@ -555,7 +587,7 @@ impl World {
         let last_start = last.map(|(start, _)| start);
         let chain = ChainName::first_lineage(partition.clone());
         let (position, log_start) = (world.tail(), world.log.start);
-        let last_record = world.last_record();
+        let last_record = world.last_record().filter(|_| world.joined != Some(position));
         let proof = match last_record.map_or(Proof::Nothing, Proof::Record) {
             Proof::Record(anchor) if anchor.offset < log_start => Proof::Record(anchor).without_record(),
             proof => proof,

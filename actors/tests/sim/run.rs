@@ -26,6 +26,9 @@ use tokio::time::{sleep, timeout};
 /// How long what is to happen may take once nothing goes wrong any more.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// How long after its deletion every writer knows that the topic is gone.
+const KNOWN_AFTER: Duration = Duration::from_secs(60);
+
 /// What became of a seed.
 pub(crate) struct Outcome {
     /// What the charts did, line by line.
@@ -50,6 +53,8 @@ enum Goal {
     Stop(u64),
     /// All faults end after so many milliseconds; stopped when everything is archived.
     Calm(u64),
+    /// The topic is deleted after so many milliseconds, and the store answers again when the process knows it.
+    Depart(u64),
     /// `--until-end`, while everything goes wrong: killed if it has not ended after so many milliseconds.
     UntilEndOrKill(u64),
     /// `--until-end`.
@@ -101,6 +106,9 @@ fn goals(world: &mut World) -> Vec<Goal> {
             5..=7 => Goal::Stop(after_ms),
             _ => Goal::UntilEndOrKill(2 * after_ms),
         });
+    }
+    if world.plan.departs {
+        goals.push(Goal::Depart(world.rng.between(60_000, 90_000)));
     }
     if world.plan.calm {
         goals.push(Goal::Calm(world.rng.between(1_000, 15_000)));
@@ -218,6 +226,13 @@ impl Process {
                     sim.lock().saw("calm");
                 }
             }
+            Goal::Depart(after_ms) => {
+                sleep(Duration::from_millis(*after_ms)).await;
+                sim.lock().recreate(sim.now_ms());
+                sleep(KNOWN_AFTER).await;
+                sim.lock().store_is_down = false;
+                self.keeps_what_it_held(sim).await;
+            }
             Goal::UntilEndOrKill(after_ms) => self.keeps_its_word(sim, *after_ms).await,
             Goal::UntilEnd => self.ends_by_itself(sim).await,
         }
@@ -255,6 +270,33 @@ impl Process {
         let lag = world.lag();
         world.violations.push(format!("not archived after {PATIENCE:?} without faults: {held}; {lag}"));
         false
+    }
+
+    /// Every record that was read and confirmed before the topic was deleted is in the chain, whoever wrote it.
+    async fn keeps_what_it_held(&self, sim: &Sim) {
+        let lost = |world: &World| -> Vec<String> {
+            let of_one = |(partition, world): (&TopicPartition, &super::world::PartitionWorld)| {
+                let last = world.read.last()?.records.last()?.offset;
+                let tail = world.tail();
+                (tail <= last).then(|| format!("{partition}: the chain ends at {tail}, and {last} was held"))
+            };
+            world.partitions.iter().filter_map(of_one).collect()
+        };
+        let stored = timeout(PATIENCE, async {
+            loop {
+                sleep(Duration::from_millis(100)).await;
+                let world = sim.lock();
+                let is_done = lost(&world).is_empty() && world.spool_files == 0;
+                if is_done || !world.violations.is_empty() || panicked() {
+                    return;
+                }
+            }
+        });
+        if stored.await.is_err() {
+            let mut world = sim.lock();
+            let (lost, files) = (lost(&world), world.spool_files);
+            world.violations.push(format!("lost with the topic: {lost:?}; {files} spool files held"));
+        }
     }
 
     /// What a run says that it reached is stored, whatever went wrong meanwhile.

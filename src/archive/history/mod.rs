@@ -162,6 +162,12 @@ impl ChainHistory {
             .is_some_and(|finding| (finding.archived.topic_id, finding.log.topic_id) == (Some(from), Some(to)))
     }
 
+    /// The finding at the chain's last end at which it was decided that the histories are one: what Kafka has below it was
+    /// accepted as different.
+    pub fn last_joined(&self) -> Option<&Finding> {
+        self.findings.iter().rev().find_map(|finding| self.joined_at(finding.end))
+    }
+
     /// Number of the next finding at this end.
     pub(super) fn next_number(&self, end: Offset) -> u32 {
         self.last_at(end).map_or(1, |finding| finding.number + 1)

@@ -205,5 +205,6 @@ fn records_json(records: &RecordComparison) -> Value {
         "expired": records.expired,
         "compacted": records.compacted,
         "beyond_log": records.beyond_log,
+        "accepted": records.accepted,
     })
 }

@@ -2,23 +2,13 @@
 
 use super::{Partition, PartitionEffect, PartitionEvent, PartitionState, Progress, Sealed};
 use crate::chart::Now;
-use crate::offset::Offset;
+use crate::offset::{Offset, OffsetRange};
 use alloc::vec::Vec;
 
 type Effects = Vec<PartitionEffect>;
 
 /// What several acts do.
 impl Partition {
-    /// The offset after the last sealed segment, where records may be held that the store does not hold.
-    fn held_position(&self) -> Option<Offset> {
-        match self.state {
-            PartitionState::WaitingForSpool { position } | PartitionState::Relocating { from: position } => {
-                Some(position)
-            }
-            _ => self.kept_position(),
-        }
-    }
-
     /// Gives up what is sealed and not stored. Returns the offset after what is stored.
     fn keep_stored(&mut self, position: Offset) -> Offset {
         let unresolved = self.sealed.iter().find(|sealed| sealed.progress < Progress::Resolved);
@@ -234,13 +224,31 @@ pub(super) fn relocate(partition: &mut Partition, now: Now, event: PartitionEven
 }
 
 pub(super) fn give_up_the_rest(partition: &mut Partition, _: Now, event: PartitionEvent, effects: &mut Effects) {
-    if let PartitionEvent::SegmentResolved { start, stored_next, .. } = event {
-        if let PartitionState::Departing { position, .. } = &mut partition.state {
-            *position = stored_next;
-        }
+    if let PartitionEvent::SegmentResolved { start, .. } = event {
         effects.extend([PartitionEffect::StopFetching, PartitionEffect::DiscardUnresolved]);
         // Uploads run one at a time, so what is resolved lies before `start`, and what lies after is not.
         partition.sealed.retain(|sealed| sealed.range.start() <= start);
+        partition.advance(start, Progress::Resolved);
+        partition.grant(effects);
+    }
+}
+
+/// No log may have what is held any more: what lies beyond the stored end becomes the next segment.
+pub(super) fn take_again(partition: &mut Partition, _: Now, event: PartitionEvent, effects: &mut Effects) {
+    if let PartitionEvent::SegmentResolved { start, stored_next, .. } = event {
+        match &mut partition.state {
+            PartitionState::Leaving { position } => *position = stored_next,
+            PartitionState::Departing { position, drained, .. } => (*position, *drained) = (stored_next, false),
+            _ => {}
+        }
+        effects.push(PartitionEffect::TakeAgain { from: stored_next });
+        partition.sealed.retain(|sealed| sealed.range.start() <= start);
+        // The next segment adjoins what is stored, not what was sealed here.
+        if let (Some(last), Some(final_offset)) = (partition.sealed.back_mut(), stored_next.previous())
+            && let Some(stored) = OffsetRange::new(start, final_offset)
+        {
+            last.range = stored;
+        }
         partition.advance(start, Progress::Resolved);
         partition.grant(effects);
     }

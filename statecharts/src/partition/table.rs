@@ -4,7 +4,7 @@ use super::acts::{
     ask_topic, commit_and_read_again, committed, completed, depart, doubt, drain, drained, end_frozen, examine,
     fetch_again, fetch_on, finish_first, freeze, give_up_open, give_up_the_rest, keep_open, leave, leave_blocked,
     locate_anew, look_again, no_longer_ours, read_again, relocate, resolved, retry_later, sealed, start_fetching,
-    take_the_rest, walk_again, walk_on,
+    take_again, take_the_rest, walk_again, walk_on,
 };
 use super::{
     Partition, PartitionEffect, PartitionEffectKind, PartitionEvent, PartitionEventKind, PartitionState,
@@ -81,6 +81,7 @@ const DEPARTS: &[Do] = &[Do::StopFetching, Do::ResumeBuffering];
 const DEPARTS_AND_UPLOADS: &[Do] = &[Do::StopFetching, Do::GrantUpload, Do::ResumeBuffering];
 const ENDS_FROZEN: &[Do] = &[Do::ReportFrozen];
 const RELOCATES: &[Do] = &[Do::StopFetching, Do::DiscardUnresolved, Do::GrantCommit];
+const TAKES_AGAIN: &[Do] = &[Do::TakeAgain, Do::GrantCommit];
 const FREEZES: &[Do] = &[Do::StopFetching, Do::DiscardAll, Do::ReportFrozen, Do::LookLater];
 const RETRIES: &[Do] = &[Do::StopFetching, Do::DiscardAll, Do::LookLater];
 const DRAINS: &[Do] = &[Do::StopFetching, Do::DiscardOpen];
@@ -192,7 +193,7 @@ impl Chart for Partition {
         Row::new(In::Relocating, On::DrainRequested, None, In::Revoking, DRAINS, drain),
         Row::new(In::Leaving, On::SpoolCompleted, Some(WAS_COMPLETING), In::Leaving, &[], completed),
         Row::new(In::Leaving, On::SegmentResolved, Some(AS_SEALED), In::Leaving, COMMITS, resolved),
-        Row::new(In::Leaving, On::SegmentResolved, Some(ENDS_ELSEWHERE), In::Gone, LEAVES, leave),
+        Row::new(In::Leaving, On::SegmentResolved, Some(ENDS_ELSEWHERE), In::Leaving, TAKES_AGAIN, take_again),
         Row::new(In::Leaving, On::SegmentCommitted, Some(OLDEST), In::Leaving, COMMITS, committed),
         Row::new(In::Leaving, On::TopicConfirmed, None, In::Gone, LEAVES, leave),
         Row::new(In::Leaving, On::TopicGone, None, In::Departing, DEPARTS_AND_UPLOADS, depart),
@@ -202,7 +203,7 @@ impl Chart for Partition {
         Row::new(In::Departing, On::SpoolShort, None, In::Departing, &[Do::ResumeBuffering], keep_open),
         Row::new(In::Departing, On::SpoolCompleted, Some(WAS_COMPLETING), In::Departing, UPLOADS, completed),
         Row::new(In::Departing, On::SegmentResolved, Some(AS_SEALED), In::Departing, GRANTS, resolved),
-        Row::new(In::Departing, On::SegmentResolved, Some(ENDS_ELSEWHERE), In::Departing, RELOCATES, give_up_the_rest),
+        Row::new(In::Departing, On::SegmentResolved, Some(ENDS_ELSEWHERE), In::Departing, TAKES_AGAIN, take_again),
         Row::new(In::Departing, On::SegmentCommitted, Some(SOMETHING_LEFT), In::Departing, COMMITS, committed),
         Row::new(In::Departing, On::SegmentCommitted, Some(STILL_OURS), In::Frozen, ENDS_FROZEN, end_frozen),
         Row::new(In::Departing, On::SegmentCommitted, Some(NO_LONGER_OURS), In::Gone, LEAVES, leave),

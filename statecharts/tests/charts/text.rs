@@ -204,7 +204,7 @@ impl ChartText for Partition {
             PartitionEffect::GrantUpload { start } | PartitionEffect::GrantCommit { start } => {
                 format!("{name} {start}")
             }
-            PartitionEffect::Locate { from } => format!("{name} from {from}"),
+            PartitionEffect::Locate { from } | PartitionEffect::TakeAgain { from } => format!("{name} from {from}"),
             PartitionEffect::FetchOn { seek_epoch } => format!("{name} in epoch {}", seek_epoch.0),
             PartitionEffect::ReportFrozen { reason } => format!("{name}: {reason}"),
             PartitionEffect::StopFetching
@@ -321,6 +321,7 @@ impl ChartText for Input {
             InputEventKind::TargetArchived => InputEvent::TargetArchived,
             InputEventKind::Closed => InputEvent::Closed { end: input_end(words) },
             InputEventKind::QueueDrained => InputEvent::QueueDrained,
+            InputEventKind::TakenAgain => InputEvent::TakenAgain,
         }
     }
 

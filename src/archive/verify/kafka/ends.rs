@@ -84,6 +84,8 @@ pub(super) struct EndsCheck<'a> {
     pub(super) chain: &'a ChainName,
     pub(super) next_offset: Option<Offset>,
     pub(super) has_segments: bool,
+    /// The end of the chain below which differences are accepted.
+    pub(super) accepted_to: Offset,
     pub(super) commit: Option<ChainCommit>,
 }
 
@@ -135,7 +137,7 @@ impl EndsCheck<'_> {
         let mut problems = Vec::new();
         let Some(next) = self.next_offset else { return Ok(problems) };
         let mut add = |kind, message| problems.push(Problem::of_chain(kind, self.chain, message));
-        if next > tail.high_watermark {
+        if next > tail.high_watermark && next > self.accepted_to {
             let message = format!(
                 "the archive ends before {next}, and Kafka's log already at {}: the log was cut, or the topic re-created",
                 tail.high_watermark

@@ -37,6 +37,11 @@ pub struct RecordComparison {
     pub beyond_log: u64,
     /// Records of the log that could not be compared because their segment cannot be read.
     pub not_compared: u64,
+    /// Differences below an end of the chain at which an operator decided that the log is of the same history: counted here
+    /// alone.
+    pub accepted: u64,
+    /// The chain's last such end. Zero if there is none.
+    pub(super) accepted_to: Offset,
 }
 
 /// The same record, appended under two epochs.
@@ -93,8 +98,9 @@ impl Verdict {
 }
 
 impl<L: Log> Merge<L> {
-    pub(super) fn new(log: L) -> Merge<L> {
-        Merge { log, next: Offset::default(), found: RecordComparison::default() }
+    /// Differences below `accepted_to` are accepted.
+    pub(super) fn new(log: L, accepted_to: Offset) -> Merge<L> {
+        Merge { log, next: Offset::default(), found: RecordComparison::accepting(accepted_to) }
     }
 
     /// The log's start, as far as it is known.
@@ -136,6 +142,7 @@ impl<L: Log> Merge<L> {
                 // The log's start may have moved on meanwhile.
                 Step::Absent if offset < self.log.log_start() => self.found.expired += 1,
                 Step::Absent => self.found.compacted += 1,
+                Step::Beyond if offset < self.found.accepted_to => self.found.accepted += 1,
                 Step::Beyond => self.found.beyond_log += 1,
             }
             if !matches!(step, Step::NotArchived(_)) {
@@ -186,9 +193,18 @@ impl<L: Log> Merge<L> {
 }
 
 impl RecordComparison {
-    /// Adds a record that both have; breaks if it differs.
+    /// Nothing was compared yet. Differences below `accepted_to` are accepted.
+    pub(super) fn accepting(accepted_to: Offset) -> RecordComparison {
+        RecordComparison { accepted_to, ..RecordComparison::default() }
+    }
+
+    /// Adds a record that both have; breaks if it differs and that was not accepted.
     pub(super) fn add(&mut self, offset: Offset, verdict: Verdict) -> ControlFlow<()> {
         match verdict {
+            Verdict::Different | Verdict::OtherEpoch { .. } if offset < self.accepted_to => {
+                self.accepted += 1;
+                return ControlFlow::Continue(());
+            }
             Verdict::Same => {
                 self.equal += 1;
                 self.last_equal = Some(offset);
@@ -208,6 +224,10 @@ impl RecordComparison {
     }
 
     pub(super) fn add_not_archived(&mut self, offset: Offset) {
+        if offset < self.accepted_to {
+            self.accepted += 1;
+            return;
+        }
         self.not_archived += 1;
         self.first_not_archived.get_or_insert(offset);
         self.last_not_archived = Some(offset);

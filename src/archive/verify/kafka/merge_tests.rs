@@ -60,7 +60,7 @@ fn bytes(number: i64, value: &str) -> Vec<u8> {
 
 /// Compares archived records with a log.
 fn compare(log: MemoryLog, archived: impl IntoIterator<Item = (i64, &'static str)>) -> RecordComparison {
-    let mut merge = Merge::new(log);
+    let mut merge = Merge::new(log, Offset::default());
     for (number, value) in archived {
         let bytes = bytes(number, value);
         let _ = merge.archived(offset(number), ArchivedRecord::Whole(&bytes), None).expect("memory");
@@ -119,7 +119,7 @@ fn epochs_are_compared_where_both_sides_have_one() {
     let verdict = |archived, logged| {
         let mut log = MemoryLog::new([0], 1);
         log.records[0].2 = logged;
-        let mut merge = Merge::new(log);
+        let mut merge = Merge::new(log, Offset::default());
         let flow = merge.archived(offset(0), ArchivedRecord::Whole(&bytes(0, "v")), archived).expect("memory");
         (flow.is_break(), merge.found().other_epoch.map(|other| (other.archived.get(), other.logged.get())))
     };
@@ -131,7 +131,7 @@ fn epochs_are_compared_where_both_sides_have_one() {
 
 #[test]
 fn segments_that_cannot_be_read_are_passed_over() {
-    let mut merge = Merge::new(MemoryLog::new(0..10, 10));
+    let mut merge = Merge::new(MemoryLog::new(0..10, 10), Offset::default());
     let take = |merge: &mut Merge<MemoryLog>, number| {
         let bytes = bytes(number, "v");
         let _ = merge.archived(offset(number), ArchivedRecord::Whole(&bytes), None).expect("memory");

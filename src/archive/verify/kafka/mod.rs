@@ -15,6 +15,7 @@ use super::content::LogIdentity;
 use super::problem::{Problem, ProblemKind};
 use super::{ChainReport, VerifyReport, Watch};
 use crate::archive::error::ArchiveError;
+use crate::archive::history::{Finding, Histories, HistoryError};
 use crate::archive::lineage;
 use crate::archive::survey::read_facts;
 use crate::kafka::LogReaders;
@@ -23,9 +24,11 @@ use crate::store::{ArchiveStore, Scope, StoreError};
 use ends::{ANSWER_TIME, ChainCommit, EndsCheck, LogEnds};
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
 use kafka_store_statecharts::name::ChainName;
+use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::{TopicId, TopicName, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 use work::{RecordsJob, Subject};
 
 /// An archive, and the Kafka that it is compared with.
@@ -58,6 +61,9 @@ pub enum AgainstKafkaError {
     /// The archive does not answer.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// What was found and decided about its chains cannot be read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
 }
 
 impl From<StoreError> for AgainstKafkaError {
@@ -75,6 +81,15 @@ struct Partition {
     report: Option<usize>,
     commit: Option<ChainCommit>,
     is_in_kafka: bool,
+    /// An operator decided that the log is of the chain's history, although it differs below an end of the chain.
+    accepted: Option<Finding>,
+}
+
+impl Partition {
+    /// The end of the chain below which differences are accepted.
+    fn accepted_to(&self) -> Offset {
+        self.accepted.as_ref().map_or(Offset::default(), |finding| finding.end)
+    }
 }
 
 /// Topics as the brokers know them.
@@ -96,7 +111,12 @@ impl AgainstKafka<'_> {
         let newest = self.newest_chains(report)?;
         self.complete_ends(&newest, report)?;
         let topics = self.topics(&newest, &commits, report)?;
-        let partitions = partitions(&newest, &topics, &commits, report);
+        let mut partitions = partitions(&newest, &topics, &commits, report);
+        let (histories, began) = (Histories::default(), Instant::now());
+        for partition in &mut partitions {
+            let history = histories.of(self.store, &partition.chain, began)?;
+            partition.accepted = history.last_joined().cloned();
+        }
         let compared = self.of_the_same_log(&partitions, &topics, report);
         let ends = LogEnds::ask(self.client, compared.iter().map(|partition| &partition.chain.topic_partition))?;
         let mut problems = Vec::new();
@@ -119,6 +139,18 @@ impl AgainstKafka<'_> {
         report.notes.extend(unknown);
         report.problems.append(&mut problems);
         self.compare_records(&compared, &mut tails, report, watch)?;
+        for (partition, tail) in compared.iter().zip(&tails) {
+            let accepted = tail.records.as_ref().map_or(0, |records| records.accepted);
+            if let Some(finding) = partition.accepted.as_ref().filter(|_| accepted > 0) {
+                report.notes.push(format!(
+                    "{}: {accepted} records before offset {} differ from Kafka's, or are in one of the two alone: accepted by \
+                     kafka-store resolve --same-history ({})",
+                    partition.chain,
+                    finding.end,
+                    finding.name()
+                ));
+            }
+        }
         Ok(tails)
     }
 
@@ -216,7 +248,19 @@ impl AgainstKafka<'_> {
         for partition in partitions.iter().filter(|partition| partition.is_in_kafka) {
             let topic_id = topics.ids.get(&partition.chain.topic_partition.topic);
             let log = partition.report.map(|index| &report.chains[index].content.log);
-            match log.and_then(|log| difference(log, cluster_id.as_deref(), topic_id.copied())) {
+            let is_accepted = |finding: &&Finding| {
+                let next_offset = partition.report.and_then(|index| report.chains[index].next_offset);
+                next_offset == Some(finding.end) && finding.log.topic_id == topic_id.copied()
+            };
+            // Nothing was archived since the decision: the chain is of the topic before.
+            let accepted = partition.accepted.as_ref().filter(is_accepted);
+            let of_topic = log.map(|log| match accepted {
+                Some(Finding { archived, log: now, .. }) if archived.topic_id == log.topic_id => {
+                    LogIdentity { topic_id: now.topic_id, ..log.clone() }
+                }
+                _ => log.clone(),
+            });
+            match of_topic.and_then(|log| difference(&log, cluster_id.as_deref(), topic_id.copied())) {
                 None => same.push(partition),
                 Some(message) => {
                     report.problems.push(Problem::of_chain(ProblemKind::LogChanged, &partition.chain, message));
@@ -233,6 +277,7 @@ impl AgainstKafka<'_> {
             chain: &partition.chain,
             next_offset: archived.and_then(|archived| archived.next_offset),
             has_segments: archived.is_some_and(|archived| archived.segments > 0),
+            accepted_to: partition.accepted_to(),
             commit: partition.commit,
         }
     }
@@ -250,7 +295,8 @@ impl AgainstKafka<'_> {
                 continue;
             };
             if !content.spans.is_empty() {
-                subjects.push(Subject { chain: &partition.chain, content, tail });
+                let accepted_to = partition.accepted_to();
+                subjects.push(Subject { chain: &partition.chain, content, accepted_to, tail });
             }
         }
         let mut problems = Vec::new();
@@ -281,7 +327,7 @@ fn partitions(
             },
         };
         let commit = ChainCommit::of(&chain, committed);
-        Partition { chain, report: index, commit, is_in_kafka: topics.partitions.contains(partition) }
+        Partition { chain, report: index, commit, is_in_kafka: topics.partitions.contains(partition), accepted: None }
     };
     all.into_iter().map(partition).collect()
 }

@@ -20,6 +20,8 @@ pub(super) struct RecordsCheck<'a> {
     pub(super) stop: &'a AtomicBool,
     /// Is told the bytes of segments that were read.
     pub(super) advance: &'a (dyn Fn(u64) + Sync),
+    /// The end of the chain up to which differences are accepted.
+    pub(super) accepted_to: Offset,
     /// Segments that could not be read although nothing was known against them.
     pub(super) unreadable: Vec<(SegmentName, ArchiveError)>,
 }
@@ -90,7 +92,7 @@ impl RecordsCheck<'_> {
         let last =
             self.content.spans.last().and_then(|span| Some((span.final_offset?, span.last_record?.leader_epoch?)));
         let Some((offset, epoch)) = last else { return Ok(found) };
-        if found.is_other_history() || found.last_equal == Some(offset) {
+        if found.is_other_history() || found.last_equal == Some(offset) || offset < self.accepted_to {
             return Ok(found);
         }
         let partition = &self.chain.topic_partition;
@@ -102,7 +104,7 @@ impl RecordsCheck<'_> {
 
     /// Compares the last archived record that the log still has. Where it differs, looks for the first that does.
     pub(super) fn compare_last(&mut self) -> Result<RecordComparison, LogError> {
-        let mut found = RecordComparison::default();
+        let mut found = RecordComparison::accepting(self.accepted_to);
         let spans = &self.content.spans;
         let Some(index) = spans.iter().rposition(|span| span.is_readable) else { return Ok(found) };
         let Some(last) = self.sample(index)? else { return Ok(found) };
@@ -136,7 +138,8 @@ impl RecordsCheck<'_> {
         let log_start = self.reader.log_start();
         let spans = &self.content.spans;
         // Segments before `same` end with a record that the log has, or with one that expired; `different` does not.
-        let mut same = spans.partition_point(|span| span.final_offset.is_some_and(|last| last < log_start)).min(index);
+        let from = log_start.max(self.accepted_to);
+        let mut same = spans.partition_point(|span| span.final_offset.is_some_and(|last| last < from)).min(index);
         let mut different = index;
         while same < different {
             let middle = same + (different - same) / 2;
@@ -160,10 +163,10 @@ impl RecordsCheck<'_> {
         })
     }
 
-    /// The last record before a segment, if the log has it.
+    /// The last record before a segment, if the log has the same.
     fn last_before(&self, index: usize) -> Option<Offset> {
         let last = self.content.spans[index.checked_sub(1)?].final_offset?;
-        (last >= self.reader.log_start()).then_some(last)
+        (last >= self.reader.log_start().max(self.accepted_to)).then_some(last)
     }
 
     /// The verdict on the last record of a segment: the latest one in a range of segments whose last record the log
@@ -181,12 +184,14 @@ impl RecordsCheck<'_> {
 
     /// Compares the records of segments; `to_difference` ends it at the first that differs.
     fn merge(&mut self, first: usize, last: usize, to_difference: bool) -> Result<RecordComparison, LogError> {
-        let RecordsCheck { store, chain, content, reader, stop, advance, unreadable } = self;
+        let RecordsCheck { store, chain, content, reader, stop, advance, accepted_to, unreadable } = self;
         let spans = &content.spans[first..last];
-        let (Some(front), Some(back)) = (spans.first(), spans.last()) else { return Ok(RecordComparison::default()) };
+        let (Some(front), Some(back)) = (spans.first(), spans.last()) else {
+            return Ok(RecordComparison::accepting(*accepted_to));
+        };
         let end = content.spans.get(last).map_or_else(|| back.next_offset(), |next| next.start);
         reader.start(&chain.topic_partition, front.start, end)?;
-        let mut merge = Merge::new(StoppableLog { reader, stop });
+        let mut merge = Merge::new(StoppableLog { reader, stop }, *accepted_to);
         for (index, span) in spans.iter().enumerate() {
             let next_start = spans.get(index + 1).map_or(end, |next| next.start);
             if let (Some(last), Some(records)) = (span.final_offset, span.record_count)

@@ -12,6 +12,7 @@ use crate::archive::verify::{Watch, Work};
 use crate::avro::Isolation;
 use crate::kafka::{LogError, LogReader};
 use kafka_store_statecharts::name::ChainName;
+use kafka_store_statecharts::offset::Offset;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -22,6 +23,8 @@ const READERS_MAX: usize = 4;
 pub(super) struct Subject<'a> {
     pub(super) chain: &'a ChainName,
     pub(super) content: &'a ChainContent,
+    /// The end of the chain up to which an operator decided that differences do not count.
+    pub(super) accepted_to: Offset,
     pub(super) tail: &'a mut KafkaTail,
 }
 
@@ -87,7 +90,7 @@ impl RecordsJob<'_> {
 
     fn compare(&self, subject: &Subject<'_>, readers: &Readers<'_>) -> Result<Compared, LogError> {
         let AgainstKafka { store, stop, is_deep, .. } = *self.against;
-        let Subject { chain, content, tail } = subject;
+        let Subject { chain, content, accepted_to, tail } = subject;
         // The original tool had no transactions to read uncommitted.
         let isolation = content.log.isolation.unwrap_or(Isolation::ReadCommitted);
         let mut reader = readers.take(isolation)?;
@@ -103,6 +106,7 @@ impl RecordsJob<'_> {
             reader: &mut reader,
             stop,
             advance: &advance,
+            accepted_to: *accepted_to,
             unreadable: Vec::new(),
         };
         let found = if is_deep { check.compare_all() } else { check.compare_last() };

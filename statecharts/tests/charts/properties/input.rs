@@ -15,6 +15,7 @@ pub(super) fn event((what, which, how): Draw) -> InputEvent {
         5..=8 => InputEvent::EndReached { end: SeenEnd { position, high_watermark } },
         9 => InputEvent::TargetReached,
         10 | 11 => InputEvent::TargetArchived,
+        12 if which < 64 => InputEvent::TakenAgain,
         12 | 13 => InputEvent::Closed {
             end: match how % 3 {
                 0 => InputEnd::Retention,
@@ -51,6 +52,10 @@ impl Told {
             // What was read up to the end stays read: the commit's metadata names it.
             InputEvent::TargetReached | InputEvent::TargetArchived => {}
             InputEvent::QueueDrained => self.end = None,
+            InputEvent::TakenAgain => {
+                self.end = None;
+                self.cause = Some(InputEnd::TopicGone);
+            }
         }
     }
 }
@@ -66,7 +71,12 @@ proptest! {
             let event = event(draw);
             let (was_open, was_ended) = (chart.is_open(), matches!(chart.state, InputState::Ended { .. }));
             let Ok(transition) = on(&chart, now(step), event.clone()) else { continue };
-            prop_assert!(!was_ended && chart.state != InputState::Reported, "nothing follows an end");
+            let again = event == InputEvent::TakenAgain;
+            prop_assert!((again || !was_ended) && chart.state != InputState::Reported, "nothing follows an end");
+            if again {
+                // What is sealed from now on ends once more.
+                made.clear();
+            }
             prop_assert!(was_open || event != InputEvent::RecordsArrived, "records are wanted only while it is open");
             prop_assert!(was_open || !transition.chart.is_open(), "only a new start opens it again");
             made.extend(transition.effects);

@@ -180,8 +180,12 @@ impl Asked {
 /// Checks that nothing held is forgotten: it is committed, or its discard is asked for.
 fn check_discards(before: &Partition, transition: &Transition<Partition>) {
     let after = &transition.chart;
-    let discards =
-        |effect: &PartitionEffect| matches!(effect, PartitionEffect::DiscardUnresolved | PartitionEffect::DiscardAll);
+    let discards = |effect: &PartitionEffect| {
+        matches!(
+            effect,
+            PartitionEffect::DiscardUnresolved | PartitionEffect::TakeAgain { .. } | PartitionEffect::DiscardAll
+        )
+    };
     let is_committed = transition.event == PartitionEventKind::SegmentCommitted;
     let lost = before.sealed.len().saturating_sub(after.sealed.len());
     assert!(
@@ -199,6 +203,13 @@ fn check_discards(before: &Partition, transition: &Transition<Partition>) {
     }
     if transition.effects.contains(&PartitionEffect::DiscardUnresolved) {
         assert!(after.sealed.iter().all(|sealed| sealed.progress >= Progress::Resolved), "{transition:?}");
+    }
+    for effect in &transition.effects {
+        if let PartitionEffect::TakeAgain { from } = effect {
+            assert!(after.sealed.iter().all(|sealed| sealed.progress >= Progress::Resolved), "{transition:?}");
+            assert_eq!(after.kept_position(), Some(*from), "what is held follows what is stored: {transition:?}");
+            assert!(!matches!(after.state, PartitionState::Departing { drained: true, .. }), "{transition:?}");
+        }
     }
     if transition.effects.contains(&PartitionEffect::DiscardAll) {
         assert!(after.sealed.is_empty(), "{transition:?}");

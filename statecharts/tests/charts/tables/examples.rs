@@ -183,6 +183,11 @@ pub(super) const PARTITION: Examples = Examples {
              SpoolCompleted 20; TopicGone; SegmentResolved 20 next 30",
         ),
         ("2", "Located 10; SegmentSealed 10-19; SpoolCompleted 10; SegmentResolved 10 next 20; TopicGone; InputEnded"),
+        (
+            "2",
+            "Located 10; SegmentSealed 10-19; SpoolCompleted 10; SegmentSealed 20-29; SpoolCompleted 20; TopicGone; \
+             InputEnded; SegmentResolved 10 next 15",
+        ),
         ("2", "Located 10; RevokedHolding; TopicGone"),
         (
             "2",
@@ -208,6 +213,7 @@ pub(super) const PARTITION: Examples = Examples {
         "SpoolShort",
         "SpoolGranted",
         "SegmentSealed 10-19",
+        "SegmentSealed 15-24",
         "SegmentSealed 20-29",
         "SpoolCompleted 10",
         "SpoolCompleted 20",
@@ -250,6 +256,7 @@ pub(super) const INPUT: Examples = Examples {
         "Closed retention",
         "Closed topic-gone",
         "QueueDrained",
+        "TakenAgain",
     ],
 };
 
