@@ -371,9 +371,9 @@ impl OpenSegment {
             is_damaged: true,
         };
         let mut batch = RecordBatch { leader_epoch, ..RecordBatch::default() };
-        let (mut decoder, mut headers) = (Decoder::new(block), Vec::new());
+        let mut decoder = Decoder::new(block);
         while !decoder.rest().is_empty() {
-            let fields = decoder.record(&mut headers).map_err(|error| unreadable(&error))?;
+            let (fields, _) = decoder.record().map_err(|error| unreadable(&error))?;
             let (offset, timestamp) = (fields.offset, fields.timestamp);
             batch.marks.push(RecordMark { offset, timestamp, end: block.len() - decoder.rest().len() });
         }

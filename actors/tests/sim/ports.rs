@@ -152,11 +152,11 @@ impl OpenFile for SimOpenFile {
         if world.disk_fails() {
             return Err(disk_full());
         }
-        let (mut decoder, mut headers, mut count) = (Decoder::new(records), Vec::new(), 0);
+        let (mut decoder, mut count) = (Decoder::new(records), 0);
         let mut last = records;
         while !decoder.rest().is_empty() {
             last = decoder.rest();
-            if decoder.record(&mut headers).is_err() {
+            if decoder.record().is_err() {
                 break;
             }
             last = &last[..last.len() - decoder.rest().len()];

@@ -134,10 +134,10 @@ impl PartitionWorld {
         else {
             return false;
         };
-        let (mut decoder, mut headers, mut from) = (Decoder::new(bytes), Vec::new(), 0);
+        let (mut decoder, mut from) = (Decoder::new(bytes), 0);
         while !decoder.rest().is_empty() {
             from = bytes.len() - decoder.rest().len();
-            if decoder.record(&mut headers).is_err() {
+            if decoder.record().is_err() {
                 return false;
             }
         }
