@@ -318,6 +318,7 @@ fn window_bytes(stored: &[u8]) -> u64 {
 mod tests {
     use super::super::{Codec, Compressor};
     use super::*;
+    use proptest::prelude::*;
 
     const MOST: usize = 1 << 20;
 
@@ -367,6 +368,72 @@ mod tests {
             assert!(matches!(error, Undecompressed::Corrupt(_)), "{codec}: {error:?}");
             assert!(granted <= KEPT_BUFFER_BYTES as u64, "{codec}: {granted}");
         }
+    }
+
+    /// Decompresses with at most `most` bytes; checks that no more were taken.
+    fn within(most: u64, codec: BlockCodec, stored: &[u8]) -> Result<usize, Undecompressed> {
+        let mut decompressor = Decompressor::new();
+        let decompressed = decompressor.decompress(codec, &mut stored.to_vec(), 0, &mut |wanted| wanted.min(most));
+        let capacity = decompressor.out.capacity() as u64;
+        assert!(capacity <= most || codec == BlockCodec::Null, "{codec}: {capacity} of {most}");
+        decompressed.map(|()| decompressor.block().len())
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_take_more_than_is_granted(
+            front in 0_usize..4,
+            mut bytes in proptest::collection::vec(any::<u8>(), 0..400),
+            most in 0_u64..400_000,
+        ) {
+            for codec in [BlockCodec::Deflate, BlockCodec::Snappy, BlockCodec::Zstandard] {
+                let _ = within(most, codec, &bytes);
+            }
+            // With the magic number of zstandard, its own length, or both as often as not.
+            bytes.splice(0..0, [&b""[..], b"\x28\xb5\x2f\xfd", b"\x28\xb5\x2f\xfd\xe0", b"\xff\xff\xff\x7f"][front].to_vec());
+            for codec in [BlockCodec::Snappy, BlockCodec::Zstandard] {
+                let _ = within(most, codec, &bytes);
+            }
+        }
+
+        #[test]
+        fn a_block_comes_out_whole_or_is_refused(length in 0_usize..700_000, most in 0_u64..1_500_000, flip: usize) {
+            let data = vec![7; length];
+            let mut compressor = Compressor::new();
+            for codec in [Codec::Deflate { level: 1 }, Codec::Snappy, Codec::Zstandard { level: 1 }] {
+                let mut stored = compressor.compress(codec, &data).to_vec();
+                let codec = codec.block_codec();
+                match within(most, codec, &stored) {
+                    Ok(found) => prop_assert_eq!(found, length),
+                    Err(Undecompressed::NoRoom { decompressed_bytes }) => {
+                        prop_assert!(most < length.max(FIRST_GUESS_BYTES) as u64, "{} in {}", length, most);
+                        prop_assert!(decompressed_bytes.is_none_or(|said| said == length as u64));
+                    }
+                    Err(Undecompressed::Corrupt(error)) => panic!("{codec}: {error}"),
+                }
+                let at = flip % stored.len();
+                stored[at] ^= 1 << (flip % 8);
+                let _ = within(most, codec, &stored);
+            }
+            // Frames without their sizes, one after the other.
+            let stored = [streamed(&data), streamed(b"x"), streamed(&data)].concat();
+            if let Ok(found) = within(most, BlockCodec::Zstandard, &stored) {
+                prop_assert_eq!(found, 2 * length + 1);
+            }
+        }
+    }
+
+    #[test]
+    fn the_window_of_a_frame_is_read_from_its_front() {
+        // Level 1 and 19 of zstandard: 512 KiB and 8 MiB, unless the frame is known to be smaller.
+        for (level, window) in [(1, 512 * 1024), (19, 8 << 20)] {
+            let mut encoder = zstd::stream::Encoder::new(Vec::new(), level).expect("a context");
+            std::io::Write::write_all(&mut encoder, b"any").expect("in memory");
+            assert_eq!(window_bytes(&encoder.finish().expect("in memory")), window);
+        }
+        let whole = zstd::bulk::compress(&vec![7; 300_000], 1).expect("compressed");
+        assert_eq!(window_bytes(&whole), 300_000);
+        assert_eq!((window_bytes(b""), window_bytes(b"\x28\xb5\x2f\xfd")), (0, 0));
     }
 
     #[test]

@@ -152,7 +152,8 @@ pub struct DaemonArgs {
     /// Memory that the process may take for what it archives; at least 64M
     ///
     /// The whole process stays below this and 64 MiB more, which are for the program itself and for a thousand
-    /// partitions. A record larger than an eighth of it is handled alone, and may exceed it.
+    /// partitions. A record larger than an eighth of it is handled alone, and may exceed it. Where a file of the archive
+    /// must be read whole, a block that needs more than seven eighths of it is refused.
     #[arg(long, value_name = "SIZE", default_value = "256M", allow_negative_numbers = true, help_heading = "Running")]
     pub memory_limit: String,
 
