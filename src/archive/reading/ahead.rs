@@ -187,7 +187,8 @@ mod tests {
 
     #[test]
     fn who_waits_is_woken_by_memory_and_by_its_turn_and_by_the_end() {
-        let wakes: [(fn(&Arc<Ahead>, &mut Charge), Answer); 4] = [
+        type Wake = fn(&Arc<Ahead>, &mut Charge);
+        let wakes: [(Wake, Answer); 4] = [
             (|_, full| assert!(full.try_set(place(0, 1), 90)), Answer::Granted),
             (|ahead, _| ahead.next(place(0, 2)), Answer::IsNext),
             (|ahead, _| ahead.next(place(0, 3)), Answer::NotWanted),
