@@ -1,8 +1,8 @@
 //! Memory that decoding may take: one limit for a process, whatever its files say.
 //!
-//! An eighth of the limit is shared by everybody who decodes. The rest belongs to one block at a time, the one that did not
-//! fit there. So whether a block is refused depends on its size and the limit alone, never on what else is going on, and
-//! nobody waits in a circle: who has the rest waits for nothing.
+//! All readers share an eighth of the limit. The rest is for one block at a time, for a block that does not fit into the
+//! shared part. Whether a block is refused therefore depends on its size and the limit alone, never on other readers. And
+//! readers cannot deadlock: the one that holds the rest waits for nothing.
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
@@ -21,7 +21,7 @@ pub struct DecodeMemory {
 #[derive(Debug, Default)]
 struct Taken {
     shared_bytes: u64,
-    /// True if somebody has the part for one block.
+    /// True if a reader has the part for one block.
     is_alone_taken: bool,
 }
 
@@ -50,7 +50,7 @@ impl DecodeMemory {
         Arc::new(DecodeMemory { limit_bytes, taken: Mutex::default(), released: Condvar::new() })
     }
 
-    /// The memory of all readers of this process that are given none of their own.
+    /// The memory of all readers of this process that have none of their own.
     pub fn of_process() -> Arc<DecodeMemory> {
         Arc::clone(OF_PROCESS.get_or_init(|| DecodeMemory::new(DECODE_MEMORY_DEFAULT)))
     }
@@ -75,7 +75,7 @@ impl DecodeMemory {
     }
 }
 
-/// What one reader has of the memory; it is given back on drop.
+/// One reader's part of the memory; released on drop.
 pub(super) struct MemoryShare {
     memory: Arc<DecodeMemory>,
     shared_bytes: u64,
@@ -100,8 +100,8 @@ impl MemoryShare {
         self.memory.parts().alone
     }
 
-    /// Makes it `bytes` in total and returns how many it may have: fewer, if it is alone and they are too many; none, if the
-    /// shared part has no room for them. Never waits.
+    /// Grows to `bytes` in total and returns the granted total: fewer bytes if it holds the part for one block and that is
+    /// smaller, none if the shared part has no room for them. Never waits.
     pub(super) fn grow_to(&mut self, bytes: u64) -> u64 {
         let parts = self.memory.parts();
         if self.is_alone {
@@ -117,7 +117,7 @@ impl MemoryShare {
         bytes
     }
 
-    /// Waits for the part that is for one block. What it has of the shared part it keeps, for the stored bytes that it holds.
+    /// Waits for the part for one block. It keeps its share of the shared part, for the stored bytes that it already holds.
     pub(super) fn wait_to_be_alone(&mut self) {
         if self.is_alone {
             return;
@@ -130,7 +130,7 @@ impl MemoryShare {
         self.is_alone = true;
     }
 
-    /// Gives everything back.
+    /// Releases everything.
     pub(super) fn release(&mut self) {
         if self.shared_bytes == 0 && !self.is_alone {
             return;

@@ -1,8 +1,8 @@
-//! Memory for what is read and decoded before it is taken.
+//! Memory for pieces that are read and decoded ahead of their turn.
 //!
-//! Pieces are taken in one order, and each has its place in it. Whoever wants more memory for a piece waits until there is
-//! some, but never for the piece that is taken next: that one needs none of this memory, for it has the other part of the
-//! limit to itself, on the thread that takes it. So nobody waits for a piece that waits for him.
+//! Pieces are taken in one order, and each has its place in it. A thread that needs more memory for a piece waits until
+//! some is released, except for the piece that is taken next: that piece needs none of this memory, because it has the
+//! other part of the limit to itself, on the thread that takes it. Threads therefore cannot deadlock.
 
 use crate::avro::MemoryParts;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -16,14 +16,14 @@ pub(super) struct Place {
     pub(super) piece: u64,
 }
 
-/// Answer to a wish for memory.
+/// Answer to a request for memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// It is granted.
     Granted,
     /// There is none, but the piece is the next to be taken.
     IsNext,
-    /// Nobody wants the piece any more.
+    /// The piece is not wanted any more.
     NotWanted,
 }
 
@@ -43,7 +43,7 @@ struct State {
     waiting: usize,
 }
 
-/// The part of the memory that a piece has; given back on drop.
+/// A piece's part of the memory; released on drop.
 #[derive(Debug)]
 pub(super) struct Charge {
     ahead: Arc<Ahead>,
@@ -60,14 +60,14 @@ impl Ahead {
         self.parts.alone
     }
 
-    /// Says which piece is taken next. Everything before it is done with.
+    /// Sets the piece that is taken next. Pieces before it are not wanted any more.
     pub(super) fn next(&self, place: Place) {
         let mut state = self.state();
         state.next = place;
         self.wake(&state);
     }
 
-    /// Nothing is taken any more.
+    /// Ends all waiting: nothing is taken any more.
     pub(super) fn close(&self) {
         let mut state = self.state();
         state.is_closed = true;
@@ -78,8 +78,8 @@ impl Ahead {
         Charge { ahead: Arc::clone(self), bytes: 0 }
     }
 
-    /// The most that pieces may have together if one at this place is granted more. Later segments leave half to the one
-    /// that is being taken, or it would be decoded on one thread until they are.
+    /// The most that all pieces may have together when one at this place grows. Later segments leave half to the segment
+    /// that is being taken; otherwise that one could only be decoded on one thread.
     fn most(&self, place: Place, next: Place) -> u64 {
         if place.segment == next.segment { self.parts.shared } else { self.parts.shared / 2 }
     }
@@ -96,14 +96,14 @@ impl Ahead {
 }
 
 impl Charge {
-    /// Makes it `bytes` in total if there is memory for that now. Less is always granted.
+    /// Changes it to `bytes` in total if there is memory for that now. Fewer bytes than before are always granted.
     pub(super) fn try_set(&mut self, place: Place, bytes: u64) -> bool {
         let ahead = Arc::clone(&self.ahead);
         let mut state = ahead.state();
         self.set_in(&mut state, place, bytes)
     }
 
-    /// Makes it `bytes` in total. Waits until there is memory for that, or the piece is the next.
+    /// Changes it to `bytes` in total. Waits until there is memory for that, or the piece is the next one to be taken.
     pub(super) fn set(&mut self, place: Place, bytes: u64) -> Answer {
         let ahead = Arc::clone(&self.ahead);
         let mut state = ahead.state();
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_piece_never_waits_and_no_other_one_passes_it() {
+    fn the_next_piece_and_unwanted_ones_never_wait() {
         let ahead = ahead();
         let (mut full, mut piece) = (ahead.charge(), ahead.charge());
         assert_eq!(full.set(place(0, 3), 100), Answer::Granted);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_is_woken_by_memory_and_by_its_turn_and_by_the_end() {
+    fn memory_a_turn_and_the_end_wake_waiting_threads() {
         type Wake = fn(&Arc<Ahead>, &mut Charge);
         let wakes: [(Wake, Answer); 4] = [
             (|_, full| assert!(full.try_set(place(0, 1), 90)), Answer::Granted),

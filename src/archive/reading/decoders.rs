@@ -16,7 +16,7 @@ pub(super) fn decode<T: Made>(
 ) {
     let mut decoder = BlockDecoder::default();
     for Task { work, segment, done } in tasks {
-        // Whoever waits for it may have taken it back, or ended.
+        // The thread that takes pieces may have taken it already, or ended.
         let Some(mut piece) = work.take() else { continue };
         let decoded = decode_piece(&mut piece, &segment, window, &mut decoder, each);
         piece.error = decoded.err();

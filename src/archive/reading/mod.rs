@@ -6,10 +6,10 @@
 //!        └── the order: segments, and in each its pieces ──▶ the caller's thread: checks, the caller's `take` ◀──┘
 //! ```
 //!
-//! A piece is a few blocks. Memory is bounded, whatever the archive holds: what is read and decoded ahead has an eighth of
-//! [`ReadJob::memory_limit`] together ([`ahead`]), and who wants more of that waits. The piece that is taken next waits
-//! for nothing: what is not decoded of it is decoded on the caller's thread, block by block and record by record, and has
-//! the rest of the limit. What is wrong travels in the same order as the records: nothing that comes after it is taken,
+//! A piece is a few blocks. Memory is bounded, whatever the archive holds: pieces that are read and decoded ahead have an
+//! eighth of [`ReadJob::memory_limit`] together ([`ahead`]); threads that need more wait. The piece that is taken next never
+//! waits: the caller's thread decodes what is left of it, block by block and record by record, with the rest of the
+//! limit. What is wrong travels in the same order as the records: nothing that comes after it is taken,
 //! everything before it is.
 
 mod ahead;
@@ -87,14 +87,14 @@ pub trait TakeRecords<T, E> {
     /// What ends the reading.
     fn take(&mut self, made: &mut T) -> Result<(), E>;
 
-    /// Takes one record as it is: it is too large to be decoded ahead of its time, or there was no memory left for it.
+    /// Takes one record as it is: it is too large to be decoded ahead, or there was no memory left for that.
     ///
     /// # Errors
     /// What ends the reading.
     fn take_record(&mut self, context: SegmentContext<'_>, record: &Record<'_>) -> Result<(), E>;
 }
 
-/// Takes single records as the threads do, and what is made of each at once.
+/// Handles single records as the threads do, one at a time.
 struct EachAlone<'a, T, M, F> {
     each: &'a M,
     take: F,
@@ -143,7 +143,7 @@ impl ReadJob<'_> {
     ) -> Result<Reached, E> {
         let readers = self.threads.clamp(2, READERS_MAX);
         let (turns, next_turn) = bounded::<Turn<T>>(readers);
-        // Pieces on their way are bounded already. A reader that waited here for decoders would keep the next piece back.
+        // The number of pieces in flight is bounded already. A reader that waited here could keep back the next piece.
         let (tasks, next_task) = unbounded();
         let plan = Mutex::new(Plan::new(self, turns));
         let ahead = Ahead::new(MemoryParts::of(self.memory_limit));
@@ -160,7 +160,7 @@ impl ReadJob<'_> {
             // The threads end when nobody is left at the other ends of their channels.
             drop((tasks, next_task));
             let reached = Taker::new(self, &pool, &ahead, taking).run(next_turn);
-            // Nor does anybody wait for memory.
+            // Threads that wait for memory end, too.
             ahead.close();
             reached
         })

@@ -75,7 +75,7 @@ pub(super) struct Piece<T> {
     pub(super) error: Option<ReadError>,
 }
 
-/// A piece to decode. A decoder takes it, or who waits for it does.
+/// A piece to decode: by a decoder, or by the thread that takes it, if that is first.
 #[derive(Debug)]
 pub(super) struct Work<T>(Arc<Mutex<Option<Piece<T>>>>);
 
@@ -84,7 +84,7 @@ impl<T> Work<T> {
         Work(Arc::new(Mutex::new(Some(piece))))
     }
 
-    /// The piece, unless somebody else has taken it.
+    /// The piece, unless another thread has taken it.
     pub(super) fn take(&self) -> Option<Piece<T>> {
         self.0.lock().expect("a panic ends the process").take()
     }
@@ -208,7 +208,7 @@ pub(super) struct Pool<T> {
 /// What was made of the records of a piece is kept as a buffer if it is no larger.
 const KEPT_MADE_BYTES: u64 = 1024 * 1024;
 
-/// Pieces whose buffers are kept. Nobody is charged for them, so they are few.
+/// Pieces whose buffers are kept. They are few, because they are not charged.
 const PIECES_KEPT: usize = 4;
 
 impl<T: Made> Pool<T> {
@@ -222,7 +222,7 @@ impl<T: Made> Pool<T> {
         Piece::new(place, self.ahead.charge(), kept.unwrap_or_default())
     }
 
-    /// Takes a piece's buffers back. What was made stays in them for the next one.
+    /// Keeps a piece's buffers for the next one, with what `take` has left behind.
     pub(super) fn give_back(&self, piece: Piece<T>) {
         let Piece { mut blocks, mut made, charge, .. } = piece;
         for (_, buffer) in &mut blocks {

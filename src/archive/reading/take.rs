@@ -38,7 +38,7 @@ pub(super) struct Taker<'a, T, F, E> {
     pool: &'a Pool<T>,
     ahead: &'a Ahead,
     taking: &'a mut F,
-    /// For pieces that nobody has decoded when they are taken.
+    /// Decoder for pieces that are not decoded when they are taken.
     decoder: BlockDecoder,
     reached: Reached,
     /// What the segment before covers.
@@ -86,10 +86,12 @@ impl<'a, T: Made, F: TakeRecords<T, E>, E: From<ArchiveError>> Taker<'a, T, F, E
             match kind {
                 TurnKind::Chain(before) => (self.before, self.is_ended) = (before, false),
                 TurnKind::Failed(error) => return Err(error.into()),
-                TurnKind::Segment { .. } if self.is_ended => {}
                 TurnKind::Segment { start, bytes, number, steps } => {
-                    self.ahead.next(Place { segment: number, piece: 0 });
-                    self.segment(&chain.segment(start), bytes, number, &steps)?;
+                    if !self.is_ended {
+                        self.segment(&chain.segment(start), bytes, number, &steps)?;
+                    }
+                    // Pieces of this segment that were not taken are not wanted: nobody waits for memory for them.
+                    self.ahead.next(Place { segment: number + 1, piece: 0 });
                 }
             }
             if self.reached.is_stopped {
@@ -125,7 +127,7 @@ impl<'a, T: Made, F: TakeRecords<T, E>, E: From<ArchiveError>> Taker<'a, T, F, E
                     return Ok(());
                 }
                 (Step::Piece(work, is_done), Some(open)) => {
-                    // What no decoder has begun is decoded here: they may all wait for memory.
+                    // A piece that no decoder has started is decoded here: all decoders may be waiting for memory.
                     let piece = work.take();
                     let piece =
                         piece.unwrap_or_else(|| is_done.recv().expect("decoders answer as long as there are tasks"));
@@ -178,7 +180,7 @@ impl<'a, T: Made, F: TakeRecords<T, E>, E: From<ArchiveError>> Taker<'a, T, F, E
         Ok(Flow::GoesOn)
     }
 
-    /// Decodes the first block of a piece that is not, or not to its end, and gives the records one by one.
+    /// Decodes the first block of a piece that is not decoded to its end, and hands over its records one at a time.
     fn rest_of_block(&mut self, name: &SegmentName, open: &mut Open, piece: &mut Piece<T>) -> Result<(), E> {
         let header = &open.segment.header;
         let index = piece.decoded;
