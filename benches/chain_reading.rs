@@ -2,8 +2,9 @@
 //!
 //! `cargo bench --bench chain_reading -- [--megabytes N] [--runs N] [--sizes 100,1024,10240] [--codecs …]`
 //!
-//! For each size of record and each codec a chain is written once, of segments of 64 MB of records. *Alone* decompresses
-//! the chain's blocks, which are in memory already, one after the other into one buffer (`null`: copies them).
+//! For each size of record and each codec a chain is written once, of segments of 64 MB of records. *Alone*
+//! decompresses the chain's blocks, which are in memory already, one after the other into one buffer (`null`: copies
+//! them).
 //! *Decoded* reads the files (they are in the page cache) as `kafka-store read` does and looks at each record; *printed*
 //! makes lines of JSON of them, too, which go nowhere. They run in turn, and the medians are printed. Rates are of
 //! record bytes, as they are before compression. As a test (`--test`) it is run small.

@@ -205,7 +205,8 @@ pub struct Cursor {
 }
 
 impl OpenSegment {
-    /// A segment without records yet, in a file of its own, which takes from the spool; its open block takes its bytes from `blocks`.
+    /// A segment without records yet, in a file of its own, which takes from the spool; its open block takes its bytes
+    /// from `blocks`.
     pub fn new(
         start: Offset,
         (file, spool): (Box<dyn OpenFile>, SpoolShare),
@@ -312,8 +313,8 @@ impl OpenSegment {
         }
     }
 
-    /// Keeps the records below `cutoff`, in a new file, whose last one was written under `leader_epoch`. `None` if there are
-    /// none.
+    /// Keeps the records below `cutoff`, in a new file, whose last one was written under `leader_epoch`. `None` if
+    /// there are none.
     ///
     /// # Errors
     /// If a file cannot be read or written.

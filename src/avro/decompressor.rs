@@ -1,8 +1,9 @@
 //! Decompressing blocks, whoever wrote them.
 //!
-//! No file decides how much memory it takes: room is asked for before it is made ([`Room`]), a length that a block says is
-//! checked before, and where none is said (or need not be believed) the room grows with what is there, up to
-//! [`BLOCK_BYTES_MAX`]. Zstandard itself refuses frames that need a window of more than 128 MiB; its own levels never do.
+//! No file decides how much memory it takes: room is asked for before it is made ([`Room`]), a length that a block says
+//! is checked before, and where none is said (or need not be believed) the room grows with what is there, up to
+//! [`BLOCK_BYTES_MAX`]. Zstandard itself refuses frames that need a window of more than 128 MiB; its own levels never
+//! do.
 
 use super::BLOCK_BYTES_MAX;
 use super::codec::BlockCodec;
@@ -22,8 +23,8 @@ pub(super) struct Decompressor {
     most: usize,
 }
 
-/// Says how much memory a block may have decompressed, beside its stored bytes: given the wanted bytes, returns how many
-/// are granted. What was granted before is part of both.
+/// Says how much memory a block may have decompressed, beside its stored bytes: given the wanted bytes, returns how
+/// many are granted. What was granted before is part of both.
 pub(super) type Room<'a> = &'a mut dyn FnMut(u64) -> u64;
 
 /// Room for blocks that this process has written itself.
@@ -118,8 +119,8 @@ impl Decompressor {
         Ok(())
     }
 
-    /// True if a deflate stream that was decompressed ends before these bytes do. libdeflate does not say where it ends;
-    /// but one without its last byte is cut.
+    /// True if a deflate stream that was decompressed ends before these bytes do. libdeflate does not say where it
+    /// ends; but one without its last byte is cut.
     fn has_bytes_behind(&mut self, stored: &[u8]) -> bool {
         let Some((_, front)) = stored.split_last() else { return false };
         if self.length <= KEPT_BUFFER_BYTES {
@@ -280,8 +281,8 @@ impl Decompressor {
         Ok(length)
     }
 
-    /// Makes the buffer longer, to twice its length if there is room: for that, for what it was while it is moved, and for
-    /// the context's window, which holds no more than was decompressed.
+    /// Makes the buffer longer, to twice its length if there is room: for that, for what it was while it is moved, and
+    /// for the context's window, which holds no more than was decompressed.
     fn lengthen(&mut self, window: u64, room: Room<'_>) -> Option<()> {
         let length = self.out.len();
         let beside = length as u64 + window.min(2 * length as u64);
@@ -390,7 +391,8 @@ mod tests {
                 let _ = within(most, codec, &bytes);
             }
             // With the magic number of zstandard, its own length, or both as often as not.
-            bytes.splice(0..0, [&b""[..], b"\x28\xb5\x2f\xfd", b"\x28\xb5\x2f\xfd\xe0", b"\xff\xff\xff\x7f"][front].to_vec());
+            let fronts = [&b""[..], b"\x28\xb5\x2f\xfd", b"\x28\xb5\x2f\xfd\xe0", b"\xff\xff\xff\x7f"];
+            bytes.splice(0..0, fronts[front].to_vec());
             for codec in [BlockCodec::Snappy, BlockCodec::Zstandard] {
                 let _ = within(most, codec, &bytes);
             }

@@ -33,8 +33,8 @@ pub enum ReadError {
     },
     /// A block needs more memory than decoding may take. The file may be whole.
     #[error(
-        "the block at byte {position} does not fit into memory: {stored_bytes} bytes stored and {need} decompressed, of \
-         which one block can have {room_bytes} under --memory-limit {limit_bytes}; give a larger --memory-limit",
+        "the block at byte {position} does not fit into memory: {stored_bytes} bytes stored and {need} decompressed, \
+         of which one block can have {room_bytes} under --memory-limit {limit_bytes}; give a larger --memory-limit",
         need = Need(*decompressed_bytes)
     )]
     TooLarge {

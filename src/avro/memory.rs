@@ -1,8 +1,8 @@
 //! Memory that decoding may take: one limit for a process, whatever its files say.
 //!
-//! All readers share an eighth of the limit. The rest is for one block at a time, for a block that does not fit into the
-//! shared part. Whether a block is refused therefore depends on its size and the limit alone, never on other readers. And
-//! readers cannot deadlock: the one that holds the rest waits for nothing.
+//! All readers share an eighth of the limit. The rest is for one block at a time, for a block that does not fit into
+//! the shared part. Whether a block is refused therefore depends on its size and the limit alone, never on other
+//! readers. And readers cannot deadlock: the one that holds the rest waits for nothing.
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
@@ -100,8 +100,8 @@ impl MemoryShare {
         self.memory.parts().alone
     }
 
-    /// Grows to `bytes` in total and returns the granted total: fewer bytes if it holds the part for one block and that is
-    /// smaller, none if the shared part has no room for them. Never waits.
+    /// Grows to `bytes` in total and returns the granted total: fewer bytes if it holds the part for one block and that
+    /// is smaller, none if the shared part has no room for them. Never waits.
     pub(super) fn grow_to(&mut self, bytes: u64) -> u64 {
         let parts = self.memory.parts();
         if self.is_alone {
@@ -117,7 +117,8 @@ impl MemoryShare {
         bytes
     }
 
-    /// Waits for the part for one block. It keeps its share of the shared part, for the stored bytes that it already holds.
+    /// Waits for the part for one block. It keeps its share of the shared part, for the stored bytes that it already
+    /// holds.
     pub(super) fn wait_to_be_alone(&mut self) {
         if self.is_alone {
             return;

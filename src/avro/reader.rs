@@ -95,8 +95,8 @@ impl<R: Read> SegmentReader<R> {
         SegmentReader::with_memory(reader, start, DecodeMemory::of_process())
     }
 
-    /// As [`SegmentReader::new`], with other memory than the process's. A thread that waits for this reader's next block
-    /// must have no other reader of the same memory: each may wait for the other's block to be done.
+    /// As [`SegmentReader::new`], with other memory than the process's. A thread that waits for this reader's next
+    /// block must have no other reader of the same memory: each may wait for the other's block to be done.
     ///
     /// # Errors
     /// As [`SegmentReader::new`].
@@ -137,12 +137,12 @@ impl<R: Read> SegmentReader<R> {
         self.check.content_hash()
     }
 
-    /// The next block, or `None` at the clean end of the file. Waits while a large block is decoded elsewhere, if this one
-    /// is large, too.
+    /// The next block, or `None` at the clean end of the file. Waits while a large block is decoded elsewhere, if this
+    /// one is large, too.
     ///
     /// # Errors
-    /// Whatever keeps the file from being a whole segment; nothing can be read after that. [`ReadError::TooLarge`] if the
-    /// block does not fit into the memory.
+    /// Whatever keeps the file from being a whole segment; nothing can be read after that. [`ReadError::TooLarge`] if
+    /// the block does not fit into the memory.
     pub fn next_block(&mut self) -> Result<Option<Block<'_>>, ReadError> {
         let Some(size) = self.blocks.next_size()? else {
             let last_record = || last_record(self.decompressor.block());
@@ -228,7 +228,8 @@ impl FileHeader {
         }
     }
 
-    /// Reads the header of a file from its first bytes. 4 KiB are enough for nearly all of ours and the original tool's.
+    /// Reads the header of a file from its first bytes. 4 KiB are enough for nearly all of ours and the original
+    /// tool's.
     ///
     /// # Errors
     /// As [`SegmentReader::new`]; truncated, if the header is longer than these bytes.

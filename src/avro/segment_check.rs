@@ -30,8 +30,8 @@ impl SegmentCheck {
         self.hasher.finish()
     }
 
-    /// After the last block, which ends at `position`: `last_record` is the hash of its last record. The original tool's
-    /// files have nothing to compare with.
+    /// After the last block, which ends at `position`: `last_record` is the hash of its last record. The original
+    /// tool's files have nothing to compare with.
     ///
     /// # Errors
     /// If something else was read than the header says.

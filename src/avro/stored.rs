@@ -80,8 +80,8 @@ impl<R: Read> StoredBlocks<R> {
         Ok(self.next_block_within(stored, BLOCK_BYTES_MAX)?.map(|block| block.expect("no block is larger")))
     }
 
-    /// As [`StoredBlocks::next_block`], but returns a [`LargeBlock`] if the block has more than `most` bytes. The file cannot
-    /// be read any further then.
+    /// As [`StoredBlocks::next_block`], but returns a [`LargeBlock`] if the block has more than `most` bytes. The file
+    /// cannot be read any further then.
     ///
     /// # Errors
     /// As [`StoredBlocks::next_block`].
@@ -200,8 +200,8 @@ impl Default for BlockDecoder {
 
 impl BlockDecoder {
     /// Decompresses what is stored in `buffer`, a block of a file with this header. `room` is asked for memory for the
-    /// decompressed block before it is taken: given the wanted bytes in total, it returns the granted ones. If those are not
-    /// enough, the result is [`NoRoom`], and `buffer` still holds the stored block.
+    /// decompressed block before it is taken: given the wanted bytes in total, it returns the granted ones. If those
+    /// are not enough, the result is [`NoRoom`], and `buffer` still holds the stored block.
     ///
     /// # Errors
     /// If what is stored is not what the file's codec writes.

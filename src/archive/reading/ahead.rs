@@ -78,8 +78,8 @@ impl Ahead {
         Charge { ahead: Arc::clone(self), bytes: 0 }
     }
 
-    /// The most that all pieces may have together when one at this place grows. Later segments leave half to the segment
-    /// that is being taken; otherwise that one could only be decoded on one thread.
+    /// The most that all pieces may have together when one at this place grows. Later segments leave half to the
+    /// segment that is being taken; otherwise that one could only be decoded on one thread.
     fn most(&self, place: Place, next: Place) -> u64 {
         if place.segment == next.segment { self.parts.shared } else { self.parts.shared / 2 }
     }

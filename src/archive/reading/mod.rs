@@ -6,10 +6,10 @@
 //!        └── the order: segments, and in each its pieces ──▶ the caller's thread: checks, the caller's `take` ◀──┘
 //! ```
 //!
-//! A piece is a few blocks. Memory is bounded, whatever the archive holds: pieces that are read and decoded ahead have an
-//! eighth of [`ReadJob::memory_limit`] together ([`ahead`]); threads that need more wait. The piece that is taken next never
-//! waits: the caller's thread decodes what is left of it, block by block and record by record, with the rest of the
-//! limit. What is wrong travels in the same order as the records: nothing that comes after it is taken,
+//! A piece is a few blocks. Memory is bounded, whatever the archive holds: pieces that are read and decoded ahead have
+//! an eighth of [`ReadJob::memory_limit`] together ([`ahead`]); threads that need more wait. The piece that is taken
+//! next never waits: the caller's thread decodes what is left of it, block by block and record by record, with the rest
+//! of the limit. What is wrong travels in the same order as the records: nothing that comes after it is taken,
 //! everything before it is.
 
 mod ahead;
@@ -131,8 +131,8 @@ impl ReadJob<'_> {
         self.run_with(&each, &mut EachAlone { each: &each, take, made: T::default() })
     }
 
-    /// As [`ReadJob::run`]. Single records that are large are given to `taking` as they are, so that what is made of them
-    /// need not be in memory at once.
+    /// As [`ReadJob::run`]. Single records that are large are given to `taking` as they are, so that what is made of
+    /// them need not be in memory at once.
     ///
     /// # Errors
     /// As [`ReadJob::run`].
