@@ -2,8 +2,9 @@
 //!
 //! `cargo bench --bench chain_reading -- [--megabytes N] [--runs N] [--sizes 100,1024,10240] [--codecs …]`
 //!
-//! For each size of record and each codec a chain is written once, of segments of 64 MB of records. *Alone* decompresses
-//! the chain's blocks, which are in memory already, one after the other into one buffer (`null`: copies them).
+//! For each size of record and each codec a chain is written once, of segments of 64 MB of records. *Alone*
+//! decompresses the chain's blocks, which are in memory already, one after the other into one buffer (`null`: copies
+//! them).
 //! *Decoded* reads the files (they are in the page cache) as `kafka-store read` does and looks at each record; *printed*
 //! makes lines of JSON of them, too, which go nowhere. They run in turn, and the medians are printed. Rates are of
 //! record bytes, as they are before compression. As a test (`--test`) it is run small.
@@ -13,10 +14,10 @@ mod sample;
 
 use kafka_store::archive::{ArchiveError, ChainStart, ReadJob, Watch, Window, Work};
 use kafka_store::avro::{BLOCK_RECORD_BYTES, BlockCodec, Codec, Compressor, SegmentSummary, SegmentWriter};
-use kafka_store::avro::{StoredBlocks, TimestampRange};
+use kafka_store::avro::{DECODE_MEMORY_DEFAULT, StoredBlocks, TimestampRange};
 use kafka_store::cli::{GcsArgs, IndexArgs};
-use kafka_store::commands::WindowArgs;
 use kafka_store::commands::read::{Format, ReadArgs, print};
+use kafka_store::commands::{MemoryArgs, WindowArgs};
 use kafka_store::page_cache::PageCache;
 use kafka_store::store::{ArchiveStore, LocalStore};
 use kafka_store_statecharts::last_record::{LastRecord, RecordHash};
@@ -214,7 +215,15 @@ fn decoded(root: &Path, chain: &ChainName, threads: usize, records: u64) {
     let source: Arc<dyn ArchiveStore> = Arc::new(LocalStore::open_read_only(root).expect("opens"));
     let chains = vec![ChainStart { chain: chain.clone(), before: None }];
     let stop = AtomicBool::new(false);
-    let job = ReadJob { source: &source, chains, window: Window::default(), threads, stop: &stop, watch: &Unwatched };
+    let job = ReadJob {
+        source: &source,
+        chains,
+        window: Window::default(),
+        threads,
+        memory_limit: DECODE_MEMORY_DEFAULT,
+        stop: &stop,
+        watch: &Unwatched,
+    };
     let mut count = 0;
     let read = job.run(
         |_, record, made: &mut u64| {
@@ -232,8 +241,8 @@ fn decoded(root: &Path, chain: &ChainName, threads: usize, records: u64) {
 
 fn printed(root: &Path, threads: usize) {
     let window = WindowArgs { parallel: Some(threads), ..WindowArgs::default() };
-    let (gcs, index) = (GcsArgs::default(), IndexArgs::default());
-    let args = ReadArgs { location: root.to_owned(), window, format: Format::Json, follow: false, gcs, index };
+    let (memory, gcs, index) = (MemoryArgs::default(), GcsArgs::default(), IndexArgs::default());
+    let args = ReadArgs { location: root.to_owned(), window, format: Format::Json, follow: false, memory, gcs, index };
     print(&args, io::sink()).expect("whole");
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
+use kafka_store::avro::DecodeMemory;
 use kafka_store::cli::{Cli, Command, DaemonArgs};
 use kafka_store::commands::{CommandError, audit, demo, find, index, ls, plan, read, resolve, verify};
 use kafka_store::config::DaemonConfig;
@@ -47,6 +48,7 @@ fn with_config(args: &DaemonArgs, run: impl FnOnce(&DaemonConfig, &Logger) -> Ex
         }
     };
     let (log, _flushed_at_the_end) = logging::start(config.verbosity);
+    DecodeMemory::limit_process(config.memory.limit_bytes);
     slog::debug!(log, "configuration read"; "config" => ?config);
     run(&config, &log)
 }

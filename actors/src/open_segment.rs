@@ -168,9 +168,9 @@ fn end_hash(bytes: &[u8], length: usize) -> RecordHash {
 /// Finds the records in the canonical bytes of a block that was read back.
 pub(crate) fn marks_of(block: &[u8]) -> Result<Vec<RecordMark>, SpoolError> {
     let unreadable = |error: &dyn std::fmt::Display| SpoolError::damaged(format!("a block of the spool file: {error}"));
-    let (mut decoder, mut headers, mut marks) = (Decoder::new(block), Vec::new(), Vec::new());
+    let (mut decoder, mut marks) = (Decoder::new(block), Vec::new());
     while !decoder.rest().is_empty() {
-        let fields = decoder.record(&mut headers).map_err(|error| unreadable(&error))?;
+        let (fields, _) = decoder.record().map_err(|error| unreadable(&error))?;
         let (offset, timestamp) = (fields.offset, fields.timestamp);
         marks.push(RecordMark { offset, timestamp, end: block.len() - decoder.rest().len() });
     }
@@ -225,7 +225,8 @@ impl Cursor {
 }
 
 impl OpenSegment {
-    /// A segment without records yet, in a file of its own, which takes from the spool; its open block takes its bytes from `blocks`.
+    /// A segment without records yet, in a file of its own, which takes from the spool; its open block takes its bytes
+    /// from `blocks`.
     pub fn new(
         start: Offset,
         (file, spool): (Box<dyn OpenFile>, SpoolShare),
@@ -332,8 +333,8 @@ impl OpenSegment {
         }
     }
 
-    /// Keeps the records below `cutoff`, in a new file, whose last one was written under `leader_epoch`. `None` if there are
-    /// none.
+    /// Keeps the records below `cutoff`, in a new file, whose last one was written under `leader_epoch`. `None` if
+    /// there are none.
     ///
     /// # Errors
     /// If a file cannot be read or written.

@@ -257,6 +257,9 @@ pub(super) fn unfit(location: &str, error: ReadError) -> Unfit {
         }
         error => error,
     };
+    if matches!(error, ReadError::TooLarge { .. }) {
+        return Unfit::blocked(format!("{location} cannot be read: {error}"));
+    }
     let advice = if error.is_truncated() {
         "it was cut off while it was written: move it out of the archive, and its records are archived anew if Kafka \
          still has them"

@@ -58,7 +58,7 @@ pub use parting::{AtEnd, Parting, PartingError};
 pub use partition_facts::PartitionFacts;
 pub use plan::Plan;
 pub(crate) use plan::no_committed_offset;
-pub use reading::{ChainStart, Reached, ReadJob};
+pub use reading::{ChainStart, Made, Reached, ReadJob, TakeRecords};
 pub use rebuild::{Rebuilt, rebuild};
 pub use resolve::{Begin, Compare, NewLineage, Stuck};
 pub use search::{Search, SearchError, Sought};

@@ -1,7 +1,7 @@
 //! Why a file cannot be read.
 
 use kafka_store_statecharts::offset::Offset;
-use std::io;
+use std::{fmt, io};
 
 /// Why bytes are not a whole segment file. Positions are byte offsets in the file.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,24 @@ pub enum ReadError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A block needs more memory than decoding may take. The file may be whole.
+    #[error(
+        "the block at byte {position} does not fit into memory: {stored_bytes} bytes stored and {need} decompressed, \
+         of which one block can have {room_bytes} under --memory-limit {limit_bytes}; give a larger --memory-limit",
+        need = Need(*decompressed_bytes)
+    )]
+    TooLarge {
+        /// Where the block begins.
+        position: u64,
+        /// Its bytes as it is stored.
+        stored_bytes: u64,
+        /// Its bytes decompressed, as far as that is known.
+        decompressed_bytes: Option<u64>,
+        /// What both together may have.
+        room_bytes: u64,
+        /// The limit that this follows from.
+        limit_bytes: u64,
+    },
     /// The file is not a segment: no Avro file, or one of another schema.
     #[error("the file is not a kafka-store segment: {problem}")]
     NotSegment {
@@ -43,6 +61,18 @@ pub enum ReadError {
         /// What this version does not know.
         problem: String,
     },
+}
+
+/// The size of a decompressed block in words.
+struct Need(Option<u64>);
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(bytes) => write!(f, "{bytes} bytes"),
+            None => f.write_str("too many"),
+        }
+    }
 }
 
 impl ReadError {

@@ -2,19 +2,21 @@
 
 use super::codec::BlockCodec;
 use super::content_hash::ContentHash;
-use super::decompressor::Decompressor;
+use super::decompressor::{Decompressor, KEPT_BUFFER_BYTES, Undecompressed};
 use super::error::ReadError;
 use super::header::SegmentHeader;
 use super::header_entries::{block_codec, schema};
+use super::memory::{DecodeMemory, MemoryShare};
 use super::metadata::Metadata;
 use super::schema::{SCHEMA, is_original};
-use super::segment_check::SegmentCheck;
+use super::segment_check::{SegmentCheck, last_record};
 use super::source::ByteSource;
-use super::stored::{StoredBlock, StoredBlocks};
+use super::stored::{LargeBlock, StoredBlock, StoredBlocks};
 use kafka_store_statecharts::offset::Offset;
-use kafka_store_statecharts::record::{DecodedHeader, Decoder, RecordFields};
+use kafka_store_statecharts::record::{Decoder, Headers, RecordFields};
 use std::fmt;
 use std::io::Read;
+use std::sync::Arc;
 
 /// What a file says before its first block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +49,8 @@ pub struct SegmentReader<R> {
     blocks: StoredBlocks<R>,
     decompressor: Decompressor,
     stored: Vec<u8>,
+    /// For the block that was read last.
+    memory: MemoryShare,
     last_offset: Option<Offset>,
     check: SegmentCheck,
 }
@@ -67,7 +71,6 @@ pub struct Block<'a> {
 #[derive(Debug)]
 pub struct Records<'a> {
     decoder: Decoder<'a>,
-    headers: Vec<DecodedHeader<'a>>,
     block: Block<'a>,
     index: u64,
 }
@@ -78,7 +81,7 @@ pub struct Record<'a> {
     /// Everything but the headers.
     pub fields: RecordFields<'a>,
     /// The headers, in the log's order.
-    pub headers: &'a [DecodedHeader<'a>],
+    pub headers: Headers<'a>,
     /// How many bytes it takes in its block. In files of ours these are its canonical bytes.
     pub encoded_bytes: usize,
 }
@@ -89,11 +92,21 @@ impl<R: Read> SegmentReader<R> {
     /// # Errors
     /// If there is no whole header of either kind, or ours says that it starts elsewhere.
     pub fn new(reader: R, start: Offset) -> Result<SegmentReader<R>, ReadError> {
+        SegmentReader::with_memory(reader, start, DecodeMemory::of_process())
+    }
+
+    /// As [`SegmentReader::new`], with other memory than the process's. A thread that waits for this reader's next
+    /// block must have no other reader of the same memory: each may wait for the other's block to be done.
+    ///
+    /// # Errors
+    /// As [`SegmentReader::new`].
+    pub fn with_memory(reader: R, start: Offset, memory: Arc<DecodeMemory>) -> Result<SegmentReader<R>, ReadError> {
         let blocks = StoredBlocks::new(reader, start)?;
         Ok(SegmentReader {
             blocks,
             decompressor: Decompressor::new(),
             stored: Vec::new(),
+            memory: MemoryShare::of(memory),
             last_offset: None,
             check: SegmentCheck::default(),
         })
@@ -124,20 +137,74 @@ impl<R: Read> SegmentReader<R> {
         self.check.content_hash()
     }
 
-    /// The next block, or `None` at the clean end of the file.
+    /// The next block, or `None` at the clean end of the file. Waits while a large block is decoded elsewhere, if this
+    /// one is large, too.
     ///
     /// # Errors
-    /// Whatever keeps the file from being a whole segment; nothing can be read after that.
+    /// Whatever keeps the file from being a whole segment; nothing can be read after that. [`ReadError::TooLarge`] if
+    /// the block does not fit into the memory.
     pub fn next_block(&mut self) -> Result<Option<Block<'_>>, ReadError> {
-        let Some(place) = self.blocks.next_block(&mut self.stored)? else {
-            self.check.end(self.blocks.header(), self.blocks.position(), self.decompressor.block())?;
+        let Some(size) = self.blocks.next_size()? else {
+            let last_record = || last_record(self.decompressor.block());
+            self.check.end(self.blocks.header(), self.blocks.position(), last_record)?;
+            self.release();
             return Ok(None);
         };
+        self.release();
+        let Some(place) = self.next_stored(size)? else { return Ok(None) };
+        self.decompress(place)?;
+        if self.stored.capacity() > KEPT_BUFFER_BYTES {
+            self.stored = Vec::new();
+        }
         let header = self.blocks.header();
-        self.decompressor.decompress_of(header, &mut self.stored, place.position)?;
         let bytes = self.decompressor.block();
         self.check.block(bytes, place.record_count);
         Ok(Some(Block::new(bytes, place, header, &mut self.last_offset)))
+    }
+
+    /// Gives back what the last block has taken.
+    fn release(&mut self) {
+        self.decompressor.forget_block();
+        if self.stored.capacity() > KEPT_BUFFER_BYTES {
+            self.stored = Vec::new();
+        }
+        self.memory.release();
+    }
+
+    /// Reads the next block, which says that it has `size` bytes, as it is stored.
+    fn next_stored(&mut self, size: u64) -> Result<Option<StoredBlock>, ReadError> {
+        if self.memory.grow_to(size) < size {
+            self.memory.wait_to_be_alone();
+        }
+        let most = self.memory.grow_to(size);
+        match self.blocks.next_block_within(&mut self.stored, most)? {
+            None => Ok(None),
+            Some(Ok(place)) => Ok(Some(place)),
+            Some(Err(LargeBlock { position, stored_bytes })) => Err(self.too_large(position, stored_bytes, None)),
+        }
+    }
+
+    /// Decompresses the block that was read.
+    fn decompress(&mut self, place: StoredBlock) -> Result<(), ReadError> {
+        let stored_bytes = self.stored.len() as u64;
+        loop {
+            let SegmentReader { blocks, decompressor, stored, memory, .. } = self;
+            let mut room =
+                |wanted: u64| memory.grow_to(stored_bytes.saturating_add(wanted)).saturating_sub(stored_bytes);
+            match decompressor.decompress_of(blocks.header(), stored, place.position, &mut room) {
+                Ok(()) => return Ok(()),
+                Err(Undecompressed::Corrupt(error)) => return Err(error),
+                Err(Undecompressed::NoRoom { .. }) if !memory.is_alone() => memory.wait_to_be_alone(),
+                Err(Undecompressed::NoRoom { decompressed_bytes }) => {
+                    return Err(self.too_large(place.position, stored_bytes, decompressed_bytes));
+                }
+            }
+        }
+    }
+
+    fn too_large(&self, position: u64, stored_bytes: u64, decompressed_bytes: Option<u64>) -> ReadError {
+        let (room_bytes, limit_bytes) = (self.memory.alone_bytes(), self.memory.limit_bytes());
+        ReadError::TooLarge { position, stored_bytes, decompressed_bytes, room_bytes, limit_bytes }
     }
 }
 
@@ -161,7 +228,8 @@ impl FileHeader {
         }
     }
 
-    /// Reads the header of a file from its first bytes. 4 KiB are enough for nearly all of ours and the original tool's.
+    /// Reads the header of a file from its first bytes. 4 KiB are enough for nearly all of ours and the original
+    /// tool's.
     ///
     /// # Errors
     /// As [`SegmentReader::new`]; truncated, if the header is longer than these bytes.
@@ -203,7 +271,7 @@ impl<'a> Block<'a> {
 
     /// The records, decoded one at a time.
     pub fn records(self) -> Records<'a> {
-        Records { decoder: Decoder::new(self.bytes), headers: Vec::new(), block: self, index: 0 }
+        Records { decoder: Decoder::new(self.bytes), block: self, index: 0 }
     }
 }
 
@@ -221,17 +289,17 @@ impl<'a> Records<'a> {
         }
         let rest_before = self.decoder.rest().len();
         let decoded = match self.block.derived_offset {
-            None => self.decoder.record(&mut self.headers),
+            None => self.decoder.record(),
             Some(first) => match first.advanced_by(self.index) {
-                Some(offset) => self.decoder.original_record(offset),
+                Some(offset) => self.decoder.original_record(offset).map(|fields| (fields, Headers::default())),
                 None => return Err(self.corrupt("it goes beyond the last offset")),
             },
         };
         self.index += 1;
-        let fields = decoded.map_err(|error| self.corrupt(&error.to_string()))?;
+        let (fields, headers) = decoded.map_err(|error| self.corrupt(&error.to_string()))?;
         self.check_offset(fields.offset)?;
         let encoded_bytes = rest_before - self.decoder.rest().len();
-        Ok(Some(Record { fields, headers: &self.headers, encoded_bytes }))
+        Ok(Some(Record { fields, headers, encoded_bytes }))
     }
 
     fn check_offset(&mut self, offset: Offset) -> Result<(), ReadError> {

@@ -30,12 +30,17 @@ impl SegmentCheck {
         self.hasher.finish()
     }
 
-    /// After the last block, which ends at `position`: `last_block` is that block, decompressed. The original tool's
-    /// files have nothing to compare with.
+    /// After the last block, which ends at `position`: `last_record` is the hash of its last record. The original
+    /// tool's files have nothing to compare with.
     ///
     /// # Errors
     /// If something else was read than the header says.
-    pub fn end(&self, header: &FileHeader, position: u64, last_block: &[u8]) -> Result<(), ReadError> {
+    pub fn end(
+        &self,
+        header: &FileHeader,
+        position: u64,
+        last_record: impl FnOnce() -> Option<RecordHash>,
+    ) -> Result<(), ReadError> {
         let FileKind::Ours(header) = &header.kind else {
             return Ok(());
         };
@@ -48,7 +53,7 @@ impl SegmentCheck {
             Err(ReadError::corrupt(position, "its records are not those that its header's content hash is of"))
         } else {
             match &header.summary.last_record {
-                Some(said) if last_record(last_block) != Some(said.hash) => {
+                Some(said) if last_record() != Some(said.hash) => {
                     Err(ReadError::corrupt(position, "its last record is not the one that its header's hash is of"))
                 }
                 _ => Ok(()),
@@ -58,11 +63,11 @@ impl SegmentCheck {
 }
 
 /// The hash of a block's last record; `None` if it does not hold whole records.
-fn last_record(block: &[u8]) -> Option<RecordHash> {
-    let (mut decoder, mut headers, mut last) = (Decoder::new(block), Vec::new(), None);
+pub(super) fn last_record(block: &[u8]) -> Option<RecordHash> {
+    let (mut decoder, mut last) = (Decoder::new(block), None);
     while !decoder.rest().is_empty() {
         let record = decoder.rest();
-        decoder.record(&mut headers).ok()?;
+        decoder.record().ok()?;
         last = Some(&record[..record.len() - decoder.rest().len()]);
     }
     last.map(RecordHash::of)

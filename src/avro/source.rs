@@ -65,9 +65,11 @@ impl<R: Read> ByteSource<R> {
 
     /// Replaces what is in `out` by the next `length` bytes. `inside` says what they belong to.
     ///
-    /// The length comes from the file: memory grows with what is there, not with what is said.
+    /// The length comes from the file: the caller has checked that there may be room for as much.
     pub(super) fn bytes(&mut self, length: u64, out: &mut Vec<u8>, inside: &str) -> Result<(), ReadError> {
         out.clear();
+        // What grows by itself is twice in memory while it is moved. Room that is not written to takes none.
+        out.reserve_exact(usize::try_from(length).unwrap_or(usize::MAX));
         let taken = self
             .reader
             .by_ref()

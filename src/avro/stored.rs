@@ -1,7 +1,7 @@
 //! Blocks as they are stored, before they are decompressed: reading and decompressing can be two threads.
 
 use super::BLOCK_BYTES_MAX;
-use super::decompressor::Decompressor;
+use super::decompressor::{Decompressor, KEPT_BUFFER_BYTES, Undecompressed};
 use super::error::ReadError;
 use super::metadata::Metadata;
 use super::reader::{Block, FileHeader, FileKind};
@@ -17,6 +17,16 @@ pub struct StoredBlocks<R> {
     header: FileHeader,
     header_crc32c: u32,
     record_count: u64,
+    /// The numbers in front of a block that is not read yet.
+    front: Option<BlockFront>,
+}
+
+/// What a block says of itself in front of its bytes.
+#[derive(Clone, Copy, Debug)]
+struct BlockFront {
+    position: u64,
+    record_count: u64,
+    stored_bytes: u64,
 }
 
 /// What stands around a stored block.
@@ -42,7 +52,7 @@ impl<R: Read> StoredBlocks<R> {
         let metadata = Metadata::read(&mut source)?;
         let header = FileHeader::from_metadata(&metadata, start)?;
         let header_crc32c = source.restart_crc32c();
-        Ok(StoredBlocks { source, header, header_crc32c, record_count: 0 })
+        Ok(StoredBlocks { source, header, header_crc32c, record_count: 0, front: None })
     }
 
     /// What the file says before its first block.
@@ -67,20 +77,27 @@ impl<R: Read> StoredBlocks<R> {
     /// If the file ends within a block, or something else than a block is there; at the end, if length and checksum are
     /// not those that the header of a file of format version 2 says.
     pub fn next_block(&mut self, stored: &mut Vec<u8>) -> Result<Option<StoredBlock>, ReadError> {
-        const INSIDE: &str = "inside a block";
-        let position = self.source.position();
-        if self.source.at_end()? {
-            self.check_end()?;
+        Ok(self.next_block_within(stored, BLOCK_BYTES_MAX)?.map(|block| block.expect("no block is larger")))
+    }
+
+    /// As [`StoredBlocks::next_block`], but returns a [`LargeBlock`] if the block has more than `most` bytes. The file
+    /// cannot be read any further then.
+    ///
+    /// # Errors
+    /// As [`StoredBlocks::next_block`].
+    pub fn next_block_within(
+        &mut self,
+        stored: &mut Vec<u8>,
+        most: u64,
+    ) -> Result<Option<Result<StoredBlock, LargeBlock>>, ReadError> {
+        if self.next_size()?.is_none() {
             return Ok(None);
         }
-        let file_bytes = self.header.ours().and_then(|ours| ours.file_bytes);
-        if let Some(file_bytes) = file_bytes.filter(|file_bytes| position >= *file_bytes) {
-            let problem = format!("more follows, and its header says that it has {file_bytes} bytes");
-            return Err(ReadError::corrupt(position, problem));
+        let Some(BlockFront { position, record_count, stored_bytes }) = self.front.take() else { return Ok(None) };
+        self.source.bytes(stored_bytes.min(most), stored, INSIDE)?;
+        if stored_bytes > most {
+            return Ok(Some(Err(LargeBlock { position, stored_bytes })));
         }
-        let record_count = self.source.length(BLOCK_BYTES_MAX, "a block's number of records", INSIDE)?;
-        let stored_bytes = self.source.length(BLOCK_BYTES_MAX, "a block's size", INSIDE)?;
-        self.source.bytes(stored_bytes, stored, INSIDE)?;
         let sync_position = self.source.position();
         if self.source.array::<16>(INSIDE)? != self.header.sync {
             return Err(ReadError::corrupt(sync_position, "the block does not end with the file's sync marker"));
@@ -95,7 +112,31 @@ impl<R: Read> StoredBlocks<R> {
             ),
         };
         self.record_count += record_count;
-        Ok(Some(StoredBlock { record_count, position, stored_bytes, derived_offset }))
+        Ok(Some(Ok(StoredBlock { record_count, position, stored_bytes, derived_offset })))
+    }
+
+    /// How many bytes the next block says it has as it is stored, or `None` at the clean end of the file.
+    ///
+    /// # Errors
+    /// As [`StoredBlocks::next_block`].
+    pub fn next_size(&mut self) -> Result<Option<u64>, ReadError> {
+        if let Some(front) = &self.front {
+            return Ok(Some(front.stored_bytes));
+        }
+        let position = self.source.position();
+        if self.source.at_end()? {
+            self.check_end()?;
+            return Ok(None);
+        }
+        let file_bytes = self.header.ours().and_then(|ours| ours.file_bytes);
+        if let Some(file_bytes) = file_bytes.filter(|file_bytes| position >= *file_bytes) {
+            let problem = format!("more follows, and its header says that it has {file_bytes} bytes");
+            return Err(ReadError::corrupt(position, problem));
+        }
+        let record_count = self.source.length(BLOCK_BYTES_MAX, "a block's number of records", INSIDE)?;
+        let stored_bytes = self.source.length(BLOCK_BYTES_MAX, "a block's size", INSIDE)?;
+        self.front = Some(BlockFront { position, record_count, stored_bytes });
+        Ok(Some(stored_bytes))
     }
 
     /// Compares length and checksum of the whole file with what its header says.
@@ -119,6 +160,18 @@ impl<R: Read> StoredBlocks<R> {
     }
 }
 
+/// A block that is larger than was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LargeBlock {
+    /// Where it begins in its file.
+    pub position: u64,
+    /// How many bytes it has as it is stored.
+    pub stored_bytes: u64,
+}
+
+/// What a file that ends too early ends inside of.
+const INSIDE: &str = "inside a block";
+
 /// The contexts that decompressing needs. They belong to a thread.
 pub struct BlockDecoder(Decompressor);
 
@@ -132,8 +185,12 @@ pub struct BlockBuffer {
     length: usize,
 }
 
-/// Buffers that one huge record has blown up are given back.
-const KEPT_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// Why a block is not decompressed although it may be right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRoom {
+    /// Its size, where it says it.
+    pub decompressed_bytes: Option<u64>,
+}
 
 impl Default for BlockDecoder {
     fn default() -> BlockDecoder {
@@ -142,20 +199,31 @@ impl Default for BlockDecoder {
 }
 
 impl BlockDecoder {
-    /// Decompresses what is stored in `buffer`, a block of a file with this header.
+    /// Decompresses what is stored in `buffer`, a block of a file with this header. `room` is asked for memory for the
+    /// decompressed block before it is taken: given the wanted bytes in total, it returns the granted ones. If those
+    /// are not enough, the result is [`NoRoom`], and `buffer` still holds the stored block.
     ///
     /// # Errors
-    /// If that is not what the file's codec writes.
+    /// If what is stored is not what the file's codec writes.
     pub fn decompress(
         &mut self,
         header: &FileHeader,
         place: StoredBlock,
         buffer: &mut BlockBuffer,
-    ) -> Result<(), ReadError> {
+        room: &mut dyn FnMut(u64) -> u64,
+    ) -> Result<Result<(), NoRoom>, ReadError> {
         buffer.length = 0;
-        self.0.decompress_of(header, &mut buffer.stored, place.position)?;
-        buffer.length = self.0.take_block(&mut buffer.decompressed);
-        Ok(())
+        match self.0.decompress_of(header, &mut buffer.stored, place.position, room) {
+            Ok(()) => {
+                buffer.length = self.0.take_block(&mut buffer.decompressed);
+                if buffer.stored.capacity() > KEPT_BUFFER_BYTES {
+                    buffer.stored = Vec::new();
+                }
+                Ok(Ok(()))
+            }
+            Err(Undecompressed::Corrupt(error)) => Err(error),
+            Err(Undecompressed::NoRoom { decompressed_bytes }) => Ok(Err(NoRoom { decompressed_bytes })),
+        }
     }
 }
 
@@ -174,6 +242,11 @@ impl BlockBuffer {
         last_offset: &'a mut Option<Offset>,
     ) -> Block<'a> {
         Block::new(self.bytes(), place, header, last_offset)
+    }
+
+    /// The memory that it takes.
+    pub fn memory_bytes(&self) -> u64 {
+        (self.stored.capacity() + self.decompressed.capacity()) as u64
     }
 
     /// Whether it is worth keeping for the next block.

@@ -4,7 +4,7 @@ use super::BLOCK_BYTES_MAX;
 use super::codec::Codec;
 use super::compressor::{Block, Compressor};
 use super::content_hash::{ContentHash, ContentHasher};
-use super::decompressor::Decompressor;
+use super::decompressor::{Decompressor, Undecompressed, any_room};
 use super::error::ReadError;
 use super::header::{SealError, SegmentHeader, WrittenBlocks, sync_marker};
 use super::move_blocks::move_blocks;
@@ -145,7 +145,7 @@ impl SegmentWriter {
         let stored_bytes = source.length(BLOCK_BYTES_MAX, "a block's size", "").map_err(wrong)?;
         source.bytes(stored_bytes, &mut stored, "").map_err(wrong)?;
         let mut decompressor = Decompressor::new();
-        decompressor.decompress(self.codec.block_codec(), &mut stored, 0).map_err(wrong)?;
+        decompressor.decompress(self.codec.block_codec(), &mut stored, 0, &mut any_room).map_err(undecompressed)?;
         let mut records = Vec::new();
         let length = decompressor.take_block(&mut records);
         records.truncate(length);
@@ -168,7 +168,8 @@ impl SegmentWriter {
             if source.array::<16>("").map_err(wrong)? != self.sync {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a block does not end with the sync marker"));
             }
-            decompressor.decompress(self.codec.block_codec(), &mut stored, 0).map_err(wrong)?;
+            let codec = self.codec.block_codec();
+            decompressor.decompress(codec, &mut stored, 0, &mut any_room).map_err(undecompressed)?;
             let length = decompressor.take_block(&mut records);
             if each(&records[..length], record_count).is_break() {
                 break;
@@ -244,6 +245,15 @@ impl SegmentWriter {
     pub fn record_bytes(&self) -> u64 {
         self.record_bytes
     }
+}
+
+/// The error of a block of a spool file that cannot be decompressed.
+fn undecompressed(why: Undecompressed) -> io::Error {
+    let problem = match why {
+        Undecompressed::Corrupt(error) => error.to_string(),
+        Undecompressed::NoRoom { .. } => "a block is larger than it was written".to_owned(),
+    };
+    io::Error::new(io::ErrorKind::InvalidData, problem)
 }
 
 impl std::fmt::Debug for SegmentWriter {

@@ -152,7 +152,8 @@ pub struct DaemonArgs {
     /// Memory that the process may take for what it archives; at least 64M
     ///
     /// The whole process stays below this and 64 MiB more, which are for the program itself and for a thousand
-    /// partitions. A record larger than an eighth of it is handled alone, and may exceed it.
+    /// partitions. A record larger than an eighth of it is handled alone, and may exceed it. Where a file of the
+    /// archive must be read whole, a block that needs more than seven eighths of it is refused.
     #[arg(long, value_name = "SIZE", default_value = "256M", allow_negative_numbers = true, help_heading = "Running")]
     pub memory_limit: String,
 
@@ -188,8 +189,8 @@ pub struct DaemonArgs {
 
     /// Serve a status page, metrics for Prometheus (/metrics) and probes (/healthz, /readyz) there [default: nowhere]
     ///
-    /// A port alone means this machine only (127.0.0.1). Whoever reaches it sees the names of topics, offsets and where the
-    /// archive is, and can change nothing.
+    /// A port alone means this machine only (127.0.0.1). Whoever reaches it sees the names of topics, offsets and where
+    /// the archive is, and can change nothing.
     #[arg(long, value_name = "[HOST:]PORT", help_heading = "Running")]
     pub status_listen: Option<String>,
 

@@ -3,6 +3,7 @@
 use super::error::CommandError;
 use super::index::{failed, open_if_named};
 use super::location::bucket;
+use super::memory::MemoryArgs;
 use super::print::{Output, Stop, finish};
 use super::window::{parse_offset, parse_time};
 use crate::archive::{Search, Sought};
@@ -50,6 +51,9 @@ pub struct FindArgs {
     /// The archive's bucket, to look there instead
     #[arg(long, value_name = "gs://BUCKET[/PREFIX]", conflicts_with = "local_store", help_heading = "Store")]
     pub gcloud_store_url: Option<String>,
+    /// Memory for decoding, where files do not say what they hold.
+    #[command(flatten)]
+    pub memory: MemoryArgs,
     /// The way to the bucket.
     #[command(flatten)]
     pub gcs: GcsArgs,
@@ -72,6 +76,7 @@ fn parse_partition(text: &str) -> Result<PartitionId, String> {
 /// # Errors
 /// If nothing is named to ask, it does not answer, or there is no such file in any partition.
 pub fn run(args: &FindArgs) -> Result<ExitCode, CommandError> {
+    args.memory.limit_process();
     let index = open_if_named(&args.index)?;
     if let Some(index) = &index {
         index.check_schema().map_err(|error| failed(&error))?;

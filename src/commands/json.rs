@@ -3,32 +3,33 @@
 //! `, ` and `: ` between things, and everything that is not printable ASCII as `\uXXXX`, beyond the basic plane as
 //! a pair of surrogates. Not by serde_json: its spelling is another, and its lines are built by way of a map.
 
+use super::print::{PART_BYTES, Sink};
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::record::DecodedHeader;
 
 /// One line that is being written. The caller gives the keys in their sorted order.
 #[derive(Debug)]
-pub(super) struct JsonLine<'o> {
-    out: &'o mut Vec<u8>,
+pub(super) struct JsonLine<'o, S> {
+    out: &'o mut S,
     is_first: bool,
 }
 
-impl<'o> JsonLine<'o> {
+impl<'o, S: Sink> JsonLine<'o, S> {
     /// Begins a line at the end of `out`.
-    pub(super) fn begin(out: &'o mut Vec<u8>) -> JsonLine<'o> {
-        out.push(b'{');
+    pub(super) fn begin(out: &'o mut S) -> JsonLine<'o, S> {
+        out.buffer().push(b'{');
         JsonLine { out, is_first: true }
     }
 
     /// Ends the line.
     pub(super) fn end(self) {
-        self.out.extend_from_slice(b"}\n");
+        self.out.buffer().extend_from_slice(b"}\n");
     }
 
     /// A member whose value is a number.
     pub(super) fn number(&mut self, key: &str, value: i64) {
         self.key(key);
-        write_number(value, 1, self.out);
+        write_number(value, 1, self.out.buffer());
     }
 
     /// A member whose value is a text.
@@ -40,15 +41,16 @@ impl<'o> JsonLine<'o> {
     /// A member whose value is the file name of the segment that starts at `start`.
     pub(super) fn segment(&mut self, key: &str, start: Offset) {
         self.key(key);
-        self.out.push(b'"');
-        write_number(start.get(), 20, self.out);
-        self.out.push(b'"');
+        let out = self.out.buffer();
+        out.push(b'"');
+        write_number(start.get(), 20, out);
+        out.push(b'"');
     }
 
     /// A member whose value is null.
     pub(super) fn null(&mut self, key: &str) {
         self.key(key);
-        self.out.extend_from_slice(b"null");
+        self.out.buffer().extend_from_slice(b"null");
     }
 
     /// A member whose value is bytes: as text if they are UTF-8, else `<key>_base64`.
@@ -58,49 +60,54 @@ impl<'o> JsonLine<'o> {
             Some(Ok(text)) => self.text(key, text),
             Some(Err(_)) => {
                 self.key(key_base64);
-                self.out.push(b'"');
+                self.out.buffer().push(b'"');
                 write_base64(value.unwrap_or_default(), self.out);
-                self.out.push(b'"');
+                self.out.buffer().push(b'"');
             }
         }
     }
 
     /// A member `headers`: `[["name", value], …]`, a value being a text, null, or `{"base64": "…"}`. A name that is
     /// not UTF-8 is written like such a value. Nothing is written where there are none.
-    pub(super) fn headers(&mut self, headers: &[DecodedHeader<'_>]) {
-        if headers.is_empty() {
+    pub(super) fn headers<'h>(&mut self, headers: impl IntoIterator<Item = DecodedHeader<'h>>) {
+        let mut headers = headers.into_iter().peekable();
+        if headers.peek().is_none() {
             return;
         }
         self.key("headers");
-        for (index, header) in headers.iter().enumerate() {
-            self.out.extend_from_slice(if index == 0 { b"[[" } else { b", [" });
+        let mut before: &[u8] = b"[[";
+        for header in headers {
+            self.out.buffer().extend_from_slice(before);
+            before = b", [";
             write_text_or_base64(&header.name, self.out);
-            self.out.extend_from_slice(b", ");
+            self.out.buffer().extend_from_slice(b", ");
             match header.value {
-                None => self.out.extend_from_slice(b"null"),
+                None => self.out.buffer().extend_from_slice(b"null"),
                 Some(value) => write_text_or_base64(value, self.out),
             }
-            self.out.push(b']');
+            self.out.buffer().push(b']');
+            self.out.spill();
         }
-        self.out.push(b']');
+        self.out.buffer().push(b']');
     }
 
     /// Keys are our own, and have nothing that must be escaped.
     fn key(&mut self, key: &str) {
-        self.out.extend_from_slice(if self.is_first { b"\"" } else { b", \"" });
+        let out = self.out.buffer();
+        out.extend_from_slice(if self.is_first { b"\"" } else { b", \"" });
         self.is_first = false;
-        self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(b"\": ");
+        out.extend_from_slice(key.as_bytes());
+        out.extend_from_slice(b"\": ");
     }
 }
 
-fn write_text_or_base64(bytes: &[u8], out: &mut Vec<u8>) {
+fn write_text_or_base64(bytes: &[u8], out: &mut impl Sink) {
     match std::str::from_utf8(bytes) {
         Ok(text) => write_text(text, out),
         Err(_) => {
-            out.extend_from_slice(br#"{"base64": ""#);
+            out.buffer().extend_from_slice(br#"{"base64": ""#);
             write_base64(bytes, out);
-            out.extend_from_slice(br#""}"#);
+            out.buffer().extend_from_slice(br#""}"#);
         }
     }
 }
@@ -139,8 +146,20 @@ const KINDS: [u8; 256] = {
 /// every few bytes there is something to escape.
 const RUN: usize = 64;
 
-fn write_text(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
+fn write_text(text: &str, out: &mut impl Sink) {
+    out.buffer().push(b'"');
+    let mut rest = text;
+    while rest.len() > PART_BYTES {
+        let (part, behind) = rest.split_at(rest.floor_char_boundary(PART_BYTES));
+        write_characters(part, out.buffer());
+        out.spill();
+        rest = behind;
+    }
+    write_characters(rest, out.buffer());
+    out.buffer().push(b'"');
+}
+
+fn write_characters(text: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
     let mut buffer = [0; 2 * RUN];
     let mut at = 0;
@@ -156,7 +175,6 @@ fn write_text(text: &str, out: &mut Vec<u8>) {
             at += character.len_utf8();
         }
     }
-    out.push(b'"');
 }
 
 /// Writes what needs no numbers; says how many bytes that were, and how many they have become.
@@ -209,7 +227,17 @@ pub(super) fn hex_digit(value: u8) -> u8 {
 }
 
 /// Standard base64 with padding.
-fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
+fn write_base64(bytes: &[u8], out: &mut impl Sink) {
+    for (index, part) in bytes.chunks(PART_BYTES).enumerate() {
+        if index > 0 {
+            out.spill();
+        }
+        write_base64_part(part, out.buffer());
+    }
+}
+
+/// Only the last part is of another length than a multiple of three.
+fn write_base64_part(bytes: &[u8], out: &mut Vec<u8>) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for group in bytes.chunks(3) {
         let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
@@ -299,8 +327,8 @@ mod tests {
         let header = |name: &'static [u8], value| DecodedHeader { name: Cow::Borrowed(name), value };
         let mut out = Vec::new();
         let mut line = JsonLine::begin(&mut out);
-        line.headers(&[]);
-        line.headers(&[
+        line.headers([]);
+        line.headers([
             header(b"b", Some(b"1")),
             header(b"a", None),
             header(b"b", Some(b"\xff")),

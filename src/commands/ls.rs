@@ -2,6 +2,7 @@
 
 use super::error::CommandError;
 use super::location::{Location, Place};
+use super::memory::MemoryArgs;
 use super::print::{Output, Stop, finish};
 use super::table::{Table, grouped, moment, size};
 use crate::archive::{ArchiveError, ChainSurvey, Joint, SegmentFacts, SurveyedSegment, facts_of, read_facts, survey};
@@ -33,6 +34,9 @@ pub struct LsArgs {
     /// How many segments are looked at at a time [default: 4 for each core, in a bucket 32]
     #[arg(long, value_name = "N", value_parser = super::parse_parallel)]
     pub parallel: Option<usize>,
+    /// Memory for decoding, with --deep.
+    #[command(flatten)]
+    pub memory: MemoryArgs,
     /// How Google Cloud Storage is reached.
     #[command(flatten)]
     pub gcs: GcsArgs,
@@ -43,6 +47,7 @@ pub struct LsArgs {
 /// # Errors
 /// A location that is no part of an archive, or a store that does not answer: one line.
 pub fn run(args: &LsArgs) -> Result<(), CommandError> {
+    args.memory.limit_process();
     list(args, io::stdout().lock())
 }
 

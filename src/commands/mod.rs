@@ -11,6 +11,7 @@ mod json;
 mod lines;
 mod location;
 pub mod ls;
+mod memory;
 mod patience;
 pub mod plan;
 mod print;
@@ -22,6 +23,7 @@ pub mod verify;
 mod window;
 
 pub use error::CommandError;
+pub use memory::MemoryArgs;
 pub use window::WindowArgs;
 
 /// How many threads a command uses where nothing is said.

@@ -8,6 +8,40 @@ use std::io::{self, Write};
 pub(super) struct Output<W: Write> {
     target: W,
     buffer: Vec<u8>,
+    /// Why a part of a line could not be written.
+    stopped: Option<Stop>,
+}
+
+/// Target of text that may be too long to be in memory at once.
+pub(super) trait Sink {
+    /// Buffer to append to.
+    fn buffer(&mut self) -> &mut Vec<u8>;
+
+    /// Writes the buffer if it is large. Called between the parts of a long text.
+    fn spill(&mut self) {}
+}
+
+/// Lengths of the parts that a long text is written in. A multiple of 32, of 3 and of 4.
+pub(super) const PART_BYTES: usize = 48 * 1024;
+
+impl Sink for Vec<u8> {
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        self
+    }
+}
+
+impl<W: Write> Sink for Output<W> {
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    fn spill(&mut self) {
+        if self.stopped.is_some() {
+            self.buffer.clear();
+        } else if self.buffer.len() >= PIECE_BYTES {
+            self.stopped = self.write_buffer().err();
+        }
+    }
 }
 
 /// Why printing stops.
@@ -23,7 +57,7 @@ const PIECE_BYTES: usize = 256 * 1024;
 
 impl<W: Write> Output<W> {
     pub(super) fn new(target: W) -> Output<W> {
-        Output { target, buffer: Vec::with_capacity(PIECE_BYTES + 4096) }
+        Output { target, buffer: Vec::with_capacity(PIECE_BYTES + 4096), stopped: None }
     }
 
     /// Where to append the next line; [`Output::line_done`] follows.
@@ -33,7 +67,11 @@ impl<W: Write> Output<W> {
 
     /// Writes what has come together if it is enough.
     pub(super) fn line_done(&mut self) -> Result<(), Stop> {
-        if self.buffer.len() < PIECE_BYTES { Ok(()) } else { self.write_buffer() }
+        match self.stopped.take() {
+            Some(stop) => Err(stop),
+            None if self.buffer.len() < PIECE_BYTES => Ok(()),
+            None => self.write_buffer(),
+        }
     }
 
     /// Takes whole lines, and leaves the buffer empty.

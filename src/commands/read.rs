@@ -6,10 +6,11 @@ use super::index::open_if_named;
 use super::interrupt::Interrupt;
 use super::lines::print_record;
 use super::location::{Location, Place};
+use super::memory::MemoryArgs;
 use super::patience::Patience;
 use super::print::{Output, Stop, finish};
 use super::window::WindowArgs;
-use crate::archive::{ArchiveError, ChainStart, Reached, ReadJob, SegmentContext, Watch, Window, Work};
+use crate::archive::{ArchiveError, ChainStart, Reached, ReadJob, SegmentContext, TakeRecords, Watch, Window, Work};
 use crate::avro::Record;
 use crate::cli::{GcsArgs, IndexArgs};
 use crate::exit::ExitCode;
@@ -43,6 +44,9 @@ pub struct ReadArgs {
     /// files do, each in its order.
     #[arg(long)]
     pub follow: bool,
+    /// Memory for decoding.
+    #[command(flatten)]
+    pub memory: MemoryArgs,
     /// How Google Cloud Storage is reached.
     #[command(flatten)]
     pub gcs: GcsArgs,
@@ -242,12 +246,31 @@ fn print_chains<W: Write>(
     belongs: &Belongs<'_>,
 ) -> Result<Reached, Stop> {
     let window = args.window.window()?;
-    let job = ReadJob { source, chains, window, threads: args.window.threads(), stop, watch: bar };
+    let (threads, memory_limit) = (args.window.threads(), args.memory.memory_limit);
+    let job = ReadJob { source, chains, window, threads, memory_limit, stop, watch: bar };
     let format = args.format;
     let each = |context: SegmentContext<'_>, record: &Record<'_>, lines: &mut Vec<u8>| {
         print_record(belongs.to(context), context.name.start, record, format, lines);
     };
-    job.run(each, |lines: &mut Vec<u8>| output.take_lines(lines))
+    job.run_with(&each, &mut Printer { output, belongs, format })
+}
+
+/// Prints what was read.
+struct Printer<'a, W: Write> {
+    output: &'a mut Output<W>,
+    belongs: &'a Belongs<'a>,
+    format: Format,
+}
+
+impl<W: Write> TakeRecords<Vec<u8>, Stop> for Printer<'_, W> {
+    fn take(&mut self, lines: &mut Vec<u8>) -> Result<(), Stop> {
+        self.output.take_lines(lines)
+    }
+
+    fn take_record(&mut self, context: SegmentContext<'_>, record: &Record<'_>) -> Result<(), Stop> {
+        print_record(self.belongs.to(context), context.name.start, record, self.format, self.output);
+        self.output.line_done()
+    }
 }
 
 /// A bar beside output that is not on the same terminal.

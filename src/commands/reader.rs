@@ -4,9 +4,10 @@ use super::bar::Bar;
 use super::error::CommandError;
 use super::json::JsonLine;
 use super::location::bucket;
-use super::print::{Output, Stop, finish};
+use super::memory::MemoryArgs;
+use super::print::{Output, Sink, Stop, finish};
 use super::window::WindowArgs;
-use crate::archive::{ArchiveError, ChainStart, ReadJob, SegmentContext, Window};
+use crate::archive::{ArchiveError, ChainStart, ReadJob, SegmentContext, TakeRecords, Window};
 use crate::avro::{Record, SegmentReader};
 use crate::cli::GcsArgs;
 use crate::store::{LooseFiles, SegmentSource};
@@ -33,6 +34,9 @@ pub struct ReaderCli {
     /// Which records.
     #[command(flatten)]
     window: WindowArgs,
+    /// Memory for decoding.
+    #[command(flatten)]
+    memory: MemoryArgs,
     /// Accepted for the sake of old scripts; there is nothing more to say
     #[arg(short, long, global = true)]
     verbose: bool,
@@ -83,6 +87,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// A wrong path, or a file that is not whole: one line each, after the records before it.
 pub fn run(cli: &ReaderCli) -> Result<(), CommandError> {
     let window = cli.window.window()?;
+    cli.memory.limit_process();
     let (source, name): (Box<dyn SegmentSource>, SegmentName) = match &cli.store {
         Store::Local { path } => {
             let (directory, start) = split(path)?;
@@ -178,12 +183,13 @@ impl Files<'_> {
         let chains = vec![ChainStart { chain: self.chain.clone(), before }];
         let (stop, bar) = (AtomicBool::new(false), Bar::hidden());
         let threads = self.cli.window.threads();
-        let job = ReadJob { source: self.source, chains, window: self.window, threads, stop: &stop, watch: &bar };
+        let memory_limit = self.cli.memory.memory_limit;
+        let (source, window) = (self.source, self.window);
+        let job = ReadJob { source, chains, window, threads, memory_limit, stop: &stop, watch: &bar };
         let each = |context: SegmentContext<'_>, record: &Record<'_>, lines: &mut Vec<u8>| {
             print_record(context.name.start, record, lines);
         };
-        let reached = job.run(each, |lines: &mut Vec<u8>| output.take_lines(lines).map_err(RunError::Stop));
-        match reached {
+        match job.run_with(&each, &mut Printer(output)) {
             Ok(reached) if reached.ended.is_empty() => {
                 let covered = reached.segments.get(&self.chain).copied();
                 Ok(covered.map_or(RunEnd::Last, |covered| RunEnd::Next(covered.next_offset())))
@@ -255,6 +261,20 @@ impl Files<'_> {
     }
 }
 
+/// Prints what was read.
+struct Printer<'a, W: Write>(&'a mut Output<W>);
+
+impl<W: Write> TakeRecords<Vec<u8>, RunError> for Printer<'_, W> {
+    fn take(&mut self, lines: &mut Vec<u8>) -> Result<(), RunError> {
+        self.0.take_lines(lines).map_err(RunError::Stop)
+    }
+
+    fn take_record(&mut self, context: SegmentContext<'_>, record: &Record<'_>) -> Result<(), RunError> {
+        print_record(context.name.start, record, self.0);
+        self.0.line_done().map_err(RunError::Stop)
+    }
+}
+
 /// Why a run has ended early.
 enum RunError {
     Archive(ArchiveError),
@@ -267,7 +287,7 @@ impl From<ArchiveError> for RunError {
     }
 }
 
-fn print_record(start: Offset, record: &Record<'_>, out: &mut Vec<u8>) {
+fn print_record(start: Offset, record: &Record<'_>, out: &mut impl Sink) {
     let mut line = JsonLine::begin(out);
     line.segment("filename", start);
     line.headers(record.headers);

@@ -5,6 +5,7 @@ use super::error::CommandError;
 use super::index;
 use super::interrupt::Interrupt;
 use super::location::Location;
+use super::memory::MemoryArgs;
 use super::print::{Output, finish};
 use crate::archive::{AgainstIndex, AgainstKafka, Depth, KafkaTail, VerifyJob, VerifyState};
 use crate::cli::{GcsArgs, IndexArgs, Redacted};
@@ -68,6 +69,9 @@ pub struct VerifyArgs {
     /// Property of librdkafka, such as security.protocol=SSL; may be repeated
     #[arg(short = 'X', value_name = "KEY=VALUE", requires = "against_kafka", help_heading = "Kafka")]
     pub kafka_properties: Vec<Redacted>,
+    /// Memory for decoding.
+    #[command(flatten)]
+    pub memory: MemoryArgs,
     /// Access to Google Cloud Storage.
     #[command(flatten)]
     pub gcs: GcsArgs,
@@ -86,6 +90,7 @@ fn parse_percent(text: &str) -> Result<f64, String> {
 /// One line, if the archive cannot be verified. Problems of the archive are printed, and set the exit code.
 pub fn run(args: &VerifyArgs) -> Result<ExitCode, CommandError> {
     let interrupt = Interrupt::watch()?;
+    args.memory.limit_process();
     verify(args, &interrupt, io::stdout().lock())
 }
 

@@ -4,6 +4,10 @@
 //! Boundaries count them, the content hash covers them, blocks are made of them: a record is encoded
 //! once and these bytes are what the rest of the program passes on.
 
+mod headers;
+
+pub use headers::{DecodedHeader, Headers, HeadersIter};
+
 use crate::TimestampMs;
 use crate::offset::Offset;
 use alloc::borrow::Cow;
@@ -138,15 +142,6 @@ fn encode_nullable_bytes(bytes: Option<&[u8]>, out: &mut Vec<u8>) {
     }
 }
 
-/// One header of a decoded record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DecodedHeader<'a> {
-    /// The name's bytes as they were in the log.
-    pub name: Cow<'a, [u8]>,
-    /// The value; null is not empty.
-    pub value: Option<&'a [u8]>,
-}
-
 /// Why bytes are not a record's canonical bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
@@ -239,28 +234,38 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// One record of our schema; its headers replace what is in `headers`.
-    pub fn record(&mut self, headers: &mut Vec<DecodedHeader<'a>>) -> Result<RecordFields<'a>, DecodeError> {
-        headers.clear();
+    /// One record of our schema. Its headers are checked here, and decoded when they are asked for.
+    pub fn record(&mut self) -> Result<(RecordFields<'a>, Headers<'a>), DecodeError> {
         let timestamp = self.long()?;
         let key = self.nullable_bytes()?;
         let value = self.nullable_bytes()?;
         let offset = Offset::new(self.long()?).ok_or(DecodeError::OutOfRange)?;
         let timestamp_type = TimestampType::from_index(self.long()?).ok_or(DecodeError::OutOfRange)?;
+        let fields = RecordFields { timestamp, timestamp_type, offset, key, value };
+        let encoded = self.rest;
+        let mut header_count = 0;
         loop {
-            let mut count = self.long()?;
-            if count == 0 {
-                return Ok(RecordFields { timestamp, timestamp_type, offset, key, value });
-            }
-            if count < 0 {
-                // Avro lets a writer say how many bytes the array's block has; we never do, others may.
-                self.long()?;
-                count = count.checked_neg().ok_or(DecodeError::OutOfRange)?;
-            }
-            for _ in 0..count {
-                headers.push(self.header()?);
+            match self.array_block()? {
+                0 => return Ok((fields, Headers::new(encoded, header_count))),
+                count => {
+                    for _ in 0..count {
+                        self.header()?;
+                    }
+                    // Each has three bytes at least, so that there are no more than can be counted.
+                    header_count += count as usize;
+                }
             }
         }
+    }
+
+    /// The number of items in an array's next block; zero is its end.
+    fn array_block(&mut self) -> Result<u64, DecodeError> {
+        let count = self.long()?;
+        if count < 0 {
+            // Avro lets a writer say how many bytes the array's block has; we never do, others may.
+            self.long()?;
+        }
+        Ok(count.unsigned_abs())
     }
 
     fn header(&mut self) -> Result<DecodedHeader<'a>, DecodeError> {
@@ -307,9 +312,10 @@ mod tests {
             let mut bytes = Vec::new();
             encode_record(&record, headers.iter().map(|(name, value)| (&name[..], value.as_deref())), &mut bytes);
             let mut decoder = Decoder::new(&bytes);
-            let mut decoded = Vec::new();
-            prop_assert_eq!(decoder.record(&mut decoded), Ok(record));
+            let (fields, decoded) = decoder.record().expect("a record");
+            prop_assert_eq!(fields, record);
             prop_assert!(decoder.rest().is_empty());
+            prop_assert_eq!(decoded.len(), headers.len());
             let decoded: Vec<OwnedHeader> =
                 decoded.into_iter().map(|header| (header.name.into_owned(), header.value.map(<[u8]>::to_vec))).collect();
             prop_assert_eq!(decoded, headers);
@@ -317,9 +323,10 @@ mod tests {
 
         #[test]
         fn no_bytes_make_the_decoder_panic(bytes: Vec<u8>) {
-            let mut headers = Vec::new();
             let mut decoder = Decoder::new(&bytes);
-            while !decoder.rest().is_empty() && decoder.record(&mut headers).is_ok() {}
+            while let Ok((_, headers)) = decoder.record() {
+                prop_assert_eq!(headers.iter().count(), headers.len());
+            }
         }
 
         #[test]
@@ -331,7 +338,7 @@ mod tests {
             let mut bytes = Vec::new();
             encode_record(&record, core::iter::empty(), &mut bytes);
             bytes.truncate(bytes.len().saturating_sub(cut));
-            prop_assert!(Decoder::new(&bytes).record(&mut Vec::new()).is_err());
+            prop_assert!(Decoder::new(&bytes).record().is_err());
         }
     }
 

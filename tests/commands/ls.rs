@@ -3,6 +3,7 @@
 use crate::support::segments::{OwnedRecord, chain, offset, record, summary, write_summarized};
 use kafka_store::avro::Codec;
 use kafka_store::cli::GcsArgs;
+use kafka_store::commands::MemoryArgs;
 use kafka_store::commands::ls::{LsArgs, list};
 use kafka_store_statecharts::gap::{Gap, GapReason};
 use kafka_store_statecharts::offset::OffsetRange;
@@ -12,7 +13,15 @@ use std::path::Path;
 
 fn args(location: &Path) -> LsArgs {
     let gcs = GcsArgs::default();
-    LsArgs { location: location.to_owned(), segments: false, json: false, deep: false, parallel: None, gcs }
+    LsArgs {
+        location: location.to_owned(),
+        segments: false,
+        json: false,
+        deep: false,
+        parallel: None,
+        memory: MemoryArgs::default(),
+        gcs,
+    }
 }
 
 #[track_caller]

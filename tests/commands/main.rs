@@ -6,6 +6,7 @@ mod follow;
 mod gcs;
 mod golden_reader;
 mod ls;
+mod memory;
 mod read;
 mod verify;
 

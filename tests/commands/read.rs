@@ -4,8 +4,8 @@ use crate::support::segments::{OwnedRecord, chain, offset, record, write_into_ar
 use kafka_store::archive::{ArchiveError, ChainReader, OffsetWindow};
 use kafka_store::avro::Codec;
 use kafka_store::cli::{GcsArgs, IndexArgs};
-use kafka_store::commands::WindowArgs;
 use kafka_store::commands::read::{Format, ReadArgs, print};
+use kafka_store::commands::{MemoryArgs, WindowArgs};
 use kafka_store::store::LocalStore;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,8 @@ fn golden() -> PathBuf {
 
 fn args(path: impl Into<PathBuf>) -> ReadArgs {
     let (window, gcs, index) = (WindowArgs::default(), GcsArgs::default(), IndexArgs::default());
-    ReadArgs { location: path.into(), window, format: Format::Json, follow: false, gcs, index }
+    let memory = MemoryArgs::default();
+    ReadArgs { location: path.into(), window, format: Format::Json, follow: false, memory, gcs, index }
 }
 
 /// With both ends of a window of offsets.

@@ -4,7 +4,7 @@ use crate::support::segments::{CODECS, OwnedRecord, chain, offset, record, write
 use kafka_store::archive::{
     ArchiveError, ChainReader, ChainStart, Depth, OffsetWindow, ReadJob, VerifyJob, Watch, Window, Work,
 };
-use kafka_store::avro::{Codec, FileHeader, verify};
+use kafka_store::avro::{Codec, DECODE_MEMORY_DEFAULT, FileHeader, verify};
 use kafka_store::store::{ArchiveStore, LocalStore, Scope};
 use kafka_store_statecharts::name::SegmentName;
 use std::fs;
@@ -64,7 +64,15 @@ impl Archive {
 
         let chains = vec![ChainStart { chain: chain.clone(), before: None }];
         let window = Window::default();
-        let job = ReadJob { source: &self.store, chains, window, threads: 1, stop: &stop, watch: &watch };
+        let job = ReadJob {
+            source: &self.store,
+            chains,
+            window,
+            threads: 1,
+            memory_limit: DECODE_MEMORY_DEFAULT,
+            stop: &stop,
+            watch: &watch,
+        };
         if job.run(|_, _, _: &mut ()| {}, |()| Ok::<(), ArchiveError>(())).is_ok() {
             deceived.push("a reader on several threads");
         }

@@ -6,9 +6,9 @@
 use crate::support::seed::Chance;
 use crate::support::segments::{CODECS, OwnedRecord, chain, offset, record, write_into_archive};
 use kafka_store::archive::{
-    ArchiveError, ChainReader, ChainStart, OffsetWindow, ReadJob, SegmentContext, Watch, Window, Work,
+    ArchiveError, ChainReader, ChainStart, Made, OffsetWindow, ReadJob, SegmentContext, Watch, Window, Work,
 };
-use kafka_store::avro::Record;
+use kafka_store::avro::{DECODE_MEMORY_DEFAULT, Record};
 use kafka_store::store::{ArchiveStore, LocalStore};
 use kafka_store_statecharts::name::ChainName;
 use std::fs;
@@ -21,6 +21,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 struct Seen {
     records: Vec<(String, i64, Vec<u8>)>,
     error: Option<String>,
+}
+
+/// The records of a piece, which are charged as if they were large: with little memory, each way to give up on decoding
+/// them ahead of their time is taken.
+#[derive(Debug, Default)]
+struct SeenRecords(Vec<(String, i64, Vec<u8>)>);
+
+impl Made for SeenRecords {
+    fn memory_bytes(&self) -> u64 {
+        1_000 * self.0.len() as u64
+    }
+
+    fn most_bytes(&self, _: &Record<'_>) -> u64 {
+        100_000
+    }
 }
 
 fn seen_of(context: SegmentContext<'_>, record: &Record<'_>) -> (String, i64, Vec<u8>) {
@@ -63,16 +78,16 @@ fn on_one_thread(root: &Path, chains: &[ChainName], window: OffsetWindow) -> See
     seen
 }
 
-fn on_threads(root: &Path, chains: &[ChainName], offsets: OffsetWindow, threads: usize) -> Seen {
+fn on_threads(root: &Path, chains: &[ChainName], offsets: OffsetWindow, threads: usize, memory_limit: u64) -> Seen {
     let mut seen = Seen::default();
     let (source, watch, stop) = (store(root), Counted::default(), AtomicBool::new(false));
     let chains = chains.iter().map(|chain| ChainStart { chain: chain.clone(), before: None }).collect();
     let window = Window { offsets, ..Window::default() };
-    let job = ReadJob { source: &source, chains, window, threads, stop: &stop, watch: &watch };
+    let job = ReadJob { source: &source, chains, window, threads, memory_limit, stop: &stop, watch: &watch };
     let read = job.run(
-        |context, record, made: &mut Vec<_>| made.push(seen_of(context, record)),
+        |context, record, made: &mut SeenRecords| made.0.push(seen_of(context, record)),
         |made| {
-            seen.records.append(made);
+            seen.records.append(&mut made.0);
             Ok::<(), ArchiveError>(())
         },
     );
@@ -153,11 +168,15 @@ fn the_same_records_and_the_same_error_as_on_one_thread() {
         let mut end = || (chance.below(3) == 0).then(|| offset(i64::try_from(chance.below(2_500)).expect("small")));
         let window = OffsetWindow { from: end(), to: end() };
         let expected = on_one_thread(directory.path(), &chains, window);
-        for threads in [1, 2, 5] {
-            let seen = on_threads(directory.path(), &chains, window, threads);
-            assert_eq!(seen.error, expected.error, "round {round}, {threads} threads");
-            assert_eq!(seen.records.len(), expected.records.len(), "round {round}, {threads} threads");
-            assert!(seen == expected, "round {round}, {threads} threads: other records");
+        // The least of these have no memory for a block that is decoded ahead, or for a few.
+        for (threads, limit) in
+            [(1, 256_000_000), (2, 256_000_000), (5, 256_000_000), (1, 900_000), (2, 2_000_000), (5, 9_000_000)]
+        {
+            let seen = on_threads(directory.path(), &chains, window, threads, limit);
+            let of = format!("round {round}, {threads} threads, {limit} bytes");
+            assert_eq!(seen.error, expected.error, "{of}");
+            assert_eq!(seen.records.len(), expected.records.len(), "{of}");
+            assert!(seen == expected, "{of}: other records");
         }
         *(if expected.error.is_some() { &mut with_error } else { &mut without }) += 1;
     }
@@ -170,8 +189,15 @@ fn everything_is_counted_for_the_bar() {
     let (directory, chains) = archive(&mut chance);
     let (source, watch, stop) = (store(directory.path()), Counted::default(), AtomicBool::new(false));
     let starts = chains.iter().map(|chain| ChainStart { chain: chain.clone(), before: None }).collect();
-    let job =
-        ReadJob { source: &source, chains: starts, window: Window::default(), threads: 2, stop: &stop, watch: &watch };
+    let job = ReadJob {
+        source: &source,
+        chains: starts,
+        window: Window::default(),
+        threads: 2,
+        memory_limit: DECODE_MEMORY_DEFAULT,
+        stop: &stop,
+        watch: &watch,
+    };
     let reached = job.run(|_, _, _: &mut ()| {}, |()| Ok::<(), ArchiveError>(())).expect("whole");
     assert_eq!(reached.segments.len(), 3);
     let all: u64 = files(directory.path(), &chains).iter().map(|file| fs::metadata(file).expect("there").len()).sum();
@@ -204,7 +230,15 @@ fn what_is_read_ahead_is_bounded() {
     let (source, watch, stop) = (store(directory.path()), Counted::default(), AtomicBool::new(false));
     let decoded = AtomicU64::new(0);
     let chains = vec![ChainStart { chain: name, before: None }];
-    let job = ReadJob { source: &source, chains, window: Window::default(), threads: 4, stop: &stop, watch: &watch };
+    let job = ReadJob {
+        source: &source,
+        chains,
+        window: Window::default(),
+        threads: 4,
+        memory_limit: DECODE_MEMORY_DEFAULT,
+        stop: &stop,
+        watch: &watch,
+    };
     let (mut taken, mut most) = (0, 0);
     let read = job.run(
         |_, record, made: &mut u64| {

@@ -115,10 +115,10 @@ struct SimBlocks(Vec<u8>);
 
 impl SpoolBlocks for SimBlocks {
     fn next_block(&mut self) -> Result<Option<Vec<u8>>, SpoolError> {
-        let (mut decoder, mut headers) = (Decoder::new(&self.0), Vec::new());
+        let mut decoder = Decoder::new(&self.0);
         for _ in 0..3 {
             if !decoder.rest().is_empty() {
-                decoder.record(&mut headers).expect("records were written");
+                decoder.record().expect("records were written");
             }
         }
         let length = self.0.len() - decoder.rest().len();
@@ -181,11 +181,11 @@ impl OpenFile for SimOpenFile {
         if let Some(error) = world.spool_fault(&self.chain.topic_partition) {
             return Err(error);
         }
-        let (mut decoder, mut headers, mut count) = (Decoder::new(records), Vec::new(), 0);
+        let (mut decoder, mut count) = (Decoder::new(records), 0);
         let mut last = records;
         while !decoder.rest().is_empty() {
             last = decoder.rest();
-            if decoder.record(&mut headers).is_err() {
+            if decoder.record().is_err() {
                 break;
             }
             last = &last[..last.len() - decoder.rest().len()];

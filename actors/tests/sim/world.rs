@@ -139,10 +139,10 @@ impl PartitionWorld {
         else {
             return false;
         };
-        let (mut decoder, mut headers, mut from) = (Decoder::new(bytes), Vec::new(), 0);
+        let (mut decoder, mut from) = (Decoder::new(bytes), 0);
         while !decoder.rest().is_empty() {
             from = bytes.len() - decoder.rest().len();
-            if decoder.record(&mut headers).is_err() {
+            if decoder.record().is_err() {
                 return false;
             }
         }
@@ -434,8 +434,8 @@ impl World {
     /// Invariant 11: what the records end, they end there; nothing goes beyond, nor beyond a target.
     pub(crate) fn check_boundary(&mut self, partition: &TopicPartition, range: OffsetRange, gaps: &[Gap]) {
         if !self.partition(partition).is_of_topic {
-            // It may hold records of two topics, where the new one has none at the anchor's offset and begins with the same
-            // epoch. The arbiter refuses it, unless its id was confirmed after all records had been read.
+            // It may hold records of two topics, where the new one has none at the anchor's offset and begins with the
+            // same epoch. The arbiter refuses it, unless its id was confirmed after all records had been read.
             return;
         }
         let (by_rules, last) = (self.boundaries(partition, range.start(), gaps), range.final_offset());
@@ -484,8 +484,8 @@ impl World {
         }
     }
 
-    /// Invariants 9 and 10: a committed offset is the origin, or the end of a segment that is stored and indexed, as all
-    /// before it.
+    /// Invariants 9 and 10: a committed offset is the origin, or the end of a segment that is stored and indexed, as
+    /// all before it.
     pub(crate) fn commit(&mut self, partition: &TopicPartition, next_offset: Offset) {
         let indexed = self.plan.indexed;
         let world = self.partition_mut(partition);

@@ -1,17 +1,19 @@
 //! The threads that read: a segment each, in order.
 
-use super::piece::{PIECE_BYTES, PIECES_AHEAD, Piece, Pool, Segment, Step, Task};
+use super::ahead::{Ahead, Answer, Place};
+use super::piece::{Made, PIECE_BYTES, PIECES_AHEAD, Piece, Pool, Segment, Step, Task, Work};
 use super::take::{Turn, TurnKind};
 use super::{ChainStart, ReadJob, position};
 use crate::archive::error::ArchiveError;
 use crate::archive::survey::SegmentFacts;
 use crate::archive::window::check_chain;
-use crate::avro::{SegmentHeader, StoredBlocks};
+use crate::avro::{LargeBlock, MemoryParts, ReadError, SegmentHeader, StoredBlocks};
 use crate::store::ObjectStat;
 use crossbeam_channel::{Sender, bounded};
 use kafka_store_statecharts::name::SegmentName;
 use kafka_store_statecharts::offset::Offset;
 use std::collections::VecDeque;
+use std::io::Read;
 use std::sync::{Arc, Mutex};
 
 /// What is still to be read: who takes the next segment also tells the caller's thread that it comes next.
@@ -22,12 +24,15 @@ pub(super) struct Plan<T> {
     segments: VecDeque<(SegmentName, ObjectStat)>,
     /// `None` when nothing comes any more: whoever waits for the next turn must not wait for ever.
     turns: Option<Sender<Turn<T>>>,
+    /// The number of the next segment.
+    number: u64,
 }
 
 /// A segment, and where its steps go.
 struct Next<T> {
     name: SegmentName,
     stat: ObjectStat,
+    number: u64,
     steps: Sender<Step<T>>,
 }
 
@@ -36,7 +41,7 @@ struct NotWanted;
 
 impl<T> Plan<T> {
     pub(super) fn new(job: &ReadJob<'_>, turns: Sender<Turn<T>>) -> Plan<T> {
-        Plan { chains: job.chains.clone().into(), segments: VecDeque::new(), turns: Some(turns) }
+        Plan { chains: job.chains.clone().into(), segments: VecDeque::new(), turns: Some(turns), number: 0 }
     }
 
     fn next(&mut self, job: &ReadJob<'_>) -> Option<Next<T>> {
@@ -48,9 +53,11 @@ impl<T> Plan<T> {
         }
         let (name, stat) = self.segments.pop_front()?;
         let (steps, coming) = bounded(PIECES_AHEAD);
-        let kind = TurnKind::Segment { start: name.start, bytes: stat.bytes, steps: coming };
+        let number = self.number;
+        self.number += 1;
+        let kind = TurnKind::Segment { start: name.start, bytes: stat.bytes, number, steps: coming };
         self.tell(Turn { chain: name.chain.clone(), kind });
-        self.turns.is_some().then_some(Next { name, stat, steps })
+        self.turns.is_some().then_some(Next { name, stat, number, steps })
     }
 
     fn begin(&mut self, job: &ReadJob<'_>, start: &ChainStart) {
@@ -79,17 +86,18 @@ impl<T> Plan<T> {
 }
 
 /// Reads one segment after the other until there is none, or nobody wants them.
-pub(super) fn read_segments<T: Default + Send>(
+pub(super) fn read_segments<T: Made>(
     job: &ReadJob<'_>,
     plan: &Mutex<Plan<T>>,
     tasks: &Sender<Task<T>>,
     pool: &Pool<T>,
+    ahead: &Ahead,
 ) {
     loop {
         let next = plan.lock().expect("a panic ends the process").next(job);
         let Some(next) = next else { return };
         // Who does not want this one says so again at the next turn.
-        let _ = match read_segment(job, &next, tasks, pool) {
+        let _ = match read_segment(job, &next, tasks, pool, ahead) {
             Ok(Ok(())) | Err(NotWanted) => Ok(()),
             Ok(Err(error)) => next.steps.send(Step::Failed(error)),
         };
@@ -97,13 +105,14 @@ pub(super) fn read_segments<T: Default + Send>(
 }
 
 /// `Err`: nobody wants it. `Ok(Err)`: something is wrong with it, which comes after what was sent before.
-fn read_segment<T: Default + Send>(
+fn read_segment<T: Made>(
     job: &ReadJob<'_>,
     next: &Next<T>,
     tasks: &Sender<Task<T>>,
     pool: &Pool<T>,
+    ahead: &Ahead,
 ) -> Result<Result<(), ArchiveError>, NotWanted> {
-    let Next { name, stat, steps } = next;
+    let Next { name, stat, number, steps } = next;
     let location = || job.source.location(name);
     let wrong = |source| ArchiveError::Segment { location: location(), source };
     let send = |step| steps.send(step).map_err(|_| NotWanted);
@@ -131,21 +140,84 @@ fn read_segment<T: Default + Send>(
     }
     let segment = Arc::new(Segment { name: name.clone(), header: blocks.header().clone() });
     send(Step::Begins(Arc::clone(&segment)))?;
-    loop {
-        let mut piece = pool.take();
-        let mut more = Ok(true);
-        while matches!(more, Ok(true)) && !piece.is_full() {
-            more = piece.add(|stored| blocks.next_block(stored)).map_err(wrong);
-        }
+    for piece in 0.. {
+        let mut piece = pool.take(Place { segment: *number, piece });
+        let filled = fill(&mut piece, &mut blocks, ahead, job.memory_limit);
         if !piece.is_empty() {
             hand_over(piece, &segment, steps, tasks)?;
         }
-        match more {
-            Ok(true) => {}
-            Ok(false) => return send(Step::Ends(blocks.position())).map(Ok),
-            Err(error) => return Ok(Err(error)),
+        match filled {
+            Ok(Filled::More) => {}
+            Ok(Filled::ToTheEnd) => return send(Step::Ends(blocks.position())).map(Ok),
+            Err(Unfilled::NotWanted) => return Err(NotWanted),
+            Err(Unfilled::Wrong(error)) => return Ok(Err(wrong(error))),
         }
     }
+    unreachable!("no segment has so many pieces")
+}
+
+/// Whether something follows a piece.
+enum Filled {
+    More,
+    ToTheEnd,
+}
+
+/// Why a piece has no more blocks.
+enum Unfilled {
+    NotWanted,
+    Wrong(ReadError),
+}
+
+impl From<ReadError> for Unfilled {
+    fn from(error: ReadError) -> Unfilled {
+        Unfilled::Wrong(error)
+    }
+}
+
+/// Reads blocks into an empty piece until it is full, or there is no more memory, or no more blocks.
+fn fill<T: Made, R: Read>(
+    piece: &mut Piece<T>,
+    blocks: &mut StoredBlocks<R>,
+    ahead: &Ahead,
+    memory_limit: u64,
+) -> Result<Filled, Unfilled> {
+    while !piece.is_full() {
+        let Some(size) = blocks.next_size()? else { return Ok(Filled::ToTheEnd) };
+        let wanted = piece.memory_bytes().saturating_add(size);
+        let most = if piece.charge.try_set(piece.place, wanted) {
+            size
+        } else if !piece.is_empty() {
+            // What is there is handed over before anything is waited for.
+            return Ok(Filled::More);
+        } else {
+            match piece.charge.set(piece.place, wanted) {
+                Answer::Granted => size,
+                Answer::IsNext => ahead.alone_bytes(),
+                Answer::NotWanted => return Err(Unfilled::NotWanted),
+            }
+        };
+        let (block, buffer) = piece.next_buffer();
+        match blocks.next_block_within(&mut buffer.stored, most)? {
+            None => return Ok(Filled::ToTheEnd),
+            Some(Ok(place)) => *block = place,
+            Some(Err(LargeBlock { position, stored_bytes })) => {
+                return Err(Unfilled::Wrong(too_large(memory_limit, position, stored_bytes, None)));
+            }
+        }
+        piece.used += 1;
+    }
+    Ok(Filled::More)
+}
+
+/// A block does not even fit where it has the most memory that any can have.
+pub(super) fn too_large(
+    limit_bytes: u64,
+    position: u64,
+    stored_bytes: u64,
+    decompressed_bytes: Option<u64>,
+) -> ReadError {
+    let room_bytes = MemoryParts::of(limit_bytes).alone;
+    ReadError::TooLarge { position, stored_bytes, decompressed_bytes, room_bytes, limit_bytes }
 }
 
 fn hand_over<T>(
@@ -160,6 +232,7 @@ fn hand_over<T>(
         steps.send(Step::Part).map_err(|_| NotWanted)?;
     }
     let (done, is_done) = bounded(1);
-    steps.send(Step::Piece(is_done)).map_err(|_| NotWanted)?;
-    tasks.send(Task { piece, segment: Arc::clone(segment), done }).map_err(|_| NotWanted)
+    let work = Work::new(piece);
+    steps.send(Step::Piece(work.clone(), is_done)).map_err(|_| NotWanted)?;
+    tasks.send(Task { work, segment: Arc::clone(segment), done }).map_err(|_| NotWanted)
 }

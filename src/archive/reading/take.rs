@@ -1,14 +1,18 @@
 //! The caller's thread: what was read and decoded in any order, in order.
 
-use super::piece::{Piece, Pool, Segment, Step};
-use super::{Reached, ReadJob};
-use crate::archive::chain_reader::covered;
+use super::ahead::{Ahead, Place};
+use super::piece::{Made, Piece, Pool, Segment, Step};
+use super::readers::too_large;
+use super::{Reached, ReadJob, TakeRecords};
+use crate::archive::chain_reader::{SegmentContext, covered};
 use crate::archive::error::ArchiveError;
 use crate::archive::window::check_joint;
-use crate::avro::{ReadError, SegmentCheck};
+use crate::avro::{BlockBuffer, BlockDecoder, NoRoom, ReadError, SegmentCheck, StoredBlock};
 use crossbeam_channel::Receiver;
+use kafka_store_statecharts::last_record::RecordHash;
 use kafka_store_statecharts::name::{ChainName, SegmentName};
 use kafka_store_statecharts::offset::{Offset, OffsetRange};
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -24,29 +28,35 @@ pub(super) enum TurnKind<T> {
     /// Another chain; its last segment that was read before covers this.
     Chain(Option<OffsetRange>),
     /// A segment, step by step.
-    Segment { start: Offset, bytes: u64, steps: Receiver<Step<T>> },
+    Segment { start: Offset, bytes: u64, number: u64, steps: Receiver<Step<T>> },
     /// The chain cannot be listed.
     Failed(ArchiveError),
 }
 
-pub(super) struct Taker<'a, T, F> {
+pub(super) struct Taker<'a, T, F, E> {
     job: &'a ReadJob<'a>,
     pool: &'a Pool<T>,
-    take: F,
+    ahead: &'a Ahead,
+    taking: &'a mut F,
+    /// Decoder for pieces that are not decoded when they are taken.
+    decoder: BlockDecoder,
     reached: Reached,
     /// What the segment before covers.
     before: Option<OffsetRange>,
     /// Whether the last wanted offset of the chain was reached.
     is_ended: bool,
+    error: PhantomData<fn() -> E>,
 }
 
 /// A segment on its way.
-struct Open<T> {
+struct Open {
     segment: Arc<Segment>,
     check: SegmentCheck,
     last_offset: Option<Offset>,
-    /// The piece taken last: at the end of the segment it holds its last record.
-    last_piece: Option<Piece<T>>,
+    /// The hash of the record that its header says is the last.
+    final_record: Option<RecordHash>,
+    /// The place of the next piece.
+    next: Place,
 }
 
 /// Whether a segment goes on.
@@ -55,22 +65,34 @@ enum Flow {
     Ended,
 }
 
-impl<'a, T: Default, F> Taker<'a, T, F> {
-    pub(super) fn new(job: &'a ReadJob<'a>, pool: &'a Pool<T>, take: F) -> Taker<'a, T, F> {
-        Taker { job, pool, take, reached: Reached::default(), before: None, is_ended: false }
+impl<'a, T: Made, F: TakeRecords<T, E>, E: From<ArchiveError>> Taker<'a, T, F, E> {
+    pub(super) fn new(job: &'a ReadJob<'a>, pool: &'a Pool<T>, ahead: &'a Ahead, taking: &'a mut F) -> Self {
+        Taker {
+            job,
+            pool,
+            ahead,
+            taking,
+            decoder: BlockDecoder::default(),
+            reached: Reached::default(),
+            before: None,
+            is_ended: false,
+            error: PhantomData,
+        }
     }
 
     /// Takes everything, or ends early: then the threads at the other ends of the channels end, too.
-    pub(super) fn run<E: From<ArchiveError>>(mut self, turns: Receiver<Turn<T>>) -> Result<Reached, E>
-    where
-        F: FnMut(&mut T) -> Result<(), E>,
-    {
+    pub(super) fn run(mut self, turns: Receiver<Turn<T>>) -> Result<Reached, E> {
         for Turn { chain, kind } in &turns {
             match kind {
                 TurnKind::Chain(before) => (self.before, self.is_ended) = (before, false),
                 TurnKind::Failed(error) => return Err(error.into()),
-                TurnKind::Segment { .. } if self.is_ended => {}
-                TurnKind::Segment { start, bytes, steps } => self.segment(&chain.segment(start), bytes, &steps)?,
+                TurnKind::Segment { start, bytes, number, steps } => {
+                    if !self.is_ended {
+                        self.segment(&chain.segment(start), bytes, number, &steps)?;
+                    }
+                    // Pieces of this segment that were not taken are not wanted: nobody waits for memory for them.
+                    self.ahead.next(Place { segment: number + 1, piece: 0 });
+                }
             }
             if self.reached.is_stopped {
                 break;
@@ -79,15 +101,7 @@ impl<'a, T: Default, F> Taker<'a, T, F> {
         Ok(self.reached)
     }
 
-    fn segment<E: From<ArchiveError>>(
-        &mut self,
-        name: &SegmentName,
-        bytes: u64,
-        steps: &Receiver<Step<T>>,
-    ) -> Result<(), E>
-    where
-        F: FnMut(&mut T) -> Result<(), E>,
-    {
+    fn segment(&mut self, name: &SegmentName, bytes: u64, number: u64, steps: &Receiver<Step<T>>) -> Result<(), E> {
         check_joint(self.before, name)?;
         let mut open = None;
         loop {
@@ -99,66 +113,125 @@ impl<'a, T: Default, F> Taker<'a, T, F> {
             match (step, &mut open) {
                 (Step::Part, _) => {}
                 (Step::Begins(segment), open) => {
-                    *open = Some(Open { segment, check: SegmentCheck::default(), last_offset: None, last_piece: None });
+                    *open = Some(Open {
+                        segment,
+                        check: SegmentCheck::default(),
+                        last_offset: None,
+                        final_record: None,
+                        next: Place { segment: number, piece: 0 },
+                    });
                 }
                 (Step::PassedOver(covered), _) => {
                     self.job.watch.advance(bytes);
                     self.end_segment(name, covered);
                     return Ok(());
                 }
-                (Step::Piece(piece), Some(open)) => {
-                    let piece = piece.recv().expect("decoders answer as long as there are tasks");
+                (Step::Piece(work, is_done), Some(open)) => {
+                    // A piece that no decoder has started is decoded here: all decoders may be waiting for memory.
+                    let piece = work.take();
+                    let piece =
+                        piece.unwrap_or_else(|| is_done.recv().expect("decoders answer as long as there are tasks"));
                     if let Flow::Ended = self.piece(name, open, piece)? {
                         return Ok(());
                     }
+                    open.next.piece += 1;
+                    self.ahead.next(open.next);
                 }
                 (Step::Ends(position), Some(open)) => {
                     let wrong = |source| self.wrong(name, source);
-                    let last_block = open.last_piece.as_ref().and_then(Piece::last_block).unwrap_or_default();
-                    open.check.end(&open.segment.header, position, last_block).map_err(wrong)?;
-                    let covered = covered(&open.segment.header, open.last_offset);
+                    let header = &open.segment.header;
+                    open.check.end(header, position, || open.final_record).map_err(wrong)?;
+                    let covered = covered(header, open.last_offset);
                     let covered = covered.ok_or_else(|| wrong(ReadError::without_records()))?;
-                    open.last_piece.take().into_iter().for_each(|piece| self.pool.give_back(piece));
                     self.end_segment(name, covered);
                     return Ok(());
                 }
                 (Step::Failed(error), _) => return Err(error.into()),
-                (Step::Piece(_) | Step::Ends(_), None) => unreachable!("a segment begins first"),
+                (Step::Piece(..) | Step::Ends(_), None) => unreachable!("a segment begins first"),
             }
         }
     }
 
-    fn piece<E: From<ArchiveError>>(
-        &mut self,
-        name: &SegmentName,
-        open: &mut Open<T>,
-        mut piece: Piece<T>,
-    ) -> Result<Flow, E>
-    where
-        F: FnMut(&mut T) -> Result<(), E>,
-    {
+    fn piece(&mut self, name: &SegmentName, open: &mut Open, mut piece: Piece<T>) -> Result<Flow, E> {
         if let (Some(first), Some(last)) = (piece.first_offset, open.last_offset)
             && first <= last
         {
-            let position = piece.blocks().first().map_or(0, |(place, _)| place.position);
-            return Err(self.wrong(name, ReadError::out_of_order(position, first, last)).into());
+            return Err(self.out_of_order(name, &piece.blocks, first, last));
         }
-        (self.take)(&mut piece.made)?;
+        self.taking.take(&mut piece.made)?;
         if let Some(error) = piece.error.take() {
             return Err(self.wrong(name, error).into());
+        }
+        for (place, buffer) in &piece.blocks()[..piece.decoded] {
+            open.check.block(buffer.bytes(), place.record_count);
+        }
+        while piece.decoded < piece.used && !piece.is_end {
+            self.rest_of_block(name, open, &mut piece)?;
         }
         if piece.is_end {
             self.is_ended = true;
             self.reached.ended.push(name.chain.clone());
             return Ok(Flow::Ended);
         }
-        for (place, buffer) in piece.blocks() {
-            open.check.block(buffer.bytes(), place.record_count);
-        }
         open.last_offset = piece.last_offset.or(open.last_offset);
+        open.final_record = piece.final_record.or(open.final_record);
         self.job.watch.advance(piece.stored_bytes());
-        open.last_piece.replace(piece).into_iter().for_each(|before| self.pool.give_back(before));
+        self.pool.give_back(piece);
         Ok(Flow::GoesOn)
+    }
+
+    /// Decodes the first block of a piece that is not decoded to its end, and hands over its records one at a time.
+    fn rest_of_block(&mut self, name: &SegmentName, open: &mut Open, piece: &mut Piece<T>) -> Result<(), E> {
+        let header = &open.segment.header;
+        let index = piece.decoded;
+        let (place, buffer) = &mut piece.blocks[index];
+        let place = *place;
+        if !piece.is_decompressed {
+            let stored_bytes = buffer.stored.len() as u64;
+            let alone = self.ahead.alone_bytes().saturating_sub(stored_bytes);
+            let decompressed = self.decoder.decompress(header, place, buffer, &mut |wanted| wanted.min(alone));
+            if let Err(NoRoom { decompressed_bytes }) = decompressed.map_err(|error| self.wrong(name, error))? {
+                let limit = self.job.memory_limit;
+                return Err(self
+                    .wrong(name, too_large(limit, place.position, stored_bytes, decompressed_bytes))
+                    .into());
+            }
+        }
+        let blocks = &piece.blocks;
+        let buffer = &blocks[index].1;
+        let (context, window) = (SegmentContext { name, header }, self.job.window);
+        let final_offset = open.segment.final_offset();
+        let mut records = buffer.block(header, place, &mut piece.last_offset).records();
+        let (mut number, mut start) = (0, 0);
+        while let Some(record) = records.next_record().map_err(|error| self.wrong(name, error))? {
+            let offset = record.fields.offset;
+            if window.ends_before(offset) {
+                piece.is_end = true;
+                return Ok(());
+            }
+            if piece.first_offset.is_none() {
+                piece.first_offset = Some(offset);
+                if let Some(last) = open.last_offset.filter(|last| offset <= *last) {
+                    return Err(self.out_of_order(name, blocks, offset, last));
+                }
+            }
+            let end = start + record.encoded_bytes;
+            if number >= piece.taken_records && window.has(offset, record.fields.timestamp) {
+                self.taking.take_record(context, &record)?;
+            }
+            if final_offset == Some(offset) {
+                piece.final_record = Some(RecordHash::of(&buffer.bytes()[start..end]));
+            }
+            (number, start) = (number + 1, end);
+        }
+        open.check.block(buffer.bytes(), place.record_count);
+        let buffer = &mut piece.blocks[index].1;
+        if !buffer.is_small() {
+            *buffer = BlockBuffer::default();
+        }
+        piece.decoded += 1;
+        (piece.is_decompressed, piece.taken_records) = (false, 0);
+        Ok(())
     }
 
     fn end_segment(&mut self, name: &SegmentName, covered: OffsetRange) {
@@ -168,6 +241,17 @@ impl<'a, T: Default, F> Taker<'a, T, F> {
             self.is_ended = true;
             self.reached.ended.push(name.chain.clone());
         }
+    }
+
+    fn out_of_order(
+        &self,
+        name: &SegmentName,
+        blocks: &[(StoredBlock, BlockBuffer)],
+        first: Offset,
+        last: Offset,
+    ) -> E {
+        let position = blocks.first().map_or(0, |(place, _)| place.position);
+        self.wrong(name, ReadError::out_of_order(position, first, last)).into()
     }
 
     fn wrong(&self, name: &SegmentName, source: ReadError) -> ArchiveError {

@@ -207,6 +207,7 @@ pub(super) fn kind_and_text(error: &ArchiveError) -> (ProblemKind, String) {
             ReadError::Corrupt { .. } | ReadError::NotSegment { .. } => {
                 (ProblemKind::Damaged, format!("{source}; {FROM_A_COPY}"))
             }
+            ReadError::TooLarge { .. } => (ProblemKind::Unreadable, source.to_string()),
             ReadError::Unsupported { .. } => (ProblemKind::Damaged, source.to_string()),
         },
         ArchiveError::Gone { .. } => (

@@ -5,6 +5,7 @@ use crate::archive::{DivergenceKind, Rebuilt, rebuild};
 use crate::cli::{GcsArgs, IndexArgs};
 use crate::commands::error::CommandError;
 use crate::commands::location::{Location, Place};
+use crate::commands::memory::MemoryArgs;
 use crate::commands::print::{Output, Stop, finish};
 use crate::exit::ExitCode;
 use clap::Args;
@@ -24,6 +25,9 @@ pub struct RebuildArgs {
     /// Where it is.
     #[command(flatten)]
     pub index: IndexArgs,
+    /// Memory for decoding.
+    #[command(flatten)]
+    pub memory: MemoryArgs,
     /// How Google Cloud Storage is reached.
     #[command(flatten)]
     pub gcs: GcsArgs,
@@ -33,6 +37,7 @@ pub struct RebuildArgs {
 }
 
 pub(super) fn run(args: &RebuildArgs) -> Result<ExitCode, CommandError> {
+    args.memory.limit_process();
     let index = open(&args.index)?;
     index.check_schema().map_err(|error| failed(&error))?;
     let Place { store, scope, .. } = Location::find_place(&args.archive, &args.gcs)?;

@@ -25,8 +25,8 @@ impl ArchivedRecord<'_> {
         match self {
             ArchivedRecord::Whole(bytes) => *bytes == canonical_bytes,
             ArchivedRecord::Partial(fields) => {
-                let logged = Decoder::new(canonical_bytes).record(&mut Vec::new());
-                logged.is_ok_and(|logged| without_type(logged) == without_type(*fields))
+                let logged = Decoder::new(canonical_bytes).record();
+                logged.is_ok_and(|(logged, _)| without_type(logged) == without_type(*fields))
             }
         }
     }
@@ -54,8 +54,8 @@ impl Digest {
         match self {
             Digest::Whole(hash) => hash == RecordHash::of(canonical_bytes),
             Digest::Partial(hash) => {
-                let logged = Decoder::new(canonical_bytes).record(&mut Vec::new());
-                logged.is_ok_and(|logged| hash == partial_hash(logged))
+                let logged = Decoder::new(canonical_bytes).record();
+                logged.is_ok_and(|(logged, _)| hash == partial_hash(logged))
             }
         }
     }
