@@ -179,7 +179,7 @@ impl PartitionWriter {
                     writer.run_pending(ctx);
                     return;
                 }
-                Err(failure) if failure.passes() => {
+                Err(failure) if failure.passes() || !writer.may_be_fetched_again() => {
                     writer.failed(start, failure);
                     SegmentEvent::StoreFailed
                 }
@@ -222,7 +222,7 @@ impl PartitionWriter {
                     writer.give_up(start, SegmentEvent::MirrorsConflict, reason, ctx);
                     return;
                 }
-                Err(failure) if failure.passes() => {
+                Err(failure) if failure.passes() || !writer.may_be_fetched_again() => {
                     writer.failed(start, failure);
                     SegmentEvent::MirrorsFailed
                 }
@@ -271,7 +271,7 @@ impl PartitionWriter {
                     writer.give_up(start, SegmentEvent::IndexConflicts, reason, ctx);
                     return;
                 }
-                Err(failure) if failure.passes() => {
+                Err(failure) if failure.passes() || !writer.may_be_fetched_again() => {
                     writer.failed(start, failure);
                     SegmentEvent::IndexFailed
                 }

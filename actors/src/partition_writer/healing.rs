@@ -62,7 +62,7 @@ impl PartitionWriter {
         self.figures.recovered(port);
     }
 
-    /// Counts a failure that does not pass. Returns what the operator is to be told.
+    /// Counts a failure that does not pass. (Where no log has the records any more, it is tried again all the same.) Returns what the operator is to be told.
     pub(super) fn permanent(&self, failure: &Failure) -> String {
         self.context.figures.failed(failure);
         format!("{}: {}", self.partition, failure.advice())

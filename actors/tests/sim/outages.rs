@@ -66,7 +66,7 @@ impl World {
         let class = match away {
             _ if !self.faults => return None,
             Some(class) => class,
-            None if self.is_in_rare_state(partition) && self.fault(self.plan.failures / 4) => self.any_class(port),
+            None if self.is_in_rare_state(partition) && self.fault(self.plan.failures) => self.any_class(port),
             None => return None,
         };
         let failure = Failure::new(port, class, format!("{}: {}", port.as_str(), class.as_str()));
