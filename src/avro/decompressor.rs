@@ -19,6 +19,8 @@ pub(super) struct Decompressor {
     /// Its front, `length` long, is the block; it is kept longer so that it is not zeroed for every block.
     out: Vec<u8>,
     length: usize,
+    /// Room for a deflate block as large as the one before it.
+    guess: usize,
     /// [`BLOCK_BYTES_MAX`], but in tests.
     most: usize,
 }
@@ -77,6 +79,7 @@ impl Decompressor {
             zstandard: None,
             out: Vec::new(),
             length: 0,
+            guess: 0,
             most: BLOCK_BYTES_MAX as usize,
         }
     }
@@ -182,10 +185,13 @@ impl Decompressor {
         /// No deflate stream expands further than this.
         const RATIO_MAX: usize = 1032;
         let most = stored.len().saturating_mul(RATIO_MAX).saturating_add(64).min(self.most);
-        let mut wanted = self.out.len().max(FIRST_GUESS_BYTES).min(most);
+        let first = self.out.len().max(FIRST_GUESS_BYTES).min(most);
+        let mut granted = room(self.guess.clamp(first, most.max(first)) as u64) as usize;
+        if granted == 0 {
+            granted = room(first as u64) as usize;
+        }
         let mut had = 0;
         loop {
-            let granted = room(wanted as u64) as usize;
             if granted <= had {
                 return Err(Failure::NoRoom(None));
             }
@@ -193,8 +199,13 @@ impl Decompressor {
             self.make_room(granted);
             // Bytes after the end of the deflate stream are ignored: the original tool leaves three there.
             match self.deflate.deflate_decompress(stored, &mut self.out[..granted]) {
-                Ok(length) => return Ok(length),
-                Err(InsufficientSpace) if granted < most => wanted = granted.saturating_mul(2).min(most),
+                Ok(length) => {
+                    self.guess = length.next_power_of_two();
+                    return Ok(length);
+                }
+                Err(InsufficientSpace) if granted < most => {
+                    granted = room(granted.saturating_mul(2).min(most) as u64) as usize;
+                }
                 Err(InsufficientSpace) => return Err(TOO_LARGE.into()),
                 Err(BadData) => return Err("the block is not what deflate writes".into()),
             }
