@@ -2,7 +2,7 @@
 
 use crate::archive::{
     Arbiter, FirstStart, Histories, Identity, IndexedLocator, Locator, LocatorParams, MirroredLocator, Mirrors,
-    PartitionFacts, RefilledIndex, Spool, TopicFacts,
+    PartitionFacts, RefilledIndex, Spool, TopicFacts, parallel_map,
 };
 use crate::audit::{AuditLog, InstanceStart};
 use crate::blocking::BlockingPool;
@@ -11,7 +11,7 @@ use crate::config::{DaemonConfig, OffsetReset, Subscription};
 use crate::exit::ExitCode;
 use crate::index::MysqlIndex;
 use crate::kafka::ffi::{Client, KafkaError, LogEnd};
-use crate::kafka::{self, PollThreadStart};
+use crate::kafka::{self, ClientMaker, PollThreadStart};
 use crate::logging::Verbosity;
 use crate::open_files;
 use crate::progress_line::ProgressLine;
@@ -30,10 +30,10 @@ use kafka_store_actors::spool_account::SpoolAccount;
 use kafka_store_actors::uploader::{Uploader, UploaderPool};
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
 use kafka_store_statecharts::offset::Offset;
-use kafka_store_statecharts::topic::TopicPartition;
+use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
 use kafka_store_statecharts::wall_clock::WallClockSettings;
 use slog::{Logger, error, info, warn};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::net::TcpListener;
 use std::num::NonZeroU64;
@@ -47,18 +47,22 @@ mod ending;
 mod status;
 mod stop_signals;
 mod stores;
+mod topics;
 
-use clients::{client, forget_events_of};
+use clients::{forget_events_of, maker};
 use ending::{Ended, exit_code, wait_for_the_end};
 use status::ShownOutside;
 use stop_signals::StopSignals;
 pub(crate) use stores::{Purpose, Stores};
+use topics::TopicWatch;
 
 /// How many sealed segments of one partition may be on their way.
 const SEALED_MAX: usize = 2;
 /// How many chains are walked at a time. A walk waits, for brokers and for the disk, and hardly computes: many at a
 /// time share the disk's syncs.
 const WALKS_AT_A_TIME: usize = 16;
+/// How many questions about one topic or partition are asked at a time at the start.
+const ASKED_AT_A_TIME: usize = 16;
 /// How long brokers may take to answer at the start.
 const START_TIME: Duration = Duration::from_secs(15);
 
@@ -75,8 +79,10 @@ pub fn run(config: &DaemonConfig, log: &Logger) -> ExitCode {
 
 /// Everything that is asked before the group is joined.
 struct Prepared {
-    /// The member of the group.
-    client: Arc<Client>,
+    /// Makes the members of the group.
+    maker: ClientMaker,
+    /// Topics that exist and are to be archived.
+    topics: BTreeSet<TopicName>,
     /// How many brokers there are.
     brokers: usize,
     /// The one that is asked: no fetch keeps its answers waiting.
@@ -107,7 +113,7 @@ impl Reached {
     /// Opens the stores, which makes temporary directories, and asks the brokers.
     pub(crate) fn new(config: &DaemonConfig, purpose: Purpose, log: &Logger) -> Result<Reached, String> {
         let stores = Stores::open(config, purpose, log)?;
-        let client = client(config)?;
+        let client = Arc::new(maker(config).make().map_err(text)?);
         // In this order: what finds no broker says so, and the cluster's id comes with the answer.
         let partitions = all_partitions(&client, &config.topics, &config.brokers)?;
         let cluster_id = client.cluster_id(START_TIME);
@@ -167,10 +173,12 @@ impl Prepared {
         let mirrors = stores.mirrors(uploaders(config), log);
         let locator = Locator::new(params, BlockingPool::new("walk", WALKS_AT_A_TIME));
         let audit = audit.map(Arc::new);
-        let client = client(config)?;
         let reads_in_doubt = stores.read_all_in_doubt(log);
+        let named = config.topics.names().iter();
+        let topics = named.chain(partitions.iter().map(|partition| &partition.topic)).cloned().collect();
         Ok(Prepared {
-            client,
+            maker: maker(config),
+            topics,
             brokers,
             asked,
             facts,
@@ -193,13 +201,21 @@ impl Prepared {
         }
         let bounds = Bounds::new(config);
         let batches = Arc::clone(&bounds.budgets.batches);
-        let poll_thread = kafka::start(Arc::clone(&self.client), self.brokers, batches, config.memory, log.clone());
+        let client = match self.maker.make() {
+            Ok(client) => client,
+            Err(error) => {
+                error!(log, "cannot run"; "reason" => %error);
+                return ExitCode::CannotRun;
+            }
+        };
+        let (maker, memory) = (self.maker.clone(), config.memory);
+        let poll_thread = kafka::start(client, maker, self.brokers, batches, memory, log.clone());
         let figures = Arc::new(Figures::default());
         let status = self.status.take().map(|listener| (listener, Arc::new(Board::default())));
         let ports = self.ports(config, &poll_thread, status.as_ref().map(|(_, board)| Arc::clone(board)), log);
         let status = status.map(|(listener, board)| {
             let outside = ShownOutside {
-                client: Arc::clone(&self.client),
+                member: poll_thread.member(),
                 asked: Arc::clone(&self.asked),
                 heartbeat: poll_thread.heartbeat(),
                 uploads: self.stores.uploads.clone(),
@@ -210,8 +226,15 @@ impl Prepared {
             let (clock, budgets) = (Arc::clone(&ports.clock), bounds.budgets.clone());
             (listener, Sources::new(about, clock, board, Arc::clone(&figures), budgets, Box::new(outside)))
         });
-        let topics = config.topics.to_strings();
-        let client = Arc::clone(&self.client);
+        let topics = TopicWatch {
+            subscription: config.topics.clone(),
+            subscribed: std::mem::take(&mut self.topics),
+            client: Arc::clone(&self.asked),
+            locator: Arc::new(self.locator.clone()),
+            source: poll_thread.source(),
+            interval: kafka::topic_interval(&config.kafka_properties),
+            log: log.clone(),
+        };
         let targets = self.targets;
         let (until_end, local) = (config.until_end, settings(config));
         let shown = until_end.is_some() && config.shows_progress && config.verbosity == Verbosity::Warning;
@@ -222,7 +245,7 @@ impl Prepared {
             let status = status.map_err(|error| format!("--status-listen: {error}"))?;
             let _bar = shown.then(|| ProgressLine::show(Arc::clone(&figures)));
             let consumer = start_actors(ports, local, bounds, targets, (finished, figures), log);
-            client.subscribe(&topics).map_err(text)?;
+            topics.start(until_end.is_some());
             let thread = poll_thread.run(LogSink::new(&consumer));
             let ended = wait_for_the_end(&consumer, end, until_end, &mut stop, log).await;
             // The thread ends by itself once the group is left; after a second signal it is not waited for.
@@ -325,28 +348,35 @@ fn text(error: impl Display) -> String {
     error.to_string()
 }
 
-/// The partitions that exist now of all topics named, and of those that a pattern means.
+/// The partitions that exist now of all topics named, and of those that a pattern means, in order.
 fn all_partitions(client: &Client, topics: &Subscription, brokers: &str) -> Result<Vec<TopicPartition>, String> {
-    let mut names = topics.names().to_vec();
-    if topics.has_patterns() {
-        let all = client.topics(START_TIME).map_err(|error| format!("{brokers}: {error}"))?;
-        names.extend(all.into_iter().filter(|topic| topics.matches(topic)));
-        names.sort_unstable();
-        names.dedup();
+    // One answer names all topics with their partitions.
+    let mut found = match topics.has_patterns() {
+        true => client.topics(START_TIME).map_err(|error| format!("{brokers}: {error}"))?,
+        false => BTreeMap::new(),
+    };
+    let meant = topics.resolve(found.keys());
+    found.retain(|topic, partitions| meant.contains(topic) && !partitions.is_empty());
+    let unknown: Vec<&TopicName> = topics.names().iter().filter(|topic| !found.contains_key(topic)).collect();
+    let answers = parallel_map(&unknown, ASKED_AT_A_TIME, |topic| partitions_of(client, topic, brokers));
+    for (topic, partitions) in unknown.into_iter().zip(answers) {
+        found.insert(topic.clone(), partitions?);
     }
-    let mut all = Vec::new();
-    for topic in &names {
-        let partitions = client.partitions(topic, START_TIME).map_err(|error| match error.name.as_str() {
-            "UNKNOWN_TOPIC_OR_PART" => format!("there is no topic {topic} at {brokers}: create it, or check --topic"),
-            "_TRANSPORT" | "_TIMED_OUT" | "_ALL_BROKERS_DOWN" => format!(
-                "no broker of {brokers} answered within {} s: {error}; check --broker-list, the network and -X",
-                START_TIME.as_secs()
-            ),
-            _ => format!("topic {topic}: {error}"),
-        })?;
-        all.extend(partitions.into_iter().map(|partition| TopicPartition { topic: topic.clone(), partition }));
-    }
-    Ok(all)
+    let of = |(topic, partitions): (TopicName, Vec<PartitionId>)| {
+        partitions.into_iter().map(move |partition| TopicPartition { topic: topic.clone(), partition })
+    };
+    Ok(found.into_iter().flat_map(of).collect())
+}
+
+fn partitions_of(client: &Client, topic: &TopicName, brokers: &str) -> Result<Vec<PartitionId>, String> {
+    client.partitions(topic, START_TIME).map_err(|error| match error.name.as_str() {
+        "UNKNOWN_TOPIC_OR_PART" => format!("there is no topic {topic} at {brokers}: create it, or check --topic"),
+        "_TRANSPORT" | "_TIMED_OUT" | "_ALL_BROKERS_DOWN" => format!(
+            "no broker of {brokers} answered within {} s: {error}; check --broker-list, the network and -X",
+            START_TIME.as_secs()
+        ),
+        _ => format!("topic {topic}: {error}"),
+    })
 }
 
 /// What existed at the group's first start, and whether that is now.
