@@ -50,7 +50,7 @@ mod stores;
 mod topics;
 
 use clients::{forget_events_of, maker};
-use ending::{Ended, exit_code, wait_for_the_end};
+use ending::{Ended, Why, exit_code, wait_for_the_end};
 use status::ShownOutside;
 use stop_signals::StopSignals;
 pub(crate) use stores::{Purpose, Stores};
@@ -237,6 +237,7 @@ impl Prepared {
         };
         let targets = self.targets;
         let (until_end, local) = (config.until_end, settings(config));
+        let (shutdown_timeout, times) = (config.shutdown_timeout, Times::new(config));
         let shown = until_end.is_some() && config.shows_progress && config.verbosity == Verbosity::Warning;
         let ended = System::new().block_on(async move {
             let mut stop = StopSignals::new().map_err(text)?;
@@ -244,10 +245,10 @@ impl Prepared {
             let status = status.map(|(listener, sources)| StatusServer::start(listener, sources, log)).transpose();
             let status = status.map_err(|error| format!("--status-listen: {error}"))?;
             let _bar = shown.then(|| ProgressLine::show(Arc::clone(&figures)));
-            let consumer = start_actors(ports, local, bounds, targets, (finished, figures), log);
+            let consumer = start_actors(ports, local, bounds, (targets, times), (finished, figures), log);
             topics.start(until_end.is_some());
             let thread = poll_thread.run(LogSink::new(&consumer));
-            let ended = wait_for_the_end(&consumer, end, until_end, &mut stop, log).await;
+            let ended = wait_for_the_end(&consumer, end, (until_end, shutdown_timeout), &mut stop, log).await;
             // The thread ends by itself once the group is left; after a second signal it is not waited for.
             drop(thread);
             if let Some(status) = status {
@@ -256,8 +257,10 @@ impl Prepared {
             Ok::<_, String>(ended)
         });
         let code = match ended {
-            Ok(Ended::Finished(finished, timed_out)) => {
-                let mut code = exit_code(&finished, timed_out, log);
+            Ok(Ended::Finished(finished, why)) => {
+                let mut code = exit_code(&finished, why, log);
+                // What nobody waits for any more is done at the next start.
+                let until_end = until_end.filter(|_| why == Why::AllDone);
                 if let (Some(mirrors), Some(_), ExitCode::Done) = (&self.mirrors, until_end, code)
                     && let Err(reason) = mirrors.finish()
                 {
@@ -272,7 +275,17 @@ impl Prepared {
                 }
                 code
             }
+            Ok(Ended::Late(why)) => {
+                let code = if why == Why::TimeIsUp { ExitCode::TimedOut } else { ExitCode::Done };
+                if let Some(audit) = audit {
+                    audit.end(code);
+                }
+                // To destroy it might wait for brokers that do not answer.
+                std::mem::forget(Arc::clone(&self.asked));
+                code
+            }
             Ok(Ended::SecondSignal) => {
+                std::mem::forget(Arc::clone(&self.asked));
                 warn!(log, "stopped at once by a second signal; the next start goes on from the archive");
                 ExitCode::Interrupted
             }
@@ -473,11 +486,28 @@ impl Bounds {
     }
 }
 
+/// How long the Consumer waits for others.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    stall_timeout: Duration,
+    drain_time: Duration,
+}
+
+impl Times {
+    /// A quarter of the time for the end is for leaving the group.
+    fn new(config: &DaemonConfig) -> Times {
+        Times {
+            stall_timeout: config.until_end.map_or(Duration::MAX, |until_end| until_end.stall_timeout),
+            drain_time: config.shutdown_timeout * 3 / 4,
+        }
+    }
+}
+
 fn start_actors(
     ports: Ports,
     settings: WriterSettings,
     bounds: Bounds,
-    targets: Option<BTreeMap<TopicPartition, Offset>>,
+    (targets, times): (Option<BTreeMap<TopicPartition, Offset>>, Times),
     (finished, figures): (oneshot::Sender<Finished>, Arc<Figures>),
     log: &Logger,
 ) -> Addr<Consumer> {
@@ -495,5 +525,17 @@ fn start_actors(
         figures,
     };
     let open_files_max = bounds.open_files_max;
-    Consumer::new(ConsumerParams { writers, arbiters, targets, open_files_max, finished, log: log.clone() }).start()
+    let Times { stall_timeout, drain_time } = times;
+    let log = log.clone();
+    Consumer::new(ConsumerParams {
+        writers,
+        arbiters,
+        targets,
+        stall_timeout,
+        drain_time,
+        open_files_max,
+        finished,
+        log,
+    })
+    .start()
 }

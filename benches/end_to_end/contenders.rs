@@ -100,11 +100,9 @@ pub(crate) fn run_child(args: &[String]) {
 
 fn consume(broker: &str, topic: &str, partitions: i32, records: u64) {
     let given = KafkaProperties::default();
-    let topics = Subscription::of([TopicName::new(topic).expect("legal")]);
     let settings = ClientSettings {
         brokers: broker,
         group: "bare-consumer",
-        topics: &topics,
         isolation: Isolation::ReadCommitted,
         memory: MemoryPlan::new(256_000_000),
         // As with --until-end.

@@ -103,7 +103,7 @@ fn of_two_daemons_with_one_id_one_ends() {
     shared.wait_until_archived(10);
     let mut second = shared.static_member("same").spawn();
     assert_eq!(first.wait().code(), Some(5), "{}", first.log());
-    assert!(first.log().contains(" ERRO kafka's client has failed for good"), "{}", first.log());
+    assert!(first.log().contains(" ERRO another process has taken this member's identity"), "{}", first.log());
     shared.produce(10..20);
     shared.wait_until_archived(20);
     assert_eq!(second.terminate(), Some(0), "{}", second.log());

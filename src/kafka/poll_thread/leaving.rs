@@ -46,3 +46,42 @@ impl PollThread {
         is_late
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::turns::tests::poll_thread;
+    use super::*;
+    use crate::kafka::poll_thread::Step;
+    use kafka_store_actors::messages::LogEvent;
+    use kafka_store_actors::ports::{OffsetCommit, RecordSource};
+    use kafka_store_statecharts::commit_metadata::CommitMetadata;
+    use kafka_store_statecharts::offset::Offset;
+
+    /// librdkafka waits for the coordinator as long as a session lasts, which is 45 s.
+    #[test]
+    fn neither_a_commit_nor_the_end_waits_for_a_coordinator_that_is_away() {
+        let (mock, source, mut thread) = poll_thread(1, &["log_level=0"]);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let (epoch, partition) = loop {
+            assert!(Instant::now() < deadline, "{thread:#?}");
+            thread.step();
+            if let Some(LogEvent::Assigned { epoch, partitions }) = thread.out.pop() {
+                break (epoch, partitions[0].clone());
+            }
+        };
+        drop(mock);
+        let metadata = CommitMetadata { lineage: 1, segment_start: None, seen_to: None };
+        let next_offset = Offset::new(1).expect("not negative");
+        let committed = source.commit(OffsetCommit { partition, epoch, next_offset, leader_epoch: None, metadata });
+        thread.step();
+        let left = source.leave_group();
+        let asked = Instant::now();
+        let ended = std::thread::spawn(move || thread.run());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        assert!(runtime.block_on(committed).is_err());
+        runtime.block_on(left);
+        ended.join().expect("no panic");
+        let took = asked.elapsed();
+        assert!(took < LEAVE_TIME + Duration::from_secs(5), "{took:?}");
+    }
+}
