@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 /// How long a full writer's batches wait before they are offered again.
 const OFFER_AGAIN: Duration = Duration::from_millis(5);
 /// How often other members' progress towards the targets is looked at.
-const COVERAGE_INTERVAL: Duration = Duration::from_secs(1);
+const COVERAGE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How often the brokers are asked whether topics still are the same: a deletion is noticed within a minute.
 const TOPIC_INTERVAL: Duration = Duration::from_secs(20);

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long after one look at a partition the next one is due.
-const LOOK_AGAIN_MS: u64 = 2_000;
+const LOOK_AGAIN_MS: u64 = 1_500;
 /// How many looks are under way at a time. There may be thousands of partitions, and a coordinator that answers none of them.
 const LOOKS_MAX: usize = 8;
 /// How often it is logged that looks are not answered.

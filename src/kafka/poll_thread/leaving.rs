@@ -51,7 +51,6 @@ impl PollThread {
 mod tests {
     use super::super::turns::tests::poll_thread;
     use super::*;
-    use crate::kafka::poll_thread::Step;
     use kafka_store_actors::messages::LogEvent;
     use kafka_store_actors::ports::{OffsetCommit, RecordSource};
     use kafka_store_statecharts::commit_metadata::CommitMetadata;
