@@ -8,6 +8,10 @@ use crate::support::records::numbered;
 use crate::support::wait_until;
 use std::time::{Duration, Instant};
 
+const PARTITIONS: i32 = 8;
+/// Segments that are sent at a time.
+const UPLOADS: usize = 4;
+
 /// A bucket that hangs while a segment is sent to it, and how the daemon ends then.
 struct Hanging {
     broker: Broker,
@@ -19,13 +23,13 @@ struct Hanging {
 impl Hanging {
     fn new(label: &str, args: &[&str]) -> Hanging {
         let broker = Broker::get();
-        let topic = broker.create_topic(label, 1, &[]);
-        broker.produce(&topic, 0, &numbered(0..10), &[]);
+        let topic = broker.create_topic(label, PARTITIONS, &[]);
+        (0..PARTITIONS).for_each(|partition| broker.produce(&topic, partition, &numbered(0..10), &[]));
         let bucket = Bucket::new();
-        bucket.fake.arm(&[Kind::DataPut], Fault::Stall);
+        bucket.fake.arm_sequence(&[Kind::DataPut], &[Fault::Stall; UPLOADS]);
         let daemon = bucket.patient_daemon(&broker, &topic, "100s").args(&["--file-records", "5"]).args(args);
         let running = daemon.spawn();
-        wait_until("the bucket hangs", || bucket.fake.counts().of(Kind::DataPut) == 1);
+        wait_until("the bucket hangs", || bucket.fake.counts().of(Kind::DataPut) == UPLOADS as u64);
         Hanging { broker, topic, bucket, running }
     }
 
@@ -34,7 +38,7 @@ impl Hanging {
     fn next_start_goes_on(self) {
         drop(self.running);
         self.bucket.daemon(&self.broker, &self.topic, &self.topic).args(&["--file-records", "5"]).until_end();
-        assert_eq!(self.bucket.segments().len(), 2);
+        assert_eq!(self.bucket.segments().len(), 2 * PARTITIONS as usize);
         self.bucket.check();
     }
 }
