@@ -2,12 +2,12 @@
 
 use crate::archive::{
     Arbiter, FirstStart, Histories, Identity, IndexedLocator, Locator, LocatorParams, MirroredLocator, Mirrors,
-    PartitionFacts, RefilledIndex, Spool, TopicFacts, parallel_map,
+    PartitionFacts, RefilledIndex, Spool, TopicFacts,
 };
 use crate::audit::{AuditLog, InstanceStart};
 use crate::blocking::BlockingPool;
 use crate::clock::SystemClock;
-use crate::config::{DaemonConfig, OffsetReset, Subscription};
+use crate::config::{DaemonConfig, OffsetReset};
 use crate::exit::ExitCode;
 use crate::index::MysqlIndex;
 use crate::kafka::ffi::{Client, KafkaError, LogEnd};
@@ -30,7 +30,7 @@ use kafka_store_actors::spool_account::SpoolAccount;
 use kafka_store_actors::uploader::{Uploader, UploaderPool};
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
 use kafka_store_statecharts::offset::Offset;
-use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
+use kafka_store_statecharts::topic::{TopicName, TopicPartition};
 use kafka_store_statecharts::wall_clock::WallClockSettings;
 use slog::{Logger, error, info, warn};
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,15 +54,13 @@ use ending::{Ended, Why, exit_code, wait_for_the_end};
 use status::ShownOutside;
 use stop_signals::StopSignals;
 pub(crate) use stores::{Purpose, Stores};
-use topics::TopicWatch;
+use topics::{TopicWatch, all_partitions};
 
 /// How many sealed segments of one partition may be on their way.
 const SEALED_MAX: usize = 2;
 /// How many chains are walked at a time. A walk waits, for brokers and for the disk, and hardly computes: many at a
 /// time share the disk's syncs.
 const WALKS_AT_A_TIME: usize = 16;
-/// How many questions about one topic or partition are asked at a time at the start.
-const ASKED_AT_A_TIME: usize = 16;
 /// How long brokers may take to answer at the start.
 const START_TIME: Duration = Duration::from_secs(15);
 
@@ -359,37 +357,6 @@ impl Prepared {
 
 fn text(error: impl Display) -> String {
     error.to_string()
-}
-
-/// The partitions that exist now of all topics named, and of those that a pattern means, in order.
-fn all_partitions(client: &Client, topics: &Subscription, brokers: &str) -> Result<Vec<TopicPartition>, String> {
-    // One answer names all topics with their partitions.
-    let mut found = match topics.has_patterns() {
-        true => client.topics(START_TIME).map_err(|error| format!("{brokers}: {error}"))?,
-        false => BTreeMap::new(),
-    };
-    let meant = topics.resolve(found.keys());
-    found.retain(|topic, partitions| meant.contains(topic) && !partitions.is_empty());
-    let unknown: Vec<&TopicName> = topics.names().iter().filter(|topic| !found.contains_key(topic)).collect();
-    let answers = parallel_map(&unknown, ASKED_AT_A_TIME, |topic| partitions_of(client, topic, brokers));
-    for (topic, partitions) in unknown.into_iter().zip(answers) {
-        found.insert(topic.clone(), partitions?);
-    }
-    let of = |(topic, partitions): (TopicName, Vec<PartitionId>)| {
-        partitions.into_iter().map(move |partition| TopicPartition { topic: topic.clone(), partition })
-    };
-    Ok(found.into_iter().flat_map(of).collect())
-}
-
-fn partitions_of(client: &Client, topic: &TopicName, brokers: &str) -> Result<Vec<PartitionId>, String> {
-    client.partitions(topic, START_TIME).map_err(|error| match error.name.as_str() {
-        "UNKNOWN_TOPIC_OR_PART" => format!("there is no topic {topic} at {brokers}: create it, or check --topic"),
-        "_TRANSPORT" | "_TIMED_OUT" | "_ALL_BROKERS_DOWN" => format!(
-            "no broker of {brokers} answered within {} s: {error}; check --broker-list, the network and -X",
-            START_TIME.as_secs()
-        ),
-        _ => format!("topic {topic}: {error}"),
-    })
 }
 
 /// What existed at the group's first start, and whether that is now.

@@ -1,20 +1,60 @@
-//! Topics that come and go, where `--topic` has patterns.
+//! Topics that are to be archived: those that exist at the start, and those that come and go where `--topic` has patterns.
 //!
 //! The group's clients subscribe to names, each to those that it has seen itself: members may differ for a moment.
 
+use super::START_TIME;
+use crate::archive::parallel_map;
 use crate::blocking::BlockingPool;
 use crate::config::Subscription;
 use crate::kafka::KafkaSource;
 use crate::kafka::ffi::Client;
 use kafka_store_actors::ports::{ChainLocator, TopicAnswer};
-use kafka_store_statecharts::topic::TopicName;
+use kafka_store_statecharts::topic::{PartitionId, TopicName, TopicPartition};
 use slog::{Logger, info, warn};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long brokers may take to name all topics.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
+
+/// How many questions about one topic or partition are asked at a time at the start.
+const ASKED_AT_A_TIME: usize = 16;
+
+/// The partitions that exist now of all topics named, and of those that a pattern means, in order.
+pub(super) fn all_partitions(
+    client: &Client,
+    topics: &Subscription,
+    brokers: &str,
+) -> Result<Vec<TopicPartition>, String> {
+    // One answer names all topics with their partitions.
+    let mut found = match topics.has_patterns() {
+        true => client.topics(START_TIME).map_err(|error| format!("{brokers}: {error}"))?,
+        false => BTreeMap::new(),
+    };
+    let meant = topics.resolve(found.keys());
+    found.retain(|topic, partitions| meant.contains(topic) && !partitions.is_empty());
+    let unknown: Vec<&TopicName> = topics.names().iter().filter(|topic| !found.contains_key(topic)).collect();
+    let answers = parallel_map(&unknown, ASKED_AT_A_TIME, |topic| partitions_of(client, topic, brokers));
+    for (topic, partitions) in unknown.into_iter().zip(answers) {
+        found.insert(topic.clone(), partitions?);
+    }
+    let of = |(topic, partitions): (TopicName, Vec<PartitionId>)| {
+        partitions.into_iter().map(move |partition| TopicPartition { topic: topic.clone(), partition })
+    };
+    Ok(found.into_iter().flat_map(of).collect())
+}
+
+fn partitions_of(client: &Client, topic: &TopicName, brokers: &str) -> Result<Vec<PartitionId>, String> {
+    client.partitions(topic, START_TIME).map_err(|error| match error.name.as_str() {
+        "UNKNOWN_TOPIC_OR_PART" => format!("there is no topic {topic} at {brokers}: create it, or check --topic"),
+        "_TRANSPORT" | "_TIMED_OUT" | "_ALL_BROKERS_DOWN" => format!(
+            "no broker of {brokers} answered within {} s: {error}; check --broker-list, the network and -X",
+            START_TIME.as_secs()
+        ),
+        _ => format!("topic {topic}: {error}"),
+    })
+}
 
 /// Subscribes to topics when they are seen, and unsubscribes from them once they are known to be deleted.
 #[derive(Debug)]

@@ -81,6 +81,6 @@ mod tests {
         runtime.block_on(left);
         ended.join().expect("no panic");
         let took = asked.elapsed();
-        assert!(took < LEAVE_TIME + Duration::from_secs(5), "{took:?}");
+        assert!(took < Duration::from_secs(15), "{took:?}");
     }
 }
