@@ -74,6 +74,8 @@ pub struct DaemonConfig {
     pub kafka_properties: KafkaProperties,
     /// `--until-end`; `None`: until it is stopped.
     pub until_end: Option<UntilEnd>,
+    /// `--shutdown-timeout`: how long the process may take to end once it is asked to.
+    pub shutdown_timeout: Duration,
     /// `--audit-log`, `--audit-log-size`, `--audit-log-keep`.
     pub audit_log: Option<AuditFileSettings>,
     /// `--status-listen`, as it is bound.
@@ -112,6 +114,8 @@ pub enum OnDataLoss {
 pub struct UntilEnd {
     /// `--timeout`: give up after this time.
     pub timeout: Option<Duration>,
+    /// `--stall-timeout`: how long a target that another member has may stand still.
+    pub stall_timeout: Duration,
 }
 
 /// Everything that is wrong with a command line, one clear line for each.
@@ -177,6 +181,7 @@ impl DaemonConfig {
         let spool = check.spool(args, segment_bytes, upload_pool_size);
         let memory = check.value("--memory-limit", &args.memory_limit, MemoryPlan::parse);
         let until_end = check.until_end(args);
+        let shutdown_timeout = check.value("--shutdown-timeout", &args.shutdown_timeout, parse_duration);
         let audit_log = check.audit_log(args);
         let status_listen = check.optional("--status-listen", args.status_listen.as_deref(), listen::parse_listen);
         let kafka_properties = check.properties(&args.kafka_properties);
@@ -210,6 +215,7 @@ impl DaemonConfig {
                 memory: memory?,
                 kafka_properties: kafka_properties?,
                 until_end: until_end?,
+                shutdown_timeout: shutdown_timeout?,
                 audit_log: audit_log?,
                 status_listen: status_listen?,
                 reexamine_after: reexamine_after?,
@@ -237,6 +243,9 @@ const IDLE_SEAL_BEYOND_AGE: Duration = Duration::from_secs(600);
 
 /// The default of `--seal-after-seconds` is this many times the age.
 const SEAL_AFTER_AGES: u32 = 4;
+
+/// The default of `--stall-timeout`.
+const STALL_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The default of `--audit-log-size`.
 const AUDIT_LOG_SIZE: NonZeroU64 = NonZeroU64::new(100_000_000).expect("not zero");
@@ -307,11 +316,17 @@ impl Checks {
 
     fn until_end(&mut self, args: &DaemonArgs) -> Option<Option<UntilEnd>> {
         let timeout = self.optional("--timeout", args.timeout.as_deref(), parse_duration);
-        if args.timeout.is_some() && !args.until_end {
-            self.usage("--timeout is only for --until-end: give both, or neither");
-            return None;
+        let stall_timeout = self.optional("--stall-timeout", args.stall_timeout.as_deref(), parse_duration);
+        if args.until_end {
+            let stall_timeout = stall_timeout?.unwrap_or(STALL_TIMEOUT);
+            return Some(Some(UntilEnd { timeout: timeout?, stall_timeout }));
         }
-        timeout.map(|timeout| args.until_end.then_some(UntilEnd { timeout }))
+        for (flag, value) in [("--timeout", &args.timeout), ("--stall-timeout", &args.stall_timeout)] {
+            if value.is_some() {
+                self.usage(format!("{flag} is only for --until-end: give both, or neither"));
+            }
+        }
+        Some(None)
     }
 
     fn audit_log(&mut self, args: &DaemonArgs) -> Option<Option<AuditFileSettings>> {

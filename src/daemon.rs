@@ -7,11 +7,11 @@ use crate::archive::{
 use crate::audit::{AuditLog, InstanceStart};
 use crate::blocking::BlockingPool;
 use crate::clock::SystemClock;
-use crate::config::{DaemonConfig, OffsetReset, Subscription};
+use crate::config::{DaemonConfig, OffsetReset};
 use crate::exit::ExitCode;
 use crate::index::MysqlIndex;
 use crate::kafka::ffi::{Client, KafkaError, LogEnd};
-use crate::kafka::{self, PollThreadStart};
+use crate::kafka::{self, ClientMaker, PollThreadStart};
 use crate::logging::Verbosity;
 use crate::open_files;
 use crate::progress_line::ProgressLine;
@@ -30,10 +30,10 @@ use kafka_store_actors::spool_account::SpoolAccount;
 use kafka_store_actors::uploader::{Uploader, UploaderPool};
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
 use kafka_store_statecharts::offset::Offset;
-use kafka_store_statecharts::topic::TopicPartition;
+use kafka_store_statecharts::topic::{TopicName, TopicPartition};
 use kafka_store_statecharts::wall_clock::WallClockSettings;
 use slog::{Logger, error, info, warn};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::net::TcpListener;
 use std::num::NonZeroU64;
@@ -47,12 +47,14 @@ mod ending;
 mod status;
 mod stop_signals;
 mod stores;
+mod topics;
 
-use clients::{client, forget_events_of};
-use ending::{Ended, exit_code, wait_for_the_end};
+use clients::{forget_events_of, maker};
+use ending::{Ended, Why, exit_code, wait_for_the_end};
 use status::ShownOutside;
 use stop_signals::StopSignals;
 pub(crate) use stores::{Purpose, Stores};
+use topics::{TopicWatch, all_partitions};
 
 /// How many sealed segments of one partition may be on their way.
 const SEALED_MAX: usize = 2;
@@ -75,8 +77,10 @@ pub fn run(config: &DaemonConfig, log: &Logger) -> ExitCode {
 
 /// Everything that is asked before the group is joined.
 struct Prepared {
-    /// The member of the group.
-    client: Arc<Client>,
+    /// Makes the members of the group.
+    maker: ClientMaker,
+    /// Topics that exist and are to be archived.
+    topics: BTreeSet<TopicName>,
     /// How many brokers there are.
     brokers: usize,
     /// The one that is asked: no fetch keeps its answers waiting.
@@ -109,7 +113,7 @@ impl Reached {
     /// Opens the stores, which makes temporary directories, and asks the brokers.
     pub(crate) fn new(config: &DaemonConfig, purpose: Purpose, log: &Logger) -> Result<Reached, String> {
         let stores = Stores::open(config, purpose, log)?;
-        let client = client(config)?;
+        let client = Arc::new(maker(config).make().map_err(text)?);
         // In this order: what finds no broker says so, and the cluster's id comes with the answer.
         let partitions = all_partitions(&client, &config.topics, &config.brokers)?;
         let cluster_id = client.cluster_id(START_TIME);
@@ -171,10 +175,12 @@ impl Prepared {
         let walks = BlockingPool::new("walk", WALKS_AT_A_TIME);
         let locator = Locator::new(params, walks, Arc::clone(&figures), Arc::clone(&clock) as _);
         let audit = audit.map(Arc::new);
-        let client = client(config)?;
         let reads_in_doubt = stores.read_all_in_doubt(log);
+        let named = config.topics.names().iter();
+        let topics = named.chain(partitions.iter().map(|partition| &partition.topic)).cloned().collect();
         Ok(Prepared {
-            client,
+            maker: maker(config),
+            topics,
             brokers,
             asked,
             facts,
@@ -199,13 +205,21 @@ impl Prepared {
         }
         let bounds = Bounds::new(config);
         let batches = Arc::clone(&bounds.budgets.batches);
-        let poll_thread = kafka::start(Arc::clone(&self.client), self.brokers, batches, config.memory, log.clone());
+        let client = match self.maker.make() {
+            Ok(client) => client,
+            Err(error) => {
+                error!(log, "cannot run"; "reason" => %error);
+                return ExitCode::CannotRun;
+            }
+        };
+        let (maker, memory) = (self.maker.clone(), config.memory);
+        let poll_thread = kafka::start(client, maker, self.brokers, batches, memory, log.clone());
         let figures = Arc::clone(&self.figures);
         let status = self.status.take().map(|listener| (listener, Arc::new(Board::default())));
         let ports = self.ports(config, &poll_thread, status.as_ref().map(|(_, board)| Arc::clone(board)), log);
         let status = status.map(|(listener, board)| {
             let outside = ShownOutside {
-                client: Arc::clone(&self.client),
+                member: poll_thread.member(),
                 asked: Arc::clone(&self.asked),
                 heartbeat: poll_thread.heartbeat(),
                 uploads: self.stores.uploads.clone(),
@@ -216,10 +230,18 @@ impl Prepared {
             let (clock, budgets) = (Arc::clone(&ports.clock), bounds.budgets.clone());
             (listener, Sources::new(about, clock, board, Arc::clone(&figures), budgets, Box::new(outside)))
         });
-        let topics = config.topics.to_strings();
-        let client = Arc::clone(&self.client);
+        let topics = TopicWatch {
+            subscription: config.topics.clone(),
+            subscribed: std::mem::take(&mut self.topics),
+            client: Arc::clone(&self.asked),
+            locator: Arc::new(self.locator.clone()),
+            source: poll_thread.source(),
+            interval: kafka::topic_interval(&config.kafka_properties),
+            log: log.clone(),
+        };
         let targets = self.targets;
         let (until_end, local) = (config.until_end, settings(config));
+        let (shutdown_timeout, times) = (config.shutdown_timeout, Times::new(config));
         let shown = until_end.is_some() && config.shows_progress && config.verbosity == Verbosity::Warning;
         let ended = System::new().block_on(async move {
             let mut stop = StopSignals::new().map_err(text)?;
@@ -227,10 +249,10 @@ impl Prepared {
             let status = status.map(|(listener, sources)| StatusServer::start(listener, sources, log)).transpose();
             let status = status.map_err(|error| format!("--status-listen: {error}"))?;
             let _bar = shown.then(|| ProgressLine::show(Arc::clone(&figures)));
-            let consumer = start_actors(ports, local, bounds, targets, (finished, figures), log);
-            client.subscribe(&topics).map_err(text)?;
+            let consumer = start_actors(ports, local, bounds, (targets, times), (finished, figures), log);
+            topics.start(until_end.is_some());
             let thread = poll_thread.run(LogSink::new(&consumer));
-            let ended = wait_for_the_end(&consumer, end, until_end, &mut stop, log).await;
+            let ended = wait_for_the_end(&consumer, end, (until_end, shutdown_timeout), &mut stop, log).await;
             // The thread ends by itself once the group is left; after a second signal it is not waited for.
             drop(thread);
             if let Some(status) = status {
@@ -239,8 +261,10 @@ impl Prepared {
             Ok::<_, String>(ended)
         });
         let code = match ended {
-            Ok(Ended::Finished(finished, timed_out)) => {
-                let mut code = exit_code(&finished, timed_out, log);
+            Ok(Ended::Finished(finished, why)) => {
+                let mut code = exit_code(&finished, why, log);
+                // What nobody waits for any more is done at the next start.
+                let until_end = until_end.filter(|_| why == Why::AllDone);
                 if let (Some(mirrors), Some(_), ExitCode::Done) = (&self.mirrors, until_end, code)
                     && let Err(reason) = mirrors.finish()
                 {
@@ -255,7 +279,17 @@ impl Prepared {
                 }
                 code
             }
+            Ok(Ended::Late(why)) => {
+                let code = if why == Why::TimeIsUp { ExitCode::TimedOut } else { ExitCode::Done };
+                if let Some(audit) = audit {
+                    audit.end(code);
+                }
+                // To destroy it might wait for brokers that do not answer.
+                std::mem::forget(Arc::clone(&self.asked));
+                code
+            }
             Ok(Ended::SecondSignal) => {
+                std::mem::forget(Arc::clone(&self.asked));
                 warn!(log, "stopped at once by a second signal; the next start goes on from the archive");
                 ExitCode::Interrupted
             }
@@ -329,30 +363,6 @@ impl Prepared {
 
 fn text(error: impl Display) -> String {
     error.to_string()
-}
-
-/// The partitions that exist now of all topics named, and of those that a pattern means.
-fn all_partitions(client: &Client, topics: &Subscription, brokers: &str) -> Result<Vec<TopicPartition>, String> {
-    let mut names = topics.names().to_vec();
-    if topics.has_patterns() {
-        let all = client.topics(START_TIME).map_err(|error| format!("{brokers}: {error}"))?;
-        names.extend(all.into_iter().filter(|topic| topics.matches(topic)));
-        names.sort_unstable();
-        names.dedup();
-    }
-    let mut all = Vec::new();
-    for topic in &names {
-        let partitions = client.partitions(topic, START_TIME).map_err(|error| match error.name.as_str() {
-            "UNKNOWN_TOPIC_OR_PART" => format!("there is no topic {topic} at {brokers}: create it, or check --topic"),
-            "_TRANSPORT" | "_TIMED_OUT" | "_ALL_BROKERS_DOWN" => format!(
-                "no broker of {brokers} answered within {} s: {error}; check --broker-list, the network and -X",
-                START_TIME.as_secs()
-            ),
-            _ => format!("topic {topic}: {error}"),
-        })?;
-        all.extend(partitions.into_iter().map(|partition| TopicPartition { topic: topic.clone(), partition }));
-    }
-    Ok(all)
 }
 
 /// What existed at the group's first start, and whether that is now.
@@ -450,11 +460,28 @@ impl Bounds {
     }
 }
 
+/// How long the Consumer waits for others.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    stall_timeout: Duration,
+    drain_time: Duration,
+}
+
+impl Times {
+    /// A quarter of the time for the end is for leaving the group.
+    fn new(config: &DaemonConfig) -> Times {
+        Times {
+            stall_timeout: config.until_end.map_or(Duration::MAX, |until_end| until_end.stall_timeout),
+            drain_time: config.shutdown_timeout * 3 / 4,
+        }
+    }
+}
+
 fn start_actors(
     ports: Ports,
     settings: WriterSettings,
     bounds: Bounds,
-    targets: Option<BTreeMap<TopicPartition, Offset>>,
+    (targets, times): (Option<BTreeMap<TopicPartition, Offset>>, Times),
     (finished, figures): (oneshot::Sender<Finished>, Arc<Figures>),
     log: &Logger,
 ) -> Addr<Consumer> {
@@ -472,5 +499,17 @@ fn start_actors(
         figures,
     };
     let open_files_max = bounds.open_files_max;
-    Consumer::new(ConsumerParams { writers, arbiters, targets, open_files_max, finished, log: log.clone() }).start()
+    let Times { stall_timeout, drain_time } = times;
+    let log = log.clone();
+    Consumer::new(ConsumerParams {
+        writers,
+        arbiters,
+        targets,
+        stall_timeout,
+        drain_time,
+        open_files_max,
+        finished,
+        log,
+    })
+    .start()
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 /// The numbers are a promise to scripts and service managers: they never change their meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ExitCode {
-    /// The work is done; for the daemon also: it was asked to stop (SIGTERM, SIGINT) and did.
+    /// The work is done; for the daemon also: it was asked to stop (SIGTERM, SIGINT) and did, if need be when
+    /// `--shutdown-timeout` was over. Nothing is lost by that.
     Done,
     /// Could not start or run: no store, no committed offset under `--offset-reset error`, brokers out
     /// of reach, a store that cannot be written to.
@@ -23,8 +24,10 @@ pub enum ExitCode {
     Frozen,
     /// `--timeout` ended `--until-end` before every target was reached.
     TimedOut,
-    /// Kafka fenced this member of the group, or its client reported an error it cannot recover from.
+    /// Another process has taken this member's identity in the group (`group.instance.id`).
     Fenced,
+    /// Under `--until-end`, other members of the group did not bring a target forward within `--stall-timeout`.
+    Stalled,
     /// `verify` or `audit verify` found problems (65 is `EX_DATAERR` of `sysexits.h`).
     Problems,
     /// An internal error, a bug: the process panicked (70 is `EX_SOFTWARE` of `sysexits.h`).
@@ -34,19 +37,21 @@ pub enum ExitCode {
     NotDurable,
     /// The audit log cannot be written (74 is `EX_IOERR` of `sysexits.h`).
     Unaudited,
-    /// `demo`, `read` or `verify` was interrupted (128 + SIGINT, as shells have it).
+    /// `demo`, `read` or `verify` was interrupted (128 + SIGINT, as shells have it); or a second signal stopped the daemon at
+    /// once.
     Interrupted,
 }
 
 impl ExitCode {
     /// Every code, in the order of the numbers.
-    pub const ALL: [ExitCode; 11] = [
+    pub const ALL: [ExitCode; 12] = [
         ExitCode::Done,
         ExitCode::CannotRun,
         ExitCode::WrongUsage,
         ExitCode::Frozen,
         ExitCode::TimedOut,
         ExitCode::Fenced,
+        ExitCode::Stalled,
         ExitCode::Problems,
         ExitCode::Internal,
         ExitCode::NotDurable,
@@ -63,6 +68,7 @@ impl ExitCode {
             ExitCode::Frozen => 3,
             ExitCode::TimedOut => 4,
             ExitCode::Fenced => 5,
+            ExitCode::Stalled => 6,
             ExitCode::Problems => 65,
             ExitCode::Internal => 70,
             ExitCode::NotDurable => 71,
@@ -74,19 +80,20 @@ impl ExitCode {
     /// One line for `--help` and the documentation.
     pub const fn description(self) -> &'static str {
         match self {
-            ExitCode::Done => "done; or stopped by SIGTERM or SIGINT, as asked",
+            ExitCode::Done => "done; or stopped by SIGTERM or SIGINT, within --shutdown-timeout or by it",
             ExitCode::CannotRun => "could not start or run: no store, no committed offset, no broker",
             ExitCode::WrongUsage => "wrong usage of the command line",
             ExitCode::Frozen => "--until-end ended, but at least one partition is frozen",
             ExitCode::TimedOut => "--timeout ended --until-end before its targets",
-            ExitCode::Fenced => "Kafka fenced this member, or its client failed for good",
+            ExitCode::Fenced => "another process has this member's group.instance.id",
+            ExitCode::Stalled => "--until-end: what other members archive stood still for --stall-timeout",
             ExitCode::Problems => "verify found problems in an archive, or audit verify in audit logs",
             ExitCode::Internal => "internal error: a bug; a restart is safe",
             ExitCode::NotDurable => {
                 "the disk failed: a sync (fsync) reported an error; check the disk, a restart is safe"
             }
             ExitCode::Unaudited => "the audit log cannot be written; a restart is safe",
-            ExitCode::Interrupted => "interrupted (demo, read, verify)",
+            ExitCode::Interrupted => "interrupted (demo, read, verify); stopped at once by a second signal",
         }
     }
 }

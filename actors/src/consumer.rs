@@ -2,6 +2,7 @@
 
 use crate::messages::{Drain, LogEvent, LogEvents, LookAgain, Report, WriterMail, WriterReport};
 use crate::partition_writer::{PartitionWriter, WriterContext};
+use crate::ports::{Blocked, Coverage};
 use crate::transition::{Detail, TransitionRecord};
 use crate::until_end::UntilEnd;
 use actix::dev::SendError;
@@ -20,8 +21,6 @@ use tokio::sync::oneshot;
 
 /// How long a full writer's batches wait before they are offered again.
 const OFFER_AGAIN: Duration = Duration::from_millis(5);
-/// How long sealed segments may take to finish when the process stops.
-const DRAIN_TIME: Duration = Duration::from_secs(30);
 /// How often other members' progress towards the targets is looked at.
 const COVERAGE_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -37,6 +36,8 @@ pub struct Finished {
     pub frozen: BTreeMap<TopicPartition, String>,
     /// The partitions whose `--until-end` targets were not reached. Empty without `--until-end`.
     pub unreached: Vec<TopicPartition>,
+    /// Those of them that other members have, and whose chains and commits stand still.
+    pub stalled: Vec<TopicPartition>,
 }
 
 /// What the Consumer is given.
@@ -48,6 +49,10 @@ pub struct ConsumerParams {
     pub arbiters: Vec<ArbiterHandle>,
     /// `--until-end`: the offset below which everything is to be archived, for each partition.
     pub targets: Option<BTreeMap<TopicPartition, Offset>>,
+    /// How long such a target that another member has may stand still before it is not waited for.
+    pub stall_timeout: Duration,
+    /// How long sealed segments may take to finish when the process stops.
+    pub drain_time: Duration,
     /// How many partitions' files may be open at a time.
     pub open_files_max: usize,
     /// Where the end is told.
@@ -73,6 +78,7 @@ pub struct Consumer {
     /// The group is left.
     left: bool,
     offering: bool,
+    drain_time: Duration,
     open_files_max: usize,
     /// Number of the last question about topics.
     topic_question: u64,
@@ -137,13 +143,14 @@ impl Consumer {
             next_arbiter: 0,
             chart: Assignment::default(),
             writers: BTreeMap::new(),
-            until_end: params.targets.map(UntilEnd::new),
+            until_end: params.targets.map(|targets| UntilEnd::new(targets, params.stall_timeout)),
             frozen: BTreeMap::new(),
             client_failed: None,
             finished: Some(params.finished),
             revoking: 0,
             left: false,
             offering: false,
+            drain_time: params.drain_time,
             open_files_max: params.open_files_max,
             topic_question: 0,
             asks_topics: false,
@@ -286,14 +293,17 @@ impl Consumer {
     /// Stops when every target is reached or can't be.
     fn finish_if_all_reached(&mut self, ctx: &mut Context<Self>) {
         let Some(until_end) = &self.until_end else { return };
-        let all = until_end.open().iter().all(|partition| self.frozen.contains_key(partition));
+        let all = until_end
+            .open()
+            .iter()
+            .all(|partition| self.frozen.contains_key(partition) || until_end.is_stalled(partition));
         if all && !matches!(self.chart.state(), AssignmentStateKind::Draining | AssignmentStateKind::Left) {
             self.drain(ctx);
         }
     }
 
     fn drain(&mut self, ctx: &mut Context<Self>) {
-        ctx.run_later(DRAIN_TIME, |consumer, ctx| {
+        ctx.run_later(self.drain_time, |consumer, ctx| {
             if consumer.chart.state == AssignmentState::Draining {
                 warn!(consumer.log, "segments did not finish in time; the next start archives their records");
                 consumer.assignment_event(AssignmentEvent::DrainExpired, ctx);
@@ -330,23 +340,43 @@ impl Consumer {
 
     /// Asks the store whether partitions that other members have are archived up to their targets.
     fn look_at_coverage(&mut self, ctx: &mut Context<Self>) {
-        let Some(until_end) = &self.until_end else { return };
-        let foreign: Vec<(TopicPartition, Offset)> = until_end
-            .open()
-            .iter()
-            .filter(|partition| !self.writers.contains_key(partition))
-            .filter_map(|partition| Some((partition.clone(), until_end.target(partition)?)))
-            .collect();
-        for (partition, target) in foreign {
-            let covered = self.params.ports.locator.is_covered(&partition, target).into_actor(self);
-            ctx.spawn(covered.map(move |covered, consumer, ctx| match covered {
-                Ok(true) => consumer.target_reached(&partition, ctx),
-                Ok(false) => {}
-                Err(blocked) => {
-                    debug!(consumer.log, "coverage not known"; "partition" => %partition, "reason" => blocked.reason);
-                }
-            }));
+        let now = self.params.ports.clock.now();
+        let Some(until_end) = &mut self.until_end else { return };
+        let writers = &self.writers;
+        let due = until_end.looks_due(now, |partition| writers.contains_key(partition));
+        let stalled = until_end.newly_stalled(now);
+        for (partition, target) in due {
+            let coverage = self.params.ports.locator.coverage(&partition, target).into_actor(self);
+            ctx.spawn(coverage.map(move |coverage, consumer, ctx| consumer.coverage_seen(&partition, coverage, ctx)));
         }
+        for partition in stalled {
+            warn!(self.log, "target stands still: neither the chain nor its commit has moved; it is not waited for";
+                "partition" => %partition);
+        }
+        self.finish_if_all_reached(ctx);
+    }
+
+    fn coverage_seen(
+        &mut self,
+        partition: &TopicPartition,
+        coverage: Result<Coverage, Blocked>,
+        ctx: &mut Context<Self>,
+    ) {
+        let now = self.params.ports.clock.now();
+        let Some(until_end) = &mut self.until_end else { return };
+        until_end.answered(partition, coverage.as_ref().ok().copied(), now);
+        match coverage {
+            Ok(coverage) if coverage.is_covered => self.target_reached(partition, ctx),
+            Ok(_) => {}
+            Err(Blocked { reason }) if until_end.is_to_warn(now) => {
+                warn!(self.log, "other members' progress is not known; asking again"; "partition" => %partition,
+                    "reason" => reason);
+            }
+            Err(Blocked { reason }) => {
+                debug!(self.log, "coverage not known"; "partition" => %partition, "reason" => reason);
+            }
+        }
+        self.look_at_coverage(ctx);
     }
 
     fn target_reached(&mut self, partition: &TopicPartition, ctx: &mut Context<Self>) {
@@ -365,11 +395,16 @@ impl Consumer {
 
     fn finish(&mut self) {
         let Some(finished) = self.finished.take() else { return };
-        let unreached = self.until_end.as_ref().map(|until_end| until_end.open().iter().cloned().collect());
+        let until_end = self.until_end.as_ref();
+        let unreached: Option<Vec<_>> = until_end.map(|until_end| until_end.open().iter().cloned().collect());
+        let is_stalled =
+            |partition: &&TopicPartition| until_end.is_some_and(|until_end| until_end.is_stalled(partition));
+        let stalled = unreached.iter().flatten().filter(is_stalled).cloned().collect();
         let end = Finished {
             client_failed: self.client_failed.take(),
             frozen: std::mem::take(&mut self.frozen),
             unreached: unreached.unwrap_or_default(),
+            stalled,
         };
         // Nobody waits any more if the process is already ending.
         let _ = finished.send(end);

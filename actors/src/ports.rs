@@ -104,8 +104,20 @@ pub trait ChainLocator: Debug + Send + Sync {
     /// Asks whether topics still are those that they were.
     fn topics(&self, topics: Vec<TopicName>) -> PortFuture<BTreeMap<TopicName, TopicAnswer>>;
 
-    /// Whether the chain covers everything below `target`, whoever wrote it.
-    fn is_covered(&self, partition: &TopicPartition, target: Offset) -> PortFuture<Result<bool, Blocked>>;
+    /// How far the chain has come towards `target`, whoever writes it. Asks once: without an answer it is an error, and
+    /// may be asked again.
+    fn coverage(&self, partition: &TopicPartition, target: Offset) -> PortFuture<Result<Coverage, Blocked>>;
+}
+
+/// How far a chain has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coverage {
+    /// Everything below the target is archived.
+    pub is_covered: bool,
+    /// The chain's end.
+    pub archived_to: Option<Offset>,
+    /// What the group has committed of it, or seen beyond that.
+    pub committed: Option<Offset>,
 }
 
 /// A log that does not continue where it was read.

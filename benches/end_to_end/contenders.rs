@@ -4,9 +4,8 @@ use crate::fill::{Filled, events};
 use crate::measure::{Measured, measure, prepared};
 use crate::{child, sample};
 use kafka_store::avro::{Codec, Compressor, Isolation};
-use kafka_store::config::{KafkaProperties, MemoryPlan, Subscription};
+use kafka_store::config::{KafkaProperties, MemoryPlan};
 use kafka_store::kafka::{ClientSettings, properties};
-use kafka_store_statecharts::topic::TopicName;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::fmt;
@@ -100,11 +99,9 @@ pub(crate) fn run_child(args: &[String]) {
 
 fn consume(broker: &str, topic: &str, partitions: i32, records: u64) {
     let given = KafkaProperties::default();
-    let topics = Subscription::of([TopicName::new(topic).expect("legal")]);
     let settings = ClientSettings {
         brokers: broker,
         group: "bare-consumer",
-        topics: &topics,
         isolation: Isolation::ReadCommitted,
         memory: MemoryPlan::new(256_000_000),
         // As with --until-end.

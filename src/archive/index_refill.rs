@@ -9,7 +9,8 @@ use crate::index::{IndexWriter, MysqlIndex, RowOutcome, RowValues};
 use crate::store::ArchiveStore;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use kafka_store_actors::ports::{
-    Blocked, BrokenLog, Cause, ChainLocator, IndexAnswer, IndexRow, Located, PortFuture, SegmentIndex, TopicAnswer,
+    Blocked, BrokenLog, Cause, ChainLocator, Coverage, IndexAnswer, IndexRow, Located, PortFuture, SegmentIndex,
+    TopicAnswer,
 };
 use kafka_store_statecharts::failure::{Class, Failure, Port};
 use kafka_store_statecharts::name::ChainName;
@@ -178,7 +179,7 @@ impl ChainLocator for IndexedLocator {
         self.locator.topics(topics)
     }
 
-    fn is_covered(&self, partition: &TopicPartition, target: Offset) -> PortFuture<Result<bool, Blocked>> {
-        self.locator.is_covered(partition, target)
+    fn coverage(&self, partition: &TopicPartition, target: Offset) -> PortFuture<Result<Coverage, Blocked>> {
+        self.locator.coverage(partition, target)
     }
 }

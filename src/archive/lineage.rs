@@ -22,5 +22,5 @@ pub(super) fn latest(store: &dyn ArchiveStore, partition: &TopicPartition) -> Re
 
 /// By its origin; or by its segments, where a tree was copied without `~kafka-store/`.
 fn is_begun(store: &dyn ArchiveStore, chain: &ChainName) -> Result<bool, OriginError> {
-    Ok(OriginObject::read(store, chain)?.is_some() || !store.segments_from(chain, None)?.is_empty())
+    Ok(OriginObject::read(store, chain)?.is_some() || store.has_segments(chain)?)
 }

@@ -16,7 +16,7 @@ use crate::config::{OffsetReset, OnDataLoss};
 use crate::index::{LastRow, MysqlIndex};
 use crate::kafka::ffi::{Client, KafkaError, LogEnd, LogPosition};
 use crate::store::{ArchiveStore, StoreError};
-use kafka_store_actors::ports::{Blocked, Located};
+use kafka_store_actors::ports::{Blocked, Coverage, Located};
 use kafka_store_statecharts::anchor::Proof;
 use kafka_store_statecharts::backoff;
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
@@ -343,14 +343,15 @@ impl LocatorParams {
         })
     }
 
-    pub(super) fn is_covered(&self, partition: &TopicPartition, target: Offset) -> Result<bool, Unanswered> {
+    pub(super) fn coverage(&self, partition: &TopicPartition, target: Offset) -> Result<Coverage, Unanswered> {
         let chain = self.chain(partition)?;
         let commit = self.committed(&chain)?;
+        let committed = commit.map(|commit| commit.metadata.seen_to.unwrap_or(commit.next_offset));
         if commit.and_then(|commit| commit.metadata.seen_to).is_some_and(|seen_to| seen_to >= target) {
-            return Ok(true);
+            return Ok(Coverage { is_covered: true, archived_to: None, committed });
         }
-        let tail = self.walk(&chain, None, &self.history(&chain)?).tail(commit, None)?;
-        Ok(tail.end().is_some_and(|end| end >= target))
+        let archived_to = self.walk(&chain, None, &self.history(&chain)?).tail(commit, None)?.end();
+        Ok(Coverage { is_covered: archived_to.is_some_and(|end| end >= target), archived_to, committed })
     }
 }
 

@@ -4,7 +4,9 @@ use super::locate::{LocatorParams, Unanswered, begins_without_record};
 use super::second_look::Doubt;
 use crate::blocking::BlockingPool;
 use kafka_store_actors::figures::Figures;
-use kafka_store_actors::ports::{Blocked, BrokenLog, Cause, ChainLocator, Clock, Located, PortFuture, TopicAnswer};
+use kafka_store_actors::ports::{
+    Blocked, BrokenLog, Cause, ChainLocator, Clock, Coverage, Located, PortFuture, TopicAnswer,
+};
 use kafka_store_statecharts::anchor::{Anchor, Proof};
 use kafka_store_statecharts::backoff;
 use kafka_store_statecharts::failure::Port;
@@ -145,13 +147,10 @@ impl ChainLocator for Locator {
         self.pool.run(move || params.topics(&topics))
     }
 
-    fn is_covered(&self, partition: &TopicPartition, target: Offset) -> PortFuture<Result<bool, Blocked>> {
-        let (locator, partition) = (self.clone(), partition.clone());
-        Box::pin(async move {
-            let question =
-                move |params: &LocatorParams, partition: &TopicPartition| params.is_covered(partition, target);
-            locator.ask(&partition, "whether the archive covers a target", question).await.map_err(blocked)
-        })
+    fn coverage(&self, partition: &TopicPartition, target: Offset) -> PortFuture<Result<Coverage, Blocked>> {
+        let (params, partition) = (Arc::clone(&self.params), partition.clone());
+        // Once: it is looked at again and again, and what was not answered is out of date by then.
+        self.pool.run(move || params.coverage(&partition, target).map_err(blocked))
     }
 }
 

@@ -3,11 +3,19 @@
 use super::index_tail::rows_ahead;
 use super::locate::{LocatorParams, Unanswered};
 use super::origin_object::OriginObject;
-use super::walk::Tail;
-use crate::kafka::ffi::LogEnd;
+use super::parallel_map;
+use super::walk::{Tail, unfit};
+use crate::kafka::ffi::{KafkaError, LogEnd};
 use kafka_store_actors::ports::Blocked;
+use kafka_store_statecharts::name::ChainName;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::TopicPartition;
+use std::time::Duration;
+
+/// How long the group's coordinator may take to answer at the start.
+const ANSWER_TIME: Duration = Duration::from_secs(15);
+/// How many partitions the archive is asked about at a time at the start.
+const ASKED_AT_A_TIME: usize = 16;
 
 /// Where a partition would start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,21 +64,39 @@ impl LocatorParams {
         Ok(Plan { position, why, end: self.log_position(partition, LogEnd::LastStable)?.offset })
     }
 
-    /// The partitions for which `--offset-reset` would have to speak and does not.
+    /// The partitions for which `--offset-reset` would have to speak and does not: those with neither a commit nor anything
+    /// in the archive. The group is asked once for all of them, and the archive, several at a time, only for those
+    /// without a commit; nothing more is listed than it takes to see that there is something.
     pub fn without_origin(&self, partitions: &[TopicPartition]) -> Result<Vec<TopicPartition>, String> {
-        let text = |unanswered: Unanswered| unanswered.reason();
+        let existed: Vec<TopicPartition> =
+            partitions.iter().filter(|partition| self.first_start.had(partition)).cloned().collect();
+        if existed.is_empty() {
+            return Ok(existed);
+        }
+        let committed = KafkaError::ask_coordinator(ANSWER_TIME, || self.client.committed(&existed, ANSWER_TIME));
+        let committed = committed.map_err(|error| format!("the group's offsets are not known: {error}"))?;
+        let uncommitted: Vec<TopicPartition> =
+            existed.into_iter().filter(|partition| committed.get(partition).is_none_or(Option::is_none)).collect();
+        let has_nothing = parallel_map(&uncommitted, ASKED_AT_A_TIME, |partition| self.has_nothing(partition));
         let mut missing = Vec::new();
-        let existed = partitions.iter().filter(|partition| self.first_start.had(partition));
-        for partition in existed {
-            let chain = self.chain(partition).map_err(text)?;
-            let has_commit = self.committed(&chain).map_err(text)?.is_some();
-            let has_segment = !self.store.segments_from(&chain, None).map_err(|error| error.to_string())?.is_empty();
-            let origin = OriginObject::read(self.store.as_ref(), &chain).map_err(|error| error.to_string())?;
-            if !has_commit && !has_segment && origin.is_none() {
-                missing.push(partition.clone());
+        for (partition, has_nothing) in uncommitted.into_iter().zip(has_nothing) {
+            if has_nothing.map_err(Unanswered::reason)? {
+                missing.push(partition);
             }
         }
         Ok(missing)
+    }
+
+    /// Reports whether the archive has nothing of a partition.
+    fn has_nothing(&self, partition: &TopicPartition) -> Result<bool, Unanswered> {
+        let chain = ChainName::first_lineage(partition.clone());
+        if OriginObject::read(self.store.as_ref(), &chain).map_err(unfit)?.is_some()
+            || self.store.has_segments(&chain)?
+        {
+            return Ok(false);
+        }
+        // A later lineage exists only if it was begun.
+        Ok(self.chain(partition)? == chain)
     }
 }
 

@@ -15,7 +15,11 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "HOST:PORT,…", help_heading = "Kafka")]
     pub broker_list: Option<String>,
 
-    /// Topic to archive; repeat it, or separate by commas, for several
+    /// Topic to archive; repeat it, or separate by commas, for several; ^… is a pattern
+    ///
+    /// What begins with ^ is a regular expression of Rust's regex crate (https://docs.rs/regex/#syntax), such as
+    /// '^evt-\d+$', which kafka-store itself resolves to names. Topics that come later are seen within 20 s; Kafka's own are
+    /// never meant.
     // `alias`: a prefix that was unique in the original and no longer is.
     #[arg(long, value_name = "TOPIC", alias = "t", help_heading = "Kafka")]
     pub topic: Vec<String>,
@@ -171,6 +175,20 @@ pub struct DaemonArgs {
     /// after half a minute, and later and later up to this time; at once on SIGHUP, and at each assignment.
     #[arg(long, value_name = "TIME", default_value = "10m", allow_negative_numbers = true, help_heading = "Running")]
     pub reexamine_after: String,
+
+    /// End --until-end when other members of the group have not archived anything of a target for this long [default: 10m]
+    ///
+    /// For partitions that this process does not have: neither their files nor their commits have moved. The exit code is 6
+    /// if nothing else is left to do.
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true, help_heading = "Running")]
+    pub stall_timeout: Option<String>,
+
+    /// End within this time after SIGTERM or SIGINT, whatever is still being stored
+    ///
+    /// Files that are complete are stored meanwhile; the next start archives what was not. Keep it below the time after which
+    /// the process is killed (Kubernetes: terminationGracePeriodSeconds, 30 s). A second signal ends the process at once.
+    #[arg(long, value_name = "TIME", default_value = "25s", allow_negative_numbers = true, help_heading = "Running")]
+    pub shutdown_timeout: String,
 
     /// Keep every change of a state in this file, one line of JSON each, before it has effects
     ///

@@ -1,7 +1,11 @@
 //! `--topic`: names, and patterns for topics that may come later.
+//!
+//! Patterns have one dialect, that of the `regex` crate, and are resolved here: Kafka's clients and brokers, each of which
+//! has a dialect of its own, are given names alone.
 
 use kafka_store_statecharts::topic::{InvalidTopicName, TopicName};
 use regex::Regex;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// What is archived.
@@ -92,7 +96,7 @@ impl Subscription {
         !self.patterns.is_empty()
     }
 
-    /// Names and patterns as librdkafka takes them.
+    /// Names and patterns as they were given.
     pub fn to_strings(&self) -> Vec<String> {
         let names = self.names.iter().map(ToString::to_string);
         names.chain(self.patterns.iter().map(|pattern| pattern.text.clone())).collect()
@@ -104,9 +108,10 @@ impl Subscription {
             && self.patterns.iter().any(|pattern| pattern.expression.is_match(topic.as_str()))
     }
 
-    /// librdkafka's `topic.blacklist`: it knows no internal topics. Only with patterns, since it hides named topics, too.
-    pub fn hidden_from_patterns(&self) -> Option<String> {
-        self.has_patterns().then(|| INTERNAL.map(|topic| format!("^{topic}$")).join(","))
+    /// Names of all topics meant, of those that exist: the ones named, and those that a pattern matches.
+    pub fn resolve<'a>(&self, existing: impl IntoIterator<Item = &'a TopicName>) -> BTreeSet<TopicName> {
+        let matched = existing.into_iter().filter(|topic| self.matches(topic)).cloned();
+        self.names.iter().cloned().chain(matched).collect()
     }
 }
 
@@ -127,6 +132,15 @@ mod tests {
         let topic = |name| TopicName::new(name).expect("legal");
         assert!(subscription.matches(&topic("xx")) && !subscription.matches(&topic("xxx")));
         assert!(!Subscription::parse(["^.*"]).expect("right").matches(&topic("__consumer_offsets")));
+    }
+
+    /// librdkafka takes POSIX expressions, in which `\d` is the letter d.
+    #[test]
+    fn patterns_are_resolved_to_names_in_one_dialect() {
+        let subscription = Subscription::parse([r"^evt-\d+$", "a"]).expect("right");
+        let existing = ["evt-1", "evt-22", "evt-d", "evt-", "b"].map(|name| TopicName::new(name).expect("legal"));
+        let names: Vec<String> = subscription.resolve(&existing).iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["a", "evt-1", "evt-22"]);
     }
 
     #[test]

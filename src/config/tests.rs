@@ -97,9 +97,17 @@ fn codecs_have_avros_names_and_levels() {
 
 #[test]
 fn until_end_may_have_a_timeout() {
-    assert_eq!(parse(&["--until-end"]).expect("valid").until_end, Some(UntilEnd { timeout: None }));
+    let stall_timeout = Duration::from_secs(600);
+    assert_eq!(parse(&["--until-end"]).expect("valid").until_end, Some(UntilEnd { timeout: None, stall_timeout }));
     let timeout = Some(Duration::from_secs(300));
-    assert_eq!(parse(&["--until-end", "--timeout=5m"]).expect("valid").until_end, Some(UntilEnd { timeout }));
+    assert_eq!(
+        parse(&["--until-end", "--timeout=5m"]).expect("valid").until_end,
+        Some(UntilEnd { timeout, stall_timeout })
+    );
+    let stall_timeout = Duration::from_secs(30);
+    let config = parse(&["--until-end", "--stall-timeout=30s"]).expect("valid");
+    assert_eq!(config.until_end, Some(UntilEnd { timeout: None, stall_timeout }));
+    assert_eq!(config.shutdown_timeout, Duration::from_secs(25), "below the 30 s of Kubernetes");
 }
 
 #[test]

@@ -3,30 +3,26 @@
 use crate::avro::Isolation;
 use crate::config::DaemonConfig;
 use crate::kafka::ffi::Client;
-use crate::kafka::{self, ClientSettings};
+use crate::kafka::{self, ClientMaker, ClientSettings};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Which records are archived.
 pub(super) const ISOLATION: Isolation = Isolation::ReadCommitted;
 
-/// A client; it joins no group before it subscribes.
+/// Makes clients; they join no group before they subscribe.
 ///
 /// The member of the group and the one that is asked are two: a broker answers one request of a connection after the
 /// other, and the fetch of a partition that is caught up keeps it for half a second. A thousand walks would wait so.
-pub(super) fn client(config: &DaemonConfig) -> Result<Arc<Client>, String> {
-    let properties = kafka::properties(&ClientSettings {
+pub(super) fn maker(config: &DaemonConfig) -> ClientMaker {
+    ClientMaker::new(kafka::properties(&ClientSettings {
         brokers: &config.brokers,
         group: &config.group,
-        topics: &config.topics,
         isolation: ISOLATION,
         memory: config.memory,
         starts_often: config.spool.limit_bytes.is_some() || config.until_end.is_some(),
         given: &config.kafka_properties,
-    });
-    Client::new(properties.iter().map(|(name, value)| (&**name, &**value)))
-        .map(Arc::new)
-        .map_err(|error| error.to_string())
+    }))
 }
 
 /// Throws away what the client that is asked has to say: the other one says the same, and is heard.

@@ -3,8 +3,8 @@
 use super::text;
 use crate::config::DaemonConfig;
 use crate::index::MysqlIndex;
-use crate::kafka::Heartbeat;
 use crate::kafka::ffi::{Client, LogEnd};
+use crate::kafka::{Heartbeat, Member};
 use crate::status::{About, Outside};
 use crate::store::UploadTransitions;
 use kafka_store_actors::figures::Trouble;
@@ -46,7 +46,7 @@ pub(super) fn about(config: &DaemonConfig, cluster: Option<String>, store: Strin
 #[derive(Debug)]
 pub(super) struct ShownOutside {
     /// The member of the group.
-    pub(super) client: Arc<Client>,
+    pub(super) member: Member,
     /// The one that is asked.
     pub(super) asked: Arc<Client>,
     pub(super) heartbeat: Arc<Heartbeat>,
@@ -57,7 +57,7 @@ pub(super) struct ShownOutside {
 
 impl Outside for ShownOutside {
     fn last_high_watermark(&self, partition: &TopicPartition) -> Option<Offset> {
-        self.client.high_watermark(partition)
+        self.member.with(|client| client.high_watermark(partition)).flatten()
     }
 
     fn high_watermarks(&self, partitions: &[TopicPartition]) -> BTreeMap<TopicPartition, Offset> {

@@ -62,3 +62,25 @@ pub(super) fn hint(error: &KafkaError) -> &'static str {
         _ => "it is tried again",
     }
 }
+
+/// Reports whether another process has taken this one's `group.instance.id`. To take it back would only go back and forth.
+pub(super) fn is_fenced(error: &KafkaError) -> bool {
+    error.name == "FENCED_INSTANCE_ID"
+}
+
+/// What an operator may do about an error after which librdkafka's client is replaced.
+pub(super) fn fatal_hint(error: &KafkaError) -> &'static str {
+    match error.name.as_str() {
+        "UNRELEASED_INSTANCE_ID" => {
+            "another member has this group.instance.id: if it is this daemon's earlier run, its session ends by itself \
+             (group.consumer.session.timeout.ms of the broker); if another daemon runs with it, give each its own"
+        }
+        "GROUP_AUTHORIZATION_FAILED" => "grant this user Read on the group",
+        "GROUP_MAX_SIZE_REACHED" => "the group is full: stop a member, or raise group.consumer.max.size of the broker",
+        "UNSUPPORTED_ASSIGNOR" => "check -X group.remote.assignor",
+        "UNSUPPORTED_VERSION" | "_UNSUPPORTED_FEATURE" => {
+            "the broker does not know the newer group protocol: leave out -X group.protocol=consumer"
+        }
+        _ => "it is tried again",
+    }
+}

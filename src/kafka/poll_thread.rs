@@ -6,33 +6,37 @@
 
 use super::blocked;
 use super::fetching::{Fetching, Partitions, Turn};
-use super::ffi::{Client, CommitTicket, Delivered, EventKind, KafkaError, PartitionOffset, PartitionProblem};
+use super::ffi::{Client, Delivered, EventKind, KafkaError, PartitionOffset, PartitionProblem};
 use super::heartbeat::Heartbeat;
+use super::member::{ClientMaker, Member, OwnMember};
 use super::source::{KafkaSource, Order};
 use crate::config::MemoryPlan;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use kafka_store_actors::budget::Budget;
 use kafka_store_actors::consumer::LogSink;
 use kafka_store_actors::messages::{EndReached, LogEvent};
-use kafka_store_actors::ports::OffsetCommit;
 use kafka_store_statecharts::anchor::Evidence;
-use kafka_store_statecharts::failure::{Class, Failure, Port};
+use kafka_store_statecharts::failure::Port;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::partition::AssignmentEpoch;
-use kafka_store_statecharts::topic::TopicPartition;
+use kafka_store_statecharts::topic::{TopicName, TopicPartition};
 use slog::{Logger, debug, info, warn};
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
 
+mod commits;
 mod identity;
+mod leaving;
 mod records;
+mod renewal;
 mod shortage;
 mod turns;
 
+use commits::Commits;
+use leaving::Leaving;
 use records::Held;
+use renewal::Renewals;
 use shortage::LOOK_INTERVAL;
 use turns::Turns;
 
@@ -45,21 +49,28 @@ const ASSIGN_SETTLES_WITHIN: Duration = Duration::from_millis(200);
 /// How many records, and how many events, are taken in a row before anything else is looked at.
 const TAKEN_IN_A_ROW: usize = 2_000;
 
-/// Starts the poll thread. It ends when the group is left, or when the client has failed for good.
+/// Starts the poll thread. It ends when the group is left, or when another process has taken this one's identity.
 ///
-/// `brokers` is how many of them lead the partitions. `budget` is for the batches; `memory` says how many records are
+/// `maker` makes the successors of a client that has failed. `brokers` is how many of them lead the partitions. `budget` is for the batches; `memory` says how many records are
 /// taken at once, and which ones are told in the log because they are large.
 pub fn start(
-    client: Arc<Client>,
+    client: Client,
+    maker: ClientMaker,
     brokers: usize,
     budget: Arc<Budget>,
     memory: MemoryPlan,
     log: Logger,
 ) -> PollThreadStart {
     let (orders, received) = crossbeam_channel::unbounded();
-    let source = KafkaSource::new(orders, Arc::clone(&client));
+    let client = OwnMember::new(client);
+    let source = KafkaSource::new(orders, client.shared());
     let thread = PollThread {
         client,
+        maker,
+        renewals: Renewals::new(),
+        topics: Vec::new(),
+        is_subscribed: false,
+        fatal: None,
         orders: received,
         heartbeat: Arc::new(Heartbeat::new()),
         sink: None,
@@ -69,8 +80,7 @@ pub fn start(
         epoch: AssignmentEpoch::default(),
         partitions: Partitions::default(),
         out: Vec::new(),
-        tickets: BTreeMap::new(),
-        next_ticket: 0,
+        commits: Commits::default(),
         leaving: None,
         held: None,
         looked_at: Instant::now(),
@@ -98,6 +108,11 @@ impl PollThreadStart {
         self.source.clone()
     }
 
+    /// The member of the group, whichever client that is.
+    pub fn member(&self) -> Member {
+        self.thread.client.shared()
+    }
+
     /// When the thread makes its steps.
     pub fn heartbeat(&self) -> Arc<Heartbeat> {
         Arc::clone(&self.thread.heartbeat)
@@ -116,7 +131,15 @@ impl PollThreadStart {
 
 #[derive(Debug)]
 struct PollThread {
-    client: Arc<Client>,
+    client: OwnMember,
+    maker: ClientMaker,
+    renewals: Renewals,
+    /// What it is to be subscribed to.
+    topics: Vec<TopicName>,
+    /// It is subscribed to something.
+    is_subscribed: bool,
+    /// Why the client can do nothing more.
+    fatal: Option<KafkaError>,
     orders: Receiver<Order>,
     heartbeat: Arc<Heartbeat>,
     sink: Option<LogSink>,
@@ -127,9 +150,8 @@ struct PollThread {
     partitions: Partitions,
     /// What the Consumer is to be told, in order.
     out: Vec<LogEvent>,
-    tickets: BTreeMap<CommitTicket, oneshot::Sender<Result<(), Failure>>>,
-    next_ticket: u64,
-    leaving: Option<oneshot::Sender<()>>,
+    commits: Commits,
+    leaving: Option<Leaving>,
     /// Nothing is taken while there is one.
     held: Option<Held>,
     /// When it was looked at last how the partitions stand with the budget.
@@ -157,13 +179,17 @@ enum Step {
 
 impl PollThread {
     fn run(mut self) {
-        while let Step::GoOn = self.step() {}
-        for (_, answer) in std::mem::take(&mut self.tickets) {
-            // The one who asked may be gone.
-            let _ = answer.send(Err(Failure::new(Port::Commit, Class::Other, "the group is left")));
+        while let Step::GoOn = self.step_or_renew() {}
+        self.commits.refuse_all("the group is left");
+        if let Some(leaving) = self.leaving.take() {
+            leaving.done();
         }
-        if let Some(answer) = self.leaving.take() {
-            let _ = answer.send(());
+    }
+
+    fn step_or_renew(&mut self) -> Step {
+        match (self.step(), self.fatal.take()) {
+            (Step::End, Some(error)) => self.end_client(error),
+            (step, _) => step,
         }
     }
 
@@ -176,7 +202,7 @@ impl PollThread {
         self.assign_anew();
         self.ask_leaders();
         self.answer_commits();
-        if self.leaving.is_some() && self.client.is_closed() {
+        if self.has_left() {
             return Step::End;
         }
         if !self.hand_over() {
@@ -225,7 +251,7 @@ impl PollThread {
     /// Takes records until there are none, or enough for one round; waits for them if there is nothing at all.
     fn take_records(&mut self) -> Step {
         let (mut taken, mut step) = (0, Step::GoOn);
-        let client = Arc::clone(&self.client);
+        let client = self.client.client();
         loop {
             let mut goes_on = true;
             let count = client.take_records(self.most_at_once(), |delivered| {
@@ -283,11 +309,7 @@ impl PollThread {
                 self.fail(&problem.partition.clone(), &blocked::partition_failed(&problem));
             }
             EventKind::Fatal(error) => {
-                self.out.push(LogEvent::ClientFailed { reason: error.to_string() });
-                // Nothing more can be done for the group; what was read is in the store or still in Kafka.
-                while !self.hand_over() && self.sink.as_ref().is_some_and(LogSink::is_open) {
-                    std::thread::yield_now();
-                }
+                self.fatal = Some(error);
                 return Step::End;
             }
             EventKind::Notice(error) => {
@@ -321,6 +343,7 @@ impl PollThread {
     fn revoked(&mut self, partitions: Vec<TopicPartition>) {
         self.end_pauses(&partitions);
         let added = self.partitions.remove(&partitions);
+        self.commits.revoke(&partitions, Instant::now());
         self.is_eager = self.client.rebalances_eagerly();
         let answered = if self.is_eager { self.client.unassign() } else { self.client.incremental_unassign(&added) };
         self.tell_errors("answer a revocation", answered);
@@ -405,10 +428,11 @@ impl PollThread {
             }
             Order::Stop { partition, epoch } => self.stop(&partition, epoch),
             Order::Commit { commit, answer } => self.commit(&commit, answer),
-            Order::Leave { answer } => {
-                self.leaving = Some(answer);
-                self.tell_errors("leave the group", self.client.close());
+            Order::Subscribe { topics } => {
+                self.topics = topics;
+                self.subscribe();
             }
+            Order::Leave { answer } => self.leave(answer),
         }
     }
 
@@ -446,34 +470,15 @@ impl PollThread {
         self.assigned_anew_at = Some(Instant::now());
     }
 
-    fn commit(&mut self, commit: &OffsetCommit, answer: oneshot::Sender<Result<(), Failure>>) {
-        let refused = if self.partitions.find_in(&commit.partition, commit.epoch).is_none() {
-            Some(Failure::new(Port::Commit, Class::Other, "the partition is no longer ours"))
-        } else {
-            let ticket = CommitTicket(self.next_ticket);
-            let to = PartitionOffset { partition: commit.partition.clone(), offset: commit.next_offset };
-            match self.client.commit(&to, commit.leader_epoch, &commit.metadata.encode(), ticket) {
-                Ok(()) => {
-                    self.next_ticket += 1;
-                    self.tickets.insert(ticket, answer);
-                    return;
-                }
-                Err(error) => Some(error.failure(Port::Commit)),
-            }
+    /// Has the client subscribe to what is wanted now.
+    fn subscribe(&mut self) {
+        let subscribed = match self.topics.as_slice() {
+            [] if self.is_subscribed => self.client.unsubscribe(),
+            [] => Ok(()),
+            topics => self.client.subscribe(topics),
         };
-        if let Some(failure) = refused {
-            // The one who asked may be gone.
-            let _ = answer.send(Err(failure));
-        }
-    }
-
-    fn answer_commits(&mut self) {
-        while let Some(answer) = self.client.poll_commits() {
-            if let Some(asked) = self.tickets.remove(&answer.ticket) {
-                // The one who asked may be gone.
-                let _ = asked.send(answer.result.map_err(|error| error.failure(Port::Commit)));
-            }
-        }
+        self.is_subscribed = !self.topics.is_empty();
+        self.tell_errors("subscribe", subscribed);
     }
 
     fn tell_errors(&self, what: &str, result: Result<(), KafkaError>) {

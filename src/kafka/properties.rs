@@ -1,7 +1,8 @@
 //! The properties that the consumer is made with.
 
 use crate::avro::Isolation;
-use crate::config::{KafkaProperties, MemoryPlan, Subscription};
+use crate::config::{KafkaProperties, MemoryPlan};
+use std::time::Duration;
 
 /// Who consumes from where, and in how much memory.
 #[derive(Clone, Debug)]
@@ -10,8 +11,6 @@ pub struct ClientSettings<'a> {
     pub brokers: &'a str,
     /// `--group`.
     pub group: &'a str,
-    /// `--topic`.
-    pub topics: &'a Subscription,
     /// Which records are asked for.
     pub isolation: Isolation,
     /// How much librdkafka may keep.
@@ -21,6 +20,18 @@ pub struct ClientSettings<'a> {
     pub starts_often: bool,
     /// `-X`.
     pub given: &'a KafkaProperties,
+}
+
+/// How often librdkafka asks for the topics that it is subscribed to, in ms.
+const METADATA_INTERVAL: &str = "topic.metadata.refresh.interval.ms";
+
+/// How often topics are looked for that match a pattern: as often as `-X` has librdkafka ask for topics, and at least every
+/// 20 s.
+pub fn topic_interval(given: &KafkaProperties) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(20);
+    let asked = given.iter().find(|(name, _)| *name == METADATA_INTERVAL);
+    let asked = asked.and_then(|(_, value)| value.trim().parse().ok()).filter(|asked| *asked > 0);
+    asked.map_or(LONGEST, |asked| Duration::from_millis(asked).min(LONGEST))
 }
 
 /// The properties of a client that only asks where a log and a group stand.
@@ -54,6 +65,8 @@ pub fn properties(settings: &ClientSettings<'_>) -> Vec<(String, String)> {
         ("check.crcs", "true"),
         ("allow.auto.create.topics", "false"),
         ("statistics.interval.ms", "0"),
+        // Partitions that are added to a topic are seen within a minute, not after librdkafka's five.
+        (METADATA_INTERVAL, "30000"),
         // A broker may close an idle connection; that is no event.
         ("log.connection.close", "false"),
         // A full queue is looked at again at once: the default of a second starves a consumer that bounds its queue,
@@ -71,7 +84,6 @@ pub fn properties(settings: &ClientSettings<'_>) -> Vec<(String, String)> {
         // others can be fetched for a moment, one fetch of these holds up all.
         properties.push(("fetch.wait.max.ms".to_owned(), "50".to_owned()));
     }
-    properties.extend(settings.topics.hidden_from_patterns().map(|topics| ("topic.blacklist".to_owned(), topics)));
     properties.extend(sizes(&settings.memory).map(|(name, value)| (name.to_owned(), value.to_string())));
     properties.extend(settings.given.iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
     properties
@@ -96,4 +108,20 @@ fn sizes(memory: &MemoryPlan) -> [(&'static str, u64); 6] {
         ("fetch.message.max.bytes", partition_fetch_bytes),
         ("receive.message.max.bytes", 256 * MIB),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_are_looked_for_at_least_every_twenty_seconds() {
+        let interval = |given: &[&str]| {
+            topic_interval(&KafkaProperties::parse(given.iter().copied()).expect("allowed")).as_millis()
+        };
+        assert_eq!(interval(&[]), 20_000);
+        assert_eq!(interval(&["topic.metadata.refresh.interval.ms=500"]), 500);
+        assert_eq!(interval(&["topic.metadata.refresh.interval.ms=300000"]), 20_000);
+        assert_eq!(interval(&["topic.metadata.refresh.interval.ms=-1"]), 20_000);
+    }
 }

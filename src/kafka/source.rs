@@ -1,13 +1,12 @@
 //! The consumer as the actors see it: orders that the poll thread carries out.
 
-use super::ffi::Client;
+use super::member::Member;
 use crossbeam_channel::Sender;
 use kafka_store_actors::ports::{OffsetCommit, PortFuture, RecordSource};
 use kafka_store_statecharts::anchor::FetchStart;
 use kafka_store_statecharts::failure::{Class, Failure, Port};
 use kafka_store_statecharts::partition::{AssignmentEpoch, SeekEpoch};
-use kafka_store_statecharts::topic::TopicPartition;
-use std::sync::Arc;
+use kafka_store_statecharts::topic::{TopicName, TopicPartition};
 use tokio::sync::oneshot;
 
 /// What the poll thread is to do. Each partition has at most a handful of these under way.
@@ -16,6 +15,7 @@ pub(super) enum Order {
     Start { partition: TopicPartition, epoch: AssignmentEpoch, seek_epoch: SeekEpoch, start: FetchStart },
     Stop { partition: TopicPartition, epoch: AssignmentEpoch },
     Commit { commit: OffsetCommit, answer: oneshot::Sender<Result<(), Failure>> },
+    Subscribe { topics: Vec<TopicName> },
     Leave { answer: oneshot::Sender<()> },
 }
 
@@ -27,19 +27,24 @@ const ORDERS_MAX: usize = 65_536;
 #[derive(Clone, Debug)]
 pub struct KafkaSource {
     orders: Sender<Order>,
-    client: Arc<Client>,
+    member: Member,
 }
 
 impl KafkaSource {
-    pub(super) fn new(orders: Sender<Order>, client: Arc<Client>) -> KafkaSource {
-        KafkaSource { orders, client }
+    pub(super) fn new(orders: Sender<Order>, member: Member) -> KafkaSource {
+        KafkaSource { orders, member }
+    }
+
+    /// Subscribes to these topics and no others; to none is to be in the group no more.
+    pub fn subscribe(&self, topics: Vec<TopicName>) {
+        self.order(Order::Subscribe { topics });
     }
 
     fn order(&self, order: Order) {
         assert!(self.orders.len() < ORDERS_MAX, "the poll thread has left {ORDERS_MAX} orders undone");
         // After the group is left nobody takes orders, and none matters.
         let _ = self.orders.send(order);
-        self.client.wake();
+        self.member.with(|client| client.wake());
     }
 }
 

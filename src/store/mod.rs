@@ -177,6 +177,14 @@ pub trait ArchiveStore: Send + Sync + Debug {
     /// If the store cannot say.
     fn segments_from(&self, chain: &ChainName, from: Option<Offset>) -> Result<Vec<Offset>, StoreError>;
 
+    /// Reports whether a chain has a segment, without listing all of them.
+    ///
+    /// # Errors
+    /// If the store cannot say.
+    fn has_segments(&self, chain: &ChainName) -> Result<bool, StoreError> {
+        Ok(!self.segments_from(chain, None)?.is_empty())
+    }
+
     /// As [`ArchiveStore::segments_from`], with what is known of each.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ mod page_cache;
 mod plan;
 mod resolve;
 mod seals;
+mod shutdown;
 mod spool;
 mod start;
 mod status;

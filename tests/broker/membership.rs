@@ -103,26 +103,48 @@ fn of_two_daemons_with_one_id_one_ends() {
     shared.wait_until_archived(10);
     let mut second = shared.static_member("same").spawn();
     assert_eq!(first.wait().code(), Some(5), "{}", first.log());
-    assert!(first.log().contains(" ERRO kafka's client has failed for good"), "{}", first.log());
+    assert!(first.log().contains(" ERRO another process has taken this member's identity"), "{}", first.log());
     shared.produce(10..20);
     shared.wait_until_archived(20);
     assert_eq!(second.terminate(), Some(0), "{}", second.log());
     shared.check(20);
 }
 
-/// In the newer protocol it is the one that comes later.
+/// In the newer protocol the one that comes later is refused, and takes over once the identity is free.
 #[test]
-fn of_two_daemons_with_one_id_one_ends_with_the_newer_protocol() {
+fn of_two_daemons_with_one_id_one_waits_with_the_newer_protocol() {
     let shared = Shared::new("twice");
     let member = || shared.static_member("same").consumer_protocol();
     let mut first = member().spawn();
     shared.wait_until_archived(10);
     let mut second = member().spawn();
-    assert_eq!(second.wait().code(), Some(5), "{}", second.log());
-    assert!(second.log().contains(" ERRO kafka's client has failed for good"), "{}", second.log());
+    second.wait_for("kafka client failed; replacing it, ");
+    second.wait_for("UNRELEASED_INSTANCE_ID");
     shared.produce(10..20);
     shared.wait_until_archived(20);
     assert_eq!(first.terminate(), Some(0), "{}", first.log());
+    second.wait_for("chain located");
+    shared.produce(20..30);
+    shared.wait_until_archived(30);
+    assert_eq!(second.terminate(), Some(0), "{}", second.log());
+    shared.check(30);
+}
+
+/// Until its session has ended, the broker refuses its successor.
+#[test]
+fn a_static_member_that_was_killed_comes_back_by_itself_with_the_newer_protocol() {
+    let shared = Shared::new("killed");
+    let member = || shared.static_member("same").consumer_protocol();
+    let mut first = member().spawn();
+    shared.wait_until_archived(10);
+    first.kill();
+    let mut second = member().spawn();
+    second.wait_for("kafka client failed; replacing it, ");
+    shared.produce(10..20);
+    second.wait_for("kafka client replaced, ");
+    second.wait_for("chain located");
+    shared.wait_until_archived(20);
+    assert_eq!(second.terminate(), Some(0), "{}", second.log());
     shared.check(20);
 }
 
@@ -155,6 +177,7 @@ fn archives_what_a_pattern_means(kind: impl Fn(Daemon) -> Daemon) {
     has("a", 1, &[0, 5]);
 
     broker.delete_topic(&topic("b"));
+    running.wait_for("topic was deleted, and is subscribed to no more");
     broker.produce(&topic("a"), 1, &numbered(10..20), &[]);
     has("a", 1, &[0, 5, 10, 15]);
     assert_eq!(running.terminate(), Some(0), "{}", running.log());
@@ -180,6 +203,38 @@ fn a_pattern_means_the_same_in_an_eager_group() {
 #[test]
 fn a_pattern_means_the_same_with_the_newer_protocol() {
     archives_what_a_pattern_means(Daemon::consumer_protocol);
+}
+
+/// What librdkafka takes for a pattern is another language, in which `\d` is the letter d.
+#[test]
+fn a_pattern_is_of_one_dialect() {
+    let broker = Broker::get();
+    let prefix = unique("dialect");
+    let topic = |name: &str| format!("{prefix}-{name}");
+    for name in ["12", "d", "12x"] {
+        broker.create_topic_named(&topic(name), 1, &[]);
+        broker.produce(&topic(name), 0, &numbered(0..5), &[]);
+    }
+    let archive = Archive::new();
+    let pattern = format!(r"^{prefix}-\d+$");
+    let daemon = || Daemon::new(&broker, &[&pattern], &prefix, archive.path());
+    daemon().until_end();
+    assert_eq!(archive.segments(), [format!("{}/000000/{:020}", topic("12"), 0)]);
+    archive.check();
+
+    // Nothing matches: a run that ends has nothing to do, and a daemon waits for topics to come.
+    let pattern = format!(r"^{prefix}-later-\d+$");
+    let daemon = || Daemon::new(&broker, &[&pattern], &format!("{prefix}-later"), archive.path());
+    let ended = daemon().until_end();
+    assert!(ended.log.contains("no topic matches, so there is nothing to archive"), "{}", ended.log);
+    let mut running = daemon().args(&["--file-records", "5"]).spawn();
+    running.wait_for("no topic matches yet");
+    broker.create_topic_named(&topic("later-1"), 1, &[]);
+    broker.produce(&topic("later-1"), 0, &numbered(0..5), &[]);
+    // Without a shorter interval it takes at most 20 s until the topic is seen.
+    running.wait_for("topic found, which a pattern matches");
+    wait_until("it is archived", || archive.starts(&topic("later-1"), 0) == [0]);
+    assert_eq!(running.terminate(), Some(0), "{}", running.log());
 }
 
 /// `--offset-reset` speaks of what existed at the group's first start, not of what a pattern finds later.

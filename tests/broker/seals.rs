@@ -218,8 +218,18 @@ fn the_end_of_an_empty_topic_is_reached_at_once() {
 /// Another member of the group holds the partition and archives nothing.
 #[test]
 fn the_time_is_up_before_the_target() {
+    ends_beside_a_holder("time-is-up", &["--timeout", "3"], 4, "targets not reached");
+}
+
+/// The same, and nobody has to say for how long the whole run may last.
+#[test]
+fn a_target_that_another_member_does_not_bring_forward_ends_the_run() {
+    ends_beside_a_holder("stalled", &["--stall-timeout", "3"], 6, "target stands still");
+}
+
+fn ends_beside_a_holder(label: &str, args: &[&str], code: i32, words: &str) {
     let broker = Broker::get();
-    let topic = broker.create_topic("time-is-up", 1, &[]);
+    let topic = broker.create_topic(label, 1, &[]);
     broker.produce(&topic, 0, &numbered(0..10), &[]);
     let archive = Archive::new();
     let holder: BaseConsumer = rdkafka::ClientConfig::new()
@@ -236,12 +246,12 @@ fn the_time_is_up_before_the_target() {
     };
     wait_until("it holds the partition", holds);
     let daemon = || Daemon::new(&broker, &[&topic], &topic, archive.path());
-    let mut running = daemon().args(&["--until-end", "--timeout", "3"]).spawn();
+    let mut running = daemon().args(&["--until-end"]).args(args).spawn();
     while running.is_running() {
         assert!(holds(), "it gave the partition away");
     }
-    assert_eq!(running.wait().code(), Some(4), "{}", running.log());
-    assert!(running.log().contains("targets not reached"), "{}", running.log());
+    assert_eq!(running.wait().code(), Some(code), "{}", running.log());
+    assert!(running.log().contains(words), "{}", running.log());
     assert_eq!(archive.segments(), Vec::<String>::new());
     drop(holder);
     daemon().until_end();

@@ -141,6 +141,11 @@ impl Running {
         self.wait().code()
     }
 
+    /// SIGTERM.
+    pub(crate) fn request_end(&self) {
+        self.signal(Signal::TERM);
+    }
+
     /// SIGSTOP: it does nothing any more, and knows nothing of it.
     pub(crate) fn stop(&mut self) {
         self.signal(Signal::STOP);

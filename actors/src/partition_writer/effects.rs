@@ -153,7 +153,9 @@ impl PartitionWriter {
             if writer.number_of(start) != number {
                 return;
             }
-            let event = match answer.expect("the pool lives as long as the process") {
+            // The pool is gone: the process ends, while a store has not answered yet. What it holds is found at the next start.
+            let Ok(answer) = answer else { return };
+            let event = match answer {
                 Ok(StoreAnswer::Stored(stored)) => {
                     writer.recovered(Port::Store);
                     let content = stored.content;
@@ -262,7 +264,9 @@ impl PartitionWriter {
             if writer.number_of(start) != number {
                 return;
             }
-            let event = match answer.expect("the Indexer lives as long as the process") {
+            // The Indexer is gone: the process ends.
+            let Ok(answer) = answer else { return };
+            let event = match answer {
                 Ok(IndexAnswer::Written) => {
                     writer.recovered(Port::Index);
                     SegmentEvent::IndexRowWritten

@@ -3,8 +3,8 @@
 use super::Sim;
 use super::world::{LatePut, Object, World};
 use kafka_store_actors::ports::{
-    Blocked, BrokenLog, Cause, ChainLocator, Clock, CompletedSegment, EachBlock, IndexAnswer, IndexRow, Located,
-    MirrorAnswer, MirrorStores, ObjectStore, OpenFile, PortFuture, SegmentIndex, SegmentSpool, SegmentSummary,
+    Blocked, BrokenLog, Cause, ChainLocator, Clock, CompletedSegment, Coverage, EachBlock, IndexAnswer, IndexRow,
+    Located, MirrorAnswer, MirrorStores, ObjectStore, OpenFile, PortFuture, SegmentIndex, SegmentSpool, SegmentSummary,
     SpoolBlocks, SpoolError, SpoolFile, StoreAnswer, TopicAnswer,
 };
 use kafka_store_actors::transition::{Detail, TransitionLog, TransitionRecord};
@@ -513,11 +513,12 @@ impl ChainLocator for Sim {
         })
     }
 
-    fn is_covered(&self, partition: &TopicPartition, target: Offset) -> PortFuture<Result<bool, Blocked>> {
+    fn coverage(&self, partition: &TopicPartition, target: Offset) -> PortFuture<Result<Coverage, Blocked>> {
         let (sim, partition) = (self.clone(), partition.clone());
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(5)).await;
-            Ok(sim.lock().partition(&partition).tail() >= target)
+            let tail = sim.lock().partition(&partition).tail();
+            Ok(Coverage { is_covered: tail >= target, archived_to: Some(tail), committed: None })
         })
     }
 }

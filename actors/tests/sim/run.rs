@@ -196,7 +196,9 @@ impl Process {
         let (finished, end) = oneshot::channel();
         let log = Logger::root(Discard, o!());
         let (arbiters, open_files_max) = (vec![Arbiter::current()], usize::MAX);
-        let params = ConsumerParams { writers, arbiters, targets, open_files_max, finished, log };
+        let (stall_timeout, drain_time) = (Duration::from_secs(600), Duration::from_secs(30));
+        let params =
+            ConsumerParams { writers, arbiters, targets, stall_timeout, drain_time, open_files_max, finished, log };
         let consumer = Consumer::new(params).start();
         let budget = Budget::new(plan.budget_bytes);
         actix::spawn(kafka::poll(sim.clone(), LogSink::new(&consumer), Arc::clone(&budget)));

@@ -11,8 +11,8 @@ use crate::store::{ArchiveStore, LocalStore};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use fill::{MirrorError, Pair};
 use kafka_store_actors::ports::{
-    Blocked, BrokenLog, Cause, ChainLocator, CompletedSegment, Located, MirrorAnswer, MirrorStores, PortFuture,
-    TopicAnswer,
+    Blocked, BrokenLog, Cause, ChainLocator, CompletedSegment, Coverage, Located, MirrorAnswer, MirrorStores,
+    PortFuture, TopicAnswer,
 };
 use kafka_store_statecharts::backoff;
 use kafka_store_statecharts::failure::Failure;
@@ -192,7 +192,7 @@ impl<L: ChainLocator> ChainLocator for MirroredLocator<L> {
         self.locator.topics(topics)
     }
 
-    fn is_covered(&self, partition: &TopicPartition, target: Offset) -> PortFuture<Result<bool, Blocked>> {
-        self.locator.is_covered(partition, target)
+    fn coverage(&self, partition: &TopicPartition, target: Offset) -> PortFuture<Result<Coverage, Blocked>> {
+        self.locator.coverage(partition, target)
     }
 }

@@ -122,7 +122,8 @@ fn archive(
         kafka_properties: KafkaProperties::default(),
         audit_log: None,
         status_listen: None,
-        until_end: Some(UntilEnd { timeout: Some(TIME) }),
+        until_end: Some(UntilEnd { timeout: Some(TIME), stall_timeout: TIME }),
+        shutdown_timeout: TIME,
         verbosity: Verbosity::Warning,
         // The demo has its own.
         shows_progress: false,

@@ -36,7 +36,7 @@ impl Group {
             .map_err(|error| CommandError::new(error.to_string()))?;
         let client = Arc::new(client);
         forget_events_of(&client);
-        client.topics(ANSWER_TIME).map_err(|error| {
+        client.topics(ANSWER_TIME).map(|topics| topics.into_keys().collect::<Vec<_>>()).map_err(|error| {
             CommandError::new(format!(
                 "no broker of {brokers} answered within {} s: {error}; check --broker-list, the network and -X",
                 ANSWER_TIME.as_secs()

@@ -108,14 +108,28 @@ impl Client {
         self.names_controller.store(true, Ordering::Relaxed);
     }
 
-    /// Joins the group for these topics; what begins with `^` is a pattern.
-    pub fn subscribe(&self, topics: &[String]) -> Result<(), KafkaError> {
+    /// Joins the group for these topics, or changes them; at least one.
+    pub fn subscribe(&self, topics: &[TopicName]) -> Result<(), KafkaError> {
         let mut list = PartitionList::new();
         for topic in topics {
-            list.add_topic(topic)?;
+            list.add_topic(topic);
         }
         // SAFETY: the list is valid and copied.
         KafkaError::check(unsafe { rd::rd_kafka_subscribe(self.handle(), list.as_ptr()) })
+    }
+
+    /// Subscribes to nothing any more, and leaves the group.
+    pub fn unsubscribe(&self) -> Result<(), KafkaError> {
+        // SAFETY: the handle is valid.
+        KafkaError::check(unsafe { rd::rd_kafka_unsubscribe(self.handle()) })
+    }
+
+    /// The error after which this client does nothing more, if there was one. The event that reports it has another code.
+    pub fn fatal_error(&self) -> Option<KafkaError> {
+        let mut text = [0; 512];
+        // SAFETY: the handle is valid; the message is written to our buffer.
+        let code = unsafe { rd::rd_kafka_fatal_error(self.handle(), text.as_mut_ptr(), text.len()) };
+        KafkaError::check(code).err().map(|error| KafkaError { text: owned(text.as_ptr()), ..error })
     }
 
     /// How the group's rebalances are to be answered.
@@ -310,18 +324,19 @@ impl Client {
         }
     }
 
-    /// The names of all topics. Asks a broker; blocks.
-    pub fn topics(&self, timeout: Duration) -> Result<Vec<TopicName>, KafkaError> {
+    /// All topics with their partitions, in order. Asks a broker; blocks.
+    pub fn topics(&self, timeout: Duration) -> Result<BTreeMap<TopicName, Vec<PartitionId>>, KafkaError> {
         let mut metadata = std::ptr::null();
         // SAFETY: the handle is valid; the answer is read within its life, and given back.
         unsafe {
             let code = rd::rd_kafka_metadata(self.handle(), 1, null_mut(), &mut metadata, milliseconds(timeout));
             KafkaError::check(code)?;
             let count = usize::try_from((*metadata).topic_cnt).unwrap_or(0);
-            let names = (0..count).map(|index| owned((*(*metadata).topics.add(index)).topic));
-            let mut topics: Vec<TopicName> = names.filter_map(|name| TopicName::new(&name).ok()).collect();
+            let described = (0..count).map(|index| &*(*metadata).topics.add(index));
+            let topics = described
+                .filter_map(|described| Some((TopicName::new(&owned(described.topic)).ok()?, partitions_of(described))))
+                .collect();
             rd::rd_kafka_metadata_destroy(metadata);
-            topics.sort_unstable();
             Ok(topics)
         }
     }
@@ -344,14 +359,7 @@ impl Client {
                 Err(KafkaError::local(format!("the broker says nothing of topic {topic}")))
             } else {
                 let described = &*(*metadata).topics;
-                KafkaError::check(described.err).map(|()| {
-                    let count = usize::try_from(described.partition_cnt).unwrap_or(0);
-                    let mut numbers: Vec<PartitionId> = (0..count)
-                        .filter_map(|index| PartitionId::new((*described.partitions.add(index)).id))
-                        .collect();
-                    numbers.sort_unstable();
-                    numbers
-                })
+                KafkaError::check(described.err).map(|()| partitions_of(described))
             };
             rd::rd_kafka_metadata_destroy(metadata);
             answer
@@ -381,6 +389,19 @@ impl Drop for Client {
             rd::rd_kafka_destroy(self.handle());
         }
     }
+}
+
+/// The partitions of a topic that a broker has described.
+///
+/// # Safety
+/// `described` is part of an answer that has not been given back.
+unsafe fn partitions_of(described: &rd::rd_kafka_metadata_topic) -> Vec<PartitionId> {
+    let count = usize::try_from(described.partition_cnt).unwrap_or(0);
+    // SAFETY: by the function's own condition; there are so many.
+    let number = |index| unsafe { (*described.partitions.add(index)).id };
+    let mut numbers: Vec<PartitionId> = (0..count).filter_map(|index| PartitionId::new(number(index))).collect();
+    numbers.sort_unstable();
+    numbers
 }
 
 /// Called by whoever puts something into an empty queue, and holds its lock.

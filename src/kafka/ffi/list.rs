@@ -54,12 +54,11 @@ impl PartitionList {
     }
 
     /// Adds a topic as a whole, by its name or by a pattern.
-    pub(super) fn add_topic(&mut self, topic: &str) -> Result<(), KafkaError> {
+    pub(super) fn add_topic(&mut self, topic: &TopicName) {
         const ANY_PARTITION: i32 = -1; // RD_KAFKA_PARTITION_UA
-        let topic = CString::new(topic).map_err(|_| KafkaError::local("a topic holds a zero byte".to_owned()))?;
+        let topic = topic_string(topic);
         // SAFETY: the list is ours and the name is copied.
         unsafe { rd::rd_kafka_topic_partition_list_add(self.0.as_ptr(), topic.as_ptr(), ANY_PARTITION) };
-        Ok(())
     }
 
     /// Adds a partition without an offset, and gives its element to fill in.

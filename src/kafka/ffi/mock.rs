@@ -37,6 +37,8 @@ impl MockBrokers {
                 return Err(KafkaError::local("the brokers in memory do not start".to_owned()));
             };
             rd::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster.as_ptr(), 0);
+            rd::rd_kafka_mock_set_group_consumer_heartbeat_interval_ms(cluster.as_ptr(), 500);
+            rd::rd_kafka_mock_set_group_consumer_session_timeout_ms(cluster.as_ptr(), 3_000);
             Ok(MockBrokers { cluster, handle })
         }
     }
@@ -45,6 +47,19 @@ impl MockBrokers {
     pub fn bootstrap_servers(&self) -> String {
         // SAFETY: the string belongs to the cluster and is copied.
         owned(unsafe { rd::rd_kafka_mock_cluster_bootstraps(self.cluster.as_ptr()) })
+    }
+
+    /// Answers the next heartbeats of members with these errors: of the classic protocol, or of the newer one.
+    #[cfg(test)]
+    pub(crate) fn refuse_heartbeats(&self, with_newer_protocol: bool, refusals: &[HeartbeatRefusal]) {
+        const HEARTBEAT: i16 = 12;
+        const CONSUMER_GROUP_HEARTBEAT: i16 = 68;
+        let errors: Vec<rd::rd_kafka_resp_err_t> = refusals.iter().map(|refusal| refusal.code()).collect();
+        let request = if with_newer_protocol { CONSUMER_GROUP_HEARTBEAT } else { HEARTBEAT };
+        // SAFETY: the cluster is valid and the errors are copied.
+        unsafe {
+            rd::rd_kafka_mock_push_request_errors_array(self.cluster.as_ptr(), request, errors.len(), errors.as_ptr());
+        }
     }
 
     /// Creates a topic.
@@ -84,6 +99,29 @@ fn resp_err(code: i32) -> Option<rd::rd_kafka_resp_err_t> {
         89 => Code::RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED,
         _ => return None,
     })
+}
+
+/// Why a heartbeat is refused.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum HeartbeatRefusal {
+    InvalidRequest,
+    UnreleasedInstanceId,
+    GroupAuthorizationFailed,
+    FencedInstanceId,
+}
+
+#[cfg(test)]
+impl HeartbeatRefusal {
+    fn code(self) -> rd::rd_kafka_resp_err_t {
+        use rd::rd_kafka_resp_err_t as Code;
+        match self {
+            HeartbeatRefusal::InvalidRequest => Code::RD_KAFKA_RESP_ERR_INVALID_REQUEST,
+            HeartbeatRefusal::UnreleasedInstanceId => Code::RD_KAFKA_RESP_ERR_UNRELEASED_INSTANCE_ID,
+            HeartbeatRefusal::GroupAuthorizationFailed => Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
+            HeartbeatRefusal::FencedInstanceId => Code::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID,
+        }
+    }
 }
 
 impl Drop for MockBrokers {

@@ -24,6 +24,8 @@ pub use admin::{LogEnd, LogPosition};
 pub use client::{Client, CommitAnswer, CommitTicket};
 pub use event::{Event, EventKind, PartitionProblem};
 pub use list::{Committed, PartitionOffset};
+#[cfg(test)]
+pub(crate) use mock::HeartbeatRefusal;
 pub use mock::MockBrokers;
 pub use record::{Delivered, FetchedRecord, Headers};
 pub use topics::{BrokerView, BrokerViews, TopicIds};

@@ -127,13 +127,13 @@ impl PollThread {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::config::{KafkaProperties, MemoryPlan, Subscription};
-    use crate::kafka::ffi::{Client, MockBrokers};
+    use crate::config::{KafkaProperties, MemoryPlan};
+    use crate::kafka::ffi::MockBrokers;
     use crate::kafka::poll_thread::start;
     use crate::kafka::source::KafkaSource;
-    use crate::kafka::{ClientSettings, properties};
+    use crate::kafka::{ClientMaker, ClientSettings, properties};
     use kafka_store_actors::budget::{Budget, PartitionUse};
     use kafka_store_actors::messages::LogEvent;
     use kafka_store_actors::ports::RecordSource;
@@ -145,7 +145,6 @@ mod tests {
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
     use slog::{Discard, Logger, o};
     use std::collections::VecDeque;
-    use std::sync::Arc;
 
     const PARTITIONS: i32 = 7;
     const RECORDS: i64 = 3_000;
@@ -167,7 +166,7 @@ mod tests {
     }
 
     /// A poll thread, which is stepped by hand, and the brokers of its topic. At most two partitions are fetched at a time.
-    fn poll_thread(partitions: i32, given: &[&str]) -> (MockBrokers, KafkaSource, PollThread) {
+    pub(in super::super) fn poll_thread(partitions: i32, given: &[&str]) -> (MockBrokers, KafkaSource, PollThread) {
         let mock = MockBrokers::start(1).expect("brokers in memory");
         let topic = TopicName::new("turns").expect("legal");
         mock.create_topic(&topic, partitions).expect("a topic");
@@ -175,20 +174,19 @@ mod tests {
         let settings = ClientSettings {
             brokers: &mock.bootstrap_servers(),
             group: "turns",
-            topics: &Subscription::of([topic.clone()]),
             isolation: crate::avro::Isolation::ReadCommitted,
             memory,
             starts_often: false,
             given: &KafkaProperties::parse(given.iter().copied()).expect("allowed"),
         };
-        let all = properties(&settings);
-        let client = Client::new(all.iter().map(|(name, value)| (name.as_str(), value.as_str()))).expect("a client");
-        client.subscribe(&[topic.as_str().to_owned()]).expect("subscribed");
+        let maker = ClientMaker::new(properties(&settings));
+        let client = maker.make().expect("a client");
         // A batch of a large record fits in only once others have been given back.
         let budget = Budget::new(4_000_000);
-        let started = start(Arc::new(client), 1, budget, memory, Logger::root(Discard, o!()));
+        let started = start(client, maker, 1, budget, memory, Logger::root(Discard, o!()));
         let (source, mut thread) = (started.source, started.thread);
         thread.turns.behind_max = 2;
+        source.subscribe(vec![topic]);
         (mock, source, thread)
     }
 

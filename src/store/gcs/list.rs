@@ -6,6 +6,9 @@ use super::client::Call;
 use super::place::{Place, encoded};
 use serde_json::Value;
 
+/// Names in a page where one of them will do.
+const FEW: u32 = 10;
+
 /// What a listing asks for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Listing<'a> {
@@ -15,6 +18,8 @@ pub(super) struct Listing<'a> {
     pub(super) by_folder: bool,
     /// Names before this one are left out.
     pub(super) from: Option<&'a str>,
+    /// Names in one page, at most; `None` for as many as the store gives.
+    pub(super) page_size: Option<u32>,
     /// With what the store says of each object.
     pub(super) with_stats: bool,
 }
@@ -47,6 +52,25 @@ impl Bucket {
         }
     }
 
+    /// Reports whether there is an object whose name is `wanted`. Asks for no more than a few names, unless all of these are
+    /// others.
+    pub(super) async fn has_any(&self, listing: Listing<'_>, wanted: impl Fn(&str) -> bool) -> Result<bool, Trouble> {
+        let mut page_token: Option<String> = None;
+        let mut page_size = Some(FEW);
+        loop {
+            let page = self.page(Listing { page_size, ..listing }, page_token.as_deref()).await?;
+            let names = page["items"].as_array().into_iter().flatten().filter_map(|item| item["name"].as_str());
+            if names.into_iter().any(&wanted) {
+                return Ok(true);
+            }
+            match page["nextPageToken"].as_str() {
+                Some(token) if !token.is_empty() => page_token = Some(token.to_owned()),
+                _ => return Ok(false),
+            }
+            page_size = None;
+        }
+    }
+
     async fn page(&self, listing: Listing<'_>, page_token: Option<&str>) -> Result<Value, Trouble> {
         let items =
             if listing.with_stats { "items(name,size,crc32c,md5Hash,generation,metadata)" } else { "items(name)" };
@@ -56,6 +80,9 @@ impl Bucket {
             format!("/storage/v1/b/{}/o?prefix={}&fields={fields}", encoded(bucket), encoded(listing.prefix));
         if listing.by_folder {
             path.push_str("&delimiter=%2F");
+        }
+        if let Some(size) = listing.page_size {
+            path.push_str(&format!("&maxResults={size}"));
         }
         if let Some(from) = listing.from {
             path.push_str(&format!("&startOffset={}", encoded(from)));

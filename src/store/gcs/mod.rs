@@ -287,6 +287,16 @@ impl ArchiveStore for GcsStore {
         Ok(self.segments(chain, from, false)?.into_iter().map(|(start, _)| start).collect())
     }
 
+    fn has_segments(&self, chain: &ChainName) -> Result<bool, StoreError> {
+        let folder = format!("{chain}/");
+        let prefix = self.bucket.place.object(&folder);
+        let listing = Listing { prefix: &prefix, ..Listing::default() };
+        let is_segment = |name: &str| name.strip_prefix(&prefix).and_then(SegmentName::parse_file_name).is_some();
+        runtime()
+            .block_on(self.bucket.has_any(listing, is_segment))
+            .map_err(|trouble| self.error("list", &folder, LIST, trouble))
+    }
+
     fn objects_from(&self, chain: &ChainName, from: Option<Offset>) -> Result<Vec<(Offset, ObjectStat)>, StoreError> {
         let unreadable = |start: Offset| {
             let trouble = Trouble::unknown("what it says of the object cannot be read");

@@ -5,3 +5,4 @@ mod layout;
 mod mirror;
 mod others;
 mod removed;
+mod starts;
