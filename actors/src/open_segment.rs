@@ -380,7 +380,7 @@ impl OpenSegment {
     }
 
     /// Takes the records of a block that lie below `cutoff`; false if there were others.
-    fn copy(
+    pub(crate) fn copy(
         &mut self,
         block: &[u8],
         cutoff: Offset,

@@ -162,6 +162,8 @@ struct OnItsWay {
     /// What the store holds, from when it has answered.
     stored: Option<StoredSegment>,
     reason: Option<SealReason>,
+    /// It was cut after it was sealed: its chart knows it as it was.
+    is_cut: bool,
     /// Why the last call for it failed.
     failure: Option<Failure>,
     /// Its last record and its records' hash, from when it was sealed.

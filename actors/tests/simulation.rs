@@ -126,7 +126,8 @@ fn every_record_is_archived_exactly_once_whatever_fails() {
                 .iter()
                 .any(|(ports, kinds, states, _)| ports.contains(port) && kinds.contains(kind) && states.contains(state))
         };
-        let never: Vec<_> = pairs().filter(|pair| !met.contains_key(pair) && !apart(pair)).collect();
+        let is_rare = |pair: &(Port, &str, &str)| seeds < MANY_SEEDS && RARE_MEETINGS.contains(pair);
+        let never: Vec<_> = pairs().filter(|pair| !met.contains_key(pair) && !apart(pair) && !is_rare(pair)).collect();
         assert!(never.is_empty(), "in {seeds} seeds these failures never met these states: {never:#?}");
     }
 }
@@ -182,6 +183,24 @@ const RARE: [&str; 6] = [
     "partition: Examining --LogUnchanged--> WaitingForSlot",
     "partition: WaitingForSlot --TopicGone--> Departing",
     "partition: WaitingForSpool --TopicGone--> Departing",
+];
+
+/// From so many seeds on, the rare meetings too must have happened.
+const MANY_SEEDS: u64 = 20_000;
+/// Failures that stay, or the spool's, in states that last for milliseconds.
+const RARE_MEETINGS: &[(Port, &str, &str)] = &[
+    (Port::Commit, "stays", "Examining"),
+    (Port::Store, "passes", "Relocating"),
+    (Port::Store, "stays", "Relocating"),
+    (Port::Store, "stays", "Examining"),
+    (Port::Mirrors, "passes", "Relocating"),
+    (Port::Mirrors, "stays", "Relocating"),
+    (Port::Mirrors, "stays", "Examining"),
+    (Port::Mirrors, "stays", "Departing"),
+    (Port::Mirrors, "stays", "Revoking"),
+    (Port::Index, "stays", "Examining"),
+    (Port::Spool, "passes", "Departing"),
+    (Port::Spool, "stays", "Departing"),
 ];
 
 /// Failures and states of a partition that do not meet (a late answer apart, which is void), and why.

@@ -54,6 +54,7 @@ impl PartitionWriter {
                     stored: None,
                     reason: None,
                     failure: None,
+                    is_cut: false,
                     sealed: None,
                 };
                 self.segments.insert(position, segment);

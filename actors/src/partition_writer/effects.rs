@@ -161,7 +161,10 @@ impl PartitionWriter {
                     let content = stored.content;
                     writer.tell_stored(start, &content);
                     writer.keep_stored(start, stored);
-                    SegmentEvent::ObjectStored { stored: content }
+                    match writer.segments.get(&start) {
+                        Some(segment) if segment.is_cut => SegmentEvent::ObjectAlreadyExists { stored: content },
+                        _ => SegmentEvent::ObjectStored { stored: content },
+                    }
                 }
                 Ok(StoreAnswer::AlreadyExists(stored)) => {
                     writer.recovered(Port::Store);
@@ -172,6 +175,7 @@ impl PartitionWriter {
                     writer.keep_stored(start, stored);
                     SegmentEvent::ObjectAlreadyExists { stored: content }
                 }
+                Ok(StoreAnswer::Conflicts { .. }) if writer.cut_sealed(start) => SegmentEvent::StoreFailed,
                 Ok(StoreAnswer::Conflicts { reason }) => {
                     writer.give_up(start, SegmentEvent::ObjectConflicts, reason, ctx);
                     return;

@@ -202,6 +202,59 @@ impl PartitionWriter {
         }
     }
 
+    /// Cuts a sealed segment that the store refuses because its last records may be another topic's: those before are this
+    /// one's, and no log has them any more. Returns false if there is nothing to cut.
+    pub(super) fn cut_sealed(&mut self, start: Offset) -> bool {
+        let cutoff = self.topic_watch.confirmed_to();
+        let completed = self.segments.get(&start).and_then(|segment| segment.completed.clone());
+        let Some((completed, _)) = completed.filter(|_| self.chart.state() == PartitionStateKind::Departing) else {
+            return false;
+        };
+        let range = completed.content.range;
+        if cutoff <= range.start() || cutoff >= range.next_offset() {
+            return false;
+        }
+        match self.without_unconfirmed(&completed, cutoff) {
+            Ok(Some((cut, spool))) => {
+                error!(self.log, "records dropped that may be another topic's"; "from" => cutoff.get(),
+                    "records" => completed.content.record_count - cut.content.record_count);
+                if let Some(segment) = self.segments.get_mut(&start) {
+                    segment.sealed = Some((cut.summary.last_record, cut.content));
+                    segment.completed = Some((cut, spool));
+                    segment.is_cut = true;
+                }
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                error!(self.log, "records of a topic that is gone are lost"; "reason" => &error.reason,
+                    "records" => completed.content.record_count);
+                false
+            }
+        }
+    }
+
+    fn without_unconfirmed(
+        &self,
+        segment: &CompletedSegment,
+        cutoff: Offset,
+    ) -> Result<Option<(CompletedSegment, Arc<SpoolShare>)>, SpoolError> {
+        let (spool, start) = (&self.context.ports.spool, segment.name.start);
+        let mut blocks = spool.read_back(segment)?;
+        let file = spool.open(&self.chain, self.topic_id, start)?;
+        let (boundary, memory) = (self.context.settings.boundary, self.context.blocks.clone());
+        let share = self.context.spool.open_beyond();
+        let open = OpenSegment::new(start, (file, share), boundary, memory, self.now());
+        let mut open = open.with_gap(segment.summary.gaps.first().copied());
+        let epoch = self.topic_watch.confirmed_epoch();
+        while let Some(block) = blocks.next_block()? {
+            if !open.copy(&block, cutoff, epoch, self.now())? {
+                break;
+            }
+        }
+        complete(open)
+    }
+
     /// Number of records that are to be taken again, those below the stored segment's end included.
     fn records_held(&self) -> u64 {
         let left = |batch: &RecordBatch, cursor: &Cursor| (batch.marks.len() - cursor.record) as u64;

@@ -9,7 +9,7 @@ use kafka_store_statecharts::anchor::{Anchor, Evidence, FetchStart, Proof};
 use kafka_store_statecharts::chart::Chart;
 use kafka_store_statecharts::input::{InputEnd, InputEvent, InputStateKind};
 use kafka_store_statecharts::last_record::{LastRecord, RecordHash};
-use kafka_store_statecharts::offset::{Offset, OffsetRange};
+use kafka_store_statecharts::offset::{LeaderEpoch, Offset, OffsetRange};
 use kafka_store_statecharts::partition::{PartitionEvent, PartitionStateKind, SeekEpoch};
 use kafka_store_statecharts::segment::{SegmentEvent, SegmentStateKind};
 use slog::{debug, error, info, warn};
@@ -40,6 +40,11 @@ impl TopicWatch {
     /// The offset after the last record that is the topic's.
     pub(super) fn confirmed_to(&self) -> Offset {
         self.confirmed_to
+    }
+
+    /// Epoch of the leader that wrote the last record that is the topic's.
+    pub(super) fn confirmed_epoch(&self) -> Option<LeaderEpoch> {
+        self.confirmed_record.and_then(|anchor| anchor.record.leader_epoch)
     }
 
     /// Reports whether all records of a segment are the topic's.
@@ -268,7 +273,7 @@ impl PartitionWriter {
         let Some(open) = self.open.take() else { return 0 };
         let (start, before) = (open.start, open.buffered().record_count);
         let settings = (self.context.settings.boundary, self.context.blocks.clone());
-        let epoch = self.topic_watch.confirmed_record.and_then(|anchor| anchor.record.leader_epoch);
+        let epoch = self.topic_watch.confirmed_epoch();
         let new_file = || self.context.ports.spool.open(&self.chain, self.topic_id, start);
         match open.cut(cutoff, epoch, settings, new_file) {
             Ok(Some(cut)) => {

@@ -455,7 +455,9 @@ impl World {
                 self.saw("another history was accepted");
             }
         }
-        if self.rare(breaks.recreations) {
+        // Not again before it was noticed: what lies between two deletions nobody can tell from what was there before.
+        let is_settled = self.absent_until_ms == 0 || now_ms > self.absent_until_ms + 60_000;
+        if self.rare(breaks.recreations) && is_settled {
             self.recreate(now_ms);
         }
     }

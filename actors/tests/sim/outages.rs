@@ -66,7 +66,9 @@ impl World {
         let class = match away {
             _ if !self.faults => return None,
             Some(class) => class,
-            None if self.is_in_rare_state(partition) && self.fault(self.plan.failures) => self.any_class(port),
+            None if self.is_in_rare_state(partition) && self.fault(self.plan.failures_in_rare_states) => {
+                self.any_class(port)
+            }
             None => return None,
         };
         let failure = Failure::new(port, class, format!("{}: {}", port.as_str(), class.as_str()));
@@ -97,7 +99,7 @@ impl World {
     /// Whether a complete file of the spool is gone.
     pub(crate) fn file_is_lost(&mut self, partition: &TopicPartition) -> bool {
         let is_rare = self.is_in_rare_state(partition);
-        self.file_is_damaged() || (is_rare && self.fault(self.plan.failures / 2))
+        self.file_is_damaged() || (is_rare && self.fault(self.plan.failures_in_rare_states / 4))
     }
 
     /// A failure meets a partition.

@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) blocked: Option<TopicPartition>,
     /// Of a thousand tries of each kind.
     pub(crate) failures: u64,
+    /// Of a thousand tries in a state that lasts for moments.
+    pub(crate) failures_in_rare_states: u64,
     /// Of ten thousand moments: something outside is away for a while.
     pub(crate) outages: u64,
     /// Of a thousand moments.
@@ -90,7 +92,8 @@ impl Plan {
             calm: rng.per_mille(600),
             blocked,
             failures: *rng.one(&[0, 50, 250]),
-            outages: *rng.one(&[0, 10, 40]),
+            failures_in_rare_states: 0,
+            outages: *rng.one(&[0, 0, 10, 40]),
             rebalances: *rng.one(&[0, 4, 15]),
             other_writers: *rng.one(&[0, 4, 20]),
             read_errors: true,
@@ -98,13 +101,17 @@ impl Plan {
             breaks: Breaks {
                 elections: *rng.one(&[0, 20]),
                 cuts: *rng.one(&[0, 0, 4, 20]),
-                recreations: *rng.one(&[0, 0, 0, 1, 3, 10]),
+                recreations: *rng.one(&[0, 0, 1, 3, 10, 20]),
                 retention: *rng.one(&[0, 0, 10]),
                 joins: *rng.one(&[0, 0, 10]),
             },
             departs: false,
             partitions,
         };
+        if rng.per_mille(250) {
+            (plan.indexed, plan.mirrored, plan.failures_in_rare_states) = (true, true, 600);
+            plan.breaks.retention = 20;
+        }
         let segments = *rng.one(&[0, 1, 1, 2]);
         if segments > 0 {
             plan.spool_bytes = segments * plan.boundary.segment_bytes.get();
@@ -141,6 +148,8 @@ impl Plan {
             calm: false,
             blocked: None,
             failures: 0,
+            failures_in_rare_states: 0,
+            outages: 0,
             rebalances: 0,
             other_writers: *rng.one(&[1, 3, 8]),
             read_errors: false,

@@ -350,7 +350,8 @@ impl ObjectStore for Sim {
             if let Some(away) = sim.lock().outage(Port::Store, &partition) {
                 return Err(away);
             }
-            if let Fate::Failed = fate {
+            let is_down = sim.lock().store_is_down;
+            if matches!(fate, Fate::Failed) || is_down {
                 return failure();
             }
             if sim.lock().file_is_lost(&partition) {
@@ -361,9 +362,6 @@ impl ObjectStore for Sim {
             let answer = {
                 let now_ms = sim.now_ms();
                 let mut world = sim.lock();
-                if world.store_is_down {
-                    return failure();
-                }
                 // An id never comes back: what was read before it is seen again is that topic's.
                 let other_topic = world.topic_id(now_ms).is_some_and(|now| Some(now) != segment.topic_id);
                 if other_topic && !segment.is_confirmed {
