@@ -6,6 +6,7 @@ use crate::archive::{
 };
 use crate::audit::{AuditLog, InstanceStart};
 use crate::blocking::BlockingPool;
+use crate::cgroup;
 use crate::clock::SystemClock;
 use crate::config::{DaemonConfig, OffsetReset};
 use crate::exit::ExitCode;
@@ -146,6 +147,9 @@ impl Reached {
 
 impl Prepared {
     fn new(config: &DaemonConfig, log: &Logger) -> Result<Prepared, String> {
+        if let Some(complaint) = cgroup::complaint(config.memory.limit_bytes) {
+            warn!(log, "memory may not be enough"; "reason" => complaint);
+        }
         let status = status::listen(config, log)?;
         let audit =
             config.audit_log.as_ref().map(|settings| AuditLog::open(settings, log)).transpose().map_err(text)?;

@@ -4,6 +4,7 @@ pub mod archive;
 pub mod audit;
 pub mod avro;
 pub mod blocking;
+pub mod cgroup;
 pub mod chance;
 pub mod cli;
 pub mod clock;

@@ -17,9 +17,8 @@ pub struct DaemonArgs {
 
     /// Topic to archive; repeat it, or separate by commas, for several; ^… is a pattern
     ///
-    /// What begins with ^ is a regular expression of Rust's regex crate (https://docs.rs/regex/#syntax), such as
-    /// '^evt-\d+$', which kafka-store itself resolves to names. Topics that come later are seen within 20 s; Kafka's own are
-    /// never meant.
+    /// What begins with ^ is a regular expression of Rust's regex crate, such as '^evt-\d+$', which kafka-store itself
+    /// resolves to names. Topics that come later are seen within 20 s; Kafka's own are never meant.
     // `alias`: a prefix that was unique in the original and no longer is.
     #[arg(long, value_name = "TOPIC", alias = "t", help_heading = "Kafka")]
     pub topic: Vec<String>,

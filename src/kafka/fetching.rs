@@ -48,7 +48,10 @@ pub(super) struct Fetching {
     accepted_epoch: Option<LeaderEpoch>,
     /// A connection was lost since the last record: the log may be another when the next one comes.
     is_doubted: bool,
+    /// librdkafka fetches nothing more of it for the moment.
     pub(super) paused: bool,
+    /// Its writer gives nothing back: it gets no more memory, and what it has is not held against the others.
+    pub(super) is_stalled: bool,
     /// Something has come since its turn began.
     pub(super) is_heard: bool,
     pub(super) in_use: PartitionUse,
@@ -88,6 +91,7 @@ impl Fetching {
             accepted_epoch: None,
             is_doubted: false,
             paused: false,
+            is_stalled: false,
             is_heard: false,
             in_use: PartitionUse::default(),
             moved: None,
@@ -174,9 +178,14 @@ impl Fetching {
         self.turn = Turn::Behind(now);
     }
 
+    /// True if it is to be fetched, and is not.
+    pub(super) fn waits_for_turn(&self) -> bool {
+        self.started.is_some() && self.turn == Turn::Waiting
+    }
+
     /// Begins its turn, if it waits for one.
     pub(super) fn takes_turn(&mut self, now: Instant) -> bool {
-        let waits = self.started.is_some() && self.turn == Turn::Waiting;
+        let waits = self.waits_for_turn() && !self.is_stalled;
         if waits {
             self.turn = Turn::Behind(now);
             self.turns_had += 1;

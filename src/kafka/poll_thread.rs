@@ -83,6 +83,7 @@ pub fn start(
         commits: Commits::default(),
         leaving: None,
         held: None,
+        parked: Vec::new(),
         looked_at: Instant::now(),
         paused_bytes: 0,
         is_eager: false,
@@ -154,6 +155,8 @@ struct PollThread {
     leaving: Option<Leaving>,
     /// Nothing is taken while there is one.
     held: Option<Held>,
+    /// Records of paused partitions for which there was no room, at most one of each.
+    parked: Vec<Held>,
     /// When it was looked at last how the partitions stand with the budget.
     looked_at: Instant,
     /// What paused partitions held then.

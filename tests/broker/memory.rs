@@ -3,8 +3,11 @@
 
 use crate::support::archive::Archive;
 use crate::support::broker::{Broker, flush, send};
-use crate::support::memory::{LIMIT, ZSTD, compressible, limited, run};
+use crate::support::bucket::Bucket;
+use crate::support::fake_gcs::{Fault, Kind};
+use crate::support::memory::{LIMIT, ZSTD, compressible, limited, peak, run, tell};
 use crate::support::seed::Chance;
+use crate::support::wait_until;
 
 #[test]
 fn one_partition_of_usual_records() {
@@ -54,4 +57,30 @@ fn records_of_an_eighth_of_the_limit() {
     }
     let archive = Archive::new();
     run("2 partitions, 8 MB", limited(&broker, &topic, &archive));
+}
+
+/// Fails if the record for which there is no room, of the partition that hangs, holds back all the others.
+#[test]
+fn a_partition_whose_upload_hangs_holds_back_itself_alone() {
+    const PARTITIONS: i32 = 4;
+    const RECORDS: i64 = 60;
+    let broker = Broker::get();
+    let topic = broker.create_topic("memory-hangs", PARTITIONS, &[("max.message.bytes", "12000000")]);
+    let records = compressible(RECORDS, 1_100_000, &mut Chance::fixed(5));
+    for partition in 0..PARTITIONS {
+        broker.produce(&topic, partition, &records, &ZSTD);
+    }
+    let bucket = Bucket::new();
+    // The first one that is sent never gets an answer.
+    bucket.fake.arm(&[Kind::DataPut], Fault::Stall);
+    let args = ["--memory-limit", "64M", "--file-size", "4M", "--codec", "zstandard", "--shutdown-timeout", "1s"];
+    let mut running = bucket.patient_daemon(&broker, &topic, "600s").args(&args).never_seals_by_the_clock().spawn();
+    let archived = |partition| {
+        let committed = broker.committed(&topic, &topic, partition);
+        // What is left is less than a file.
+        committed.is_some_and(|(offset, _)| offset >= RECORDS - 4)
+    };
+    wait_until("all but one are archived", || (0..PARTITIONS).filter(|partition| archived(*partition)).count() == 3);
+    tell("3 partitions, 1.1 MB, beside one that hangs", peak(&running).expect("it runs"));
+    assert_eq!(running.terminate(), Some(0));
 }

@@ -9,13 +9,20 @@ use kafka_store_actors::messages::LogEvent;
 use kafka_store_statecharts::topic::TopicPartition;
 use slog::info;
 
-/// A large record for which there is no room yet. Until there is, no other is taken: nothing overtakes it.
+/// A large record for which there is no room yet. Until there is, no other is taken, so that nothing overtakes it; that of a
+/// partition that is paused meanwhile is parked, and holds back its own partition alone.
 #[derive(Debug)]
 pub(super) struct Held {
     partition: TopicPartition,
     batch: RecordBatch,
     /// What it takes of the budget.
     pub(super) bytes: u64,
+}
+
+impl Held {
+    pub(super) fn is_of(&self, partition: &TopicPartition) -> bool {
+        self.partition == *partition
+    }
 }
 
 impl PollThread {
@@ -66,18 +73,35 @@ impl PollThread {
         self.held = taken.map(|(partition, batch)| Held { partition, batch, bytes });
     }
 
-    /// Hands over what is held if there is room now, and forgets it if it is no longer wanted.
+    /// Hands over what is held or parked if there is room now, and forgets it if it is no longer wanted.
     pub(super) fn take_held(&mut self) {
-        let Some(mut held) = self.held.take() else { return };
-        if self.partitions.find(&held.partition).is_none_or(|fetching| !fetching.is_of_this_start(&held.batch)) {
-            return;
+        for parked in std::mem::take(&mut self.parked) {
+            let has_room = self.budget.has_room_for(parked.bytes);
+            if let Some(parked) = self.hand_over_held(parked, has_room) {
+                self.parked.push(parked);
+            }
         }
-        if !self.budget.has_room_for(held.bytes) {
+        let Some(held) = self.held.take() else { return };
+        let has_room = self.has_room_for(held.bytes);
+        let Some(held) = self.hand_over_held(held, has_room) else { return };
+        if self.partitions.find(&held.partition).is_some_and(|fetching| fetching.paused) {
+            self.parked.push(held);
+        } else {
             self.held = Some(held);
-            return;
+        }
+    }
+
+    /// Hands a record over if there is room, and forgets it if it is no longer wanted. Returns it otherwise.
+    fn hand_over_held(&mut self, mut held: Held, has_room: bool) -> Option<Held> {
+        if self.partitions.find(&held.partition).is_none_or(|fetching| !fetching.is_of_this_start(&held.batch)) {
+            return None;
+        }
+        if !has_room {
+            return Some(held);
         }
         held.batch.share.set(held.bytes);
         self.out.push(LogEvent::Records(held.partition, held.batch));
+        None
     }
 
     pub(super) fn flush(&mut self, index: usize) {

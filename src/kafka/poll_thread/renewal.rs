@@ -113,6 +113,7 @@ impl PollThread {
         self.partitions.remove(&partitions);
         self.commits.refuse_all("the client has failed and is replaced");
         self.held = None;
+        self.parked.clear();
         self.unproven.clear();
         self.turns.quiet_since = None;
         (self.paused_bytes, self.is_eager, self.assign_is_due, self.assigned_anew_at) = (0, false, false, None);

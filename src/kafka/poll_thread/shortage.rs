@@ -1,12 +1,13 @@
 //! What the thread does while the budget of memory is short.
 
+use super::super::fetching::Fetching;
 use super::PollThread;
 use crate::config::QUEUED_RECORD_BYTES;
 use kafka_store_statecharts::topic::TopicPartition;
 use slog::debug;
 use std::time::{Duration, Instant};
 
-/// How long a partition that holds half of the budget may give nothing back before it is paused: a writer that only
+/// How long partitions that hold half of the budget may give nothing back before they are paused: a writer that only
 /// takes its turn gives back a batch in a fraction of it.
 const STANDSTILL_BEFORE_PAUSE: Duration = Duration::from_millis(100);
 /// How often the partitions are looked at, of which there may be thousands.
@@ -32,7 +33,7 @@ impl PollThread {
         usize::try_from(most).unwrap_or(usize::MAX)
     }
 
-    /// From time to time, pauses a partition that is full and stands still while others could go on, and resumes it when it
+    /// From time to time, pauses partitions that hold much and stand still while others could go on, and resumes each when it
     /// has drained; and leads those again of which nothing has come yet.
     ///
     /// Pausing throws away what was fetched ahead, and it is fetched and unpacked again: a partition that is only
@@ -60,28 +61,43 @@ impl PollThread {
     }
 
     fn look_at_partitions(&mut self, limit: u64, is_watched: bool, now: Instant) {
-        let others = self.partitions.iter_mut().filter(|fetching| fetching.is_fetched()).count() > 1;
-        let (mut full, mut drained) = (Vec::new(), Vec::new());
-        self.paused_bytes = 0;
-        for fetching in self.partitions.iter_mut().filter(|fetching| fetching.is_fetched()) {
-            if !fetching.is_heard {
+        let (mut standing_bytes, mut others_go_on) = (0, false);
+        for fetching in self.partitions.iter_mut() {
+            if fetching.is_fetched() && !fetching.is_heard {
                 // It may have been undone since.
                 self.client.lead_records(&fetching.partition);
             }
-            let in_use = fetching.in_use.bytes();
-            let stands_still = is_watched && fetching.stands_still_for(now) >= STANDSTILL_BEFORE_PAUSE;
-            if !is_watched {
-                fetching.moved = None;
+            if stands_still(fetching, is_watched, now) {
+                standing_bytes += fetching.in_use.bytes();
+            } else {
+                others_go_on |= fetching.started.is_some();
             }
-            if !fetching.paused && others && in_use > limit / 2 && stands_still {
+        }
+        let too_much_stands = others_go_on && standing_bytes > limit / 2;
+        let (mut full, mut drained) = (Vec::new(), Vec::new());
+        self.paused_bytes = 0;
+        for fetching in self.partitions.iter_mut() {
+            let stands = stands_still(fetching, is_watched, now);
+            // Nothing may overtake it.
+            let has_parked = self.parked.iter().any(|parked| parked.is_of(&fetching.partition));
+            let has_moved = !stands && !has_parked && (!is_watched || fetching.in_use.bytes() < limit / 8);
+            if stands && too_much_stands {
+                fetching.is_stalled = true;
+            } else if fetching.is_stalled && has_moved {
+                fetching.is_stalled = false;
+                if fetching.waits_for_turn() {
+                    self.turns.await_one(fetching);
+                }
+            }
+            if fetching.is_stalled {
+                self.paused_bytes += fetching.in_use.bytes();
+            }
+            if fetching.is_fetched() && fetching.is_stalled && !fetching.paused {
                 fetching.paused = true;
                 full.push(fetching.partition.clone());
-            } else if fetching.paused && in_use < limit / 8 {
+            } else if fetching.is_fetched() && fetching.paused && !fetching.is_stalled {
                 fetching.paused = false;
                 drained.push(fetching.partition.clone());
-            }
-            if fetching.paused {
-                self.paused_bytes += in_use;
             }
         }
         if !full.is_empty() {
@@ -93,4 +109,20 @@ impl PollThread {
             self.tell_errors("resume", self.client.resume(&drained));
         }
     }
+
+    /// Whether a large record has room. What stalled partitions have does not count against it, as far as the others stay
+    /// below half of the budget; one always passes.
+    pub(super) fn has_room_for(&self, bytes: u64) -> bool {
+        let others_bytes = self.budget.used_bytes().saturating_sub(self.paused_bytes);
+        self.budget.has_room_for(bytes) || others_bytes == 0 || others_bytes + bytes <= self.budget.limit_bytes() / 2
+    }
+}
+
+/// Whether a partition's writer has something, and has given nothing of it back for a while.
+fn stands_still(fetching: &mut Fetching, is_watched: bool, now: Instant) -> bool {
+    if !is_watched {
+        fetching.moved = None;
+        return false;
+    }
+    fetching.in_use.bytes() > 0 && fetching.stands_still_for(now) >= STANDSTILL_BEFORE_PAUSE
 }
