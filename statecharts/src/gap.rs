@@ -23,11 +23,12 @@ pub enum GapReason {
 }
 
 impl Gap {
-    /// What is left of it at the front of a segment that starts here; `None` if that starts elsewhere.
+    /// What is left of it at the front of a segment that starts here; `None` if that starts behind it. What lies between the
+    /// start and the gap, the log does not show.
     #[must_use]
     pub fn at_front_of(self, start: Offset) -> Option<Gap> {
-        let offsets = OffsetRange::new(start, self.offsets.final_offset())?;
-        self.offsets.contains(start).then_some(Gap { offsets, ..self })
+        let offsets = OffsetRange::new(start.max(self.offsets.start()), self.offsets.final_offset())?;
+        Some(Gap { offsets, ..self })
     }
 }
 
@@ -64,7 +65,7 @@ mod tests {
         };
         assert_eq!(gap(10, 19).at_front_of(offset(10)), Some(gap(10, 19)));
         assert_eq!(gap(10, 19).at_front_of(offset(15)), Some(gap(15, 19)), "another writer's segment ends within it");
-        assert_eq!(gap(10, 19).at_front_of(offset(9)), None);
+        assert_eq!(gap(10, 19).at_front_of(offset(9)), Some(gap(10, 19)), "a marker before it");
         assert_eq!(gap(10, 19).at_front_of(offset(20)), None);
     }
 }
