@@ -52,6 +52,10 @@ pub(super) struct Fetching {
     pub(super) paused: bool,
     /// Its writer gives nothing back: it gets no more memory, and what it has is not held against the others.
     pub(super) is_stalled: bool,
+    /// A record of it is parked: nothing that comes after it is taken.
+    pub(super) is_parked: bool,
+    /// Something came after it.
+    pub(super) is_overtaken: bool,
     /// Something has come since its turn began.
     pub(super) is_heard: bool,
     pub(super) in_use: PartitionUse,
@@ -92,6 +96,8 @@ impl Fetching {
             is_doubted: false,
             paused: false,
             is_stalled: false,
+            is_parked: false,
+            is_overtaken: false,
             is_heard: false,
             in_use: PartitionUse::default(),
             moved: None,
@@ -107,6 +113,7 @@ impl Fetching {
         self.proof = start.proof;
         (self.last, self.seen_epoch, self.accepted_epoch) = (None, None, None);
         self.batch = RecordBatch::default();
+        (self.is_parked, self.is_overtaken) = (false, false);
     }
 
     /// Begins at the last record handed over, or where the start said, and lets nothing pass before the log has proved
@@ -238,6 +245,10 @@ impl Fetching {
         spares: &Arc<SpareBuffers>,
     ) -> Result<Appended, KafkaError> {
         if !self.is_fetched() {
+            return Ok(Appended::Waiting);
+        }
+        if self.is_parked {
+            self.is_overtaken = true;
             return Ok(Appended::Waiting);
         }
         match self.check.record(record) {

@@ -150,7 +150,7 @@ impl StoreErrorKind {
             StoreErrorKind::NoSpace => "make space, or raise the quota",
             StoreErrorKind::Transient => "it may pass by itself",
             StoreErrorKind::Unsupported => "use a file system that has hard links (or renameat2) and file locks",
-            StoreErrorKind::SpoolFileMissing => "a restart repeats the work from Kafka",
+            StoreErrorKind::SpoolFileMissing => "its records are fetched again",
             StoreErrorKind::Refused => "the service says why",
             StoreErrorKind::Invalid => "look at what is there, and move away what kafka-store has not made",
         }

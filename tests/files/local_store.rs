@@ -131,7 +131,7 @@ fn a_spool_file_on_another_file_system_is_copied() {
     let sealed = segment_file(&name(2), &path);
     fs::write(&path, b"to0 late").expect("changed since");
     let error = store.create_segment(&sealed).expect_err("these bytes were never sealed");
-    assert!(error.to_string().contains("check its disk; a restart makes it again from Kafka"), "{error}");
+    assert!(error.to_string().contains("check its disk; its records are fetched again"), "{error}");
     assert_eq!(store.head(&name(2)).expect("answers"), None);
     let instance = store.instance_dir().expect("writing").path();
     let left: Vec<_> = fs::read_dir(instance).expect("there").flatten().map(|entry| entry.file_name()).collect();

@@ -111,7 +111,7 @@ fn a_wrong_checksum_is_no_object() {
     let (mut file, _) = segment(&directory, 7);
     file.crc32c ^= 1;
     let error = store.create_segment(&file).expect_err("the bytes are not those that were sealed");
-    assert!(!error.is_transient(), "{error}");
+    assert_eq!(error.class(), kafka_store_statecharts::failure::Class::Lost, "{error}");
     assert_eq!(store.head(&file.name).expect("answers"), None);
 }
 

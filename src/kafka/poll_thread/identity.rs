@@ -59,21 +59,29 @@ impl PollThread {
     pub(super) fn fetch_again(&mut self, index: usize) {
         self.flush(index);
         let Some(partition) = self.partitions.get(index).map(|fetching| fetching.partition.clone()) else { return };
+        self.fetch_partition_again(&partition);
+    }
+
+    pub(super) fn fetch_partition_again(&mut self, partition: &TopicPartition) {
         debug!(self.log, "partition fetched again from its last record"; "partition" => %partition);
         if self.is_eager {
             self.assign_is_due = true;
-            if let Some(fetching) = self.partitions.find(&partition) {
+            if let Some(fetching) = self.partitions.find(partition) {
                 fetching.await_restart();
             }
             return;
         }
-        self.fetch_no_more(std::slice::from_ref(&partition));
-        self.fetch(&partition);
+        self.fetch_no_more(std::slice::from_ref(partition));
+        self.fetch(partition);
     }
 
     /// Judges the end of a partition: false if it is not to be taken for one.
     pub(super) fn passes_end(&mut self, partition: &TopicPartition, offset: i64) -> bool {
         let Some(fetching) = self.partitions.find(partition) else { return false };
+        if fetching.is_parked {
+            fetching.is_overtaken = true;
+            return false;
+        }
         match fetching.check {
             Check::Passed => true,
             Check::Epoch(_) | Check::Restart => false,

@@ -19,12 +19,6 @@ pub(super) struct Held {
     pub(super) bytes: u64,
 }
 
-impl Held {
-    pub(super) fn is_of(&self, partition: &TopicPartition) -> bool {
-        self.partition == *partition
-    }
-}
-
 impl PollThread {
     pub(super) fn take_record(&mut self, record: &FetchedRecord<'_>) {
         self.record_bytes = record.size().max(self.record_bytes - self.record_bytes.div_ceil(1024));
@@ -76,18 +70,31 @@ impl PollThread {
     /// Hands over what is held or parked if there is room now, and forgets it if it is no longer wanted.
     pub(super) fn take_held(&mut self) {
         for parked in std::mem::take(&mut self.parked) {
-            let has_room = self.budget.has_room_for(parked.bytes);
-            if let Some(parked) = self.hand_over_held(parked, has_room) {
-                self.parked.push(parked);
+            let (partition, has_room) = (parked.partition.clone(), self.budget.has_room_for(parked.bytes));
+            match self.hand_over_held(parked, has_room) {
+                Some(parked) => self.parked.push(parked),
+                None => self.unpark(&partition),
             }
         }
         let Some(held) = self.held.take() else { return };
         let has_room = self.has_room_for(held.bytes);
         let Some(held) = self.hand_over_held(held, has_room) else { return };
-        if self.partitions.find(&held.partition).is_some_and(|fetching| fetching.paused) {
-            self.parked.push(held);
-        } else {
-            self.held = Some(held);
+        match self.partitions.find(&held.partition).filter(|fetching| fetching.is_stalled) {
+            Some(fetching) => {
+                fetching.is_parked = true;
+                self.parked.push(held);
+            }
+            None => self.held = Some(held),
+        }
+    }
+
+    /// What came after the parked record is fetched again.
+    fn unpark(&mut self, partition: &TopicPartition) {
+        let Some(fetching) = self.partitions.find(partition) else { return };
+        fetching.is_parked = false;
+        if std::mem::take(&mut fetching.is_overtaken) && fetching.is_fetched() {
+            let partition = partition.clone();
+            self.fetch_partition_again(&partition);
         }
     }
 

@@ -79,8 +79,7 @@ impl PollThread {
         for fetching in self.partitions.iter_mut() {
             let stands = stands_still(fetching, is_watched, now);
             // Nothing may overtake it.
-            let has_parked = self.parked.iter().any(|parked| parked.is_of(&fetching.partition));
-            let has_moved = !stands && !has_parked && (!is_watched || fetching.in_use.bytes() < limit / 8);
+            let has_moved = !stands && !fetching.is_parked && (!is_watched || fetching.in_use.bytes() < limit / 8);
             if stands && too_much_stands {
                 fetching.is_stalled = true;
             } else if fetching.is_stalled && has_moved {

@@ -237,7 +237,7 @@ fn a_checksum_that_is_refused_is_no_object() {
     let mut file = gcs.segment(3, MIB);
     file.crc32c ^= 1;
     let error = store.create_segment(&file).expect_err("the bytes are not those that were sealed");
-    assert!(!error.is_transient(), "{error}");
+    assert_eq!(error.class(), kafka_store_statecharts::failure::Class::Lost, "{error}");
     assert!(error.to_string().contains("the spool file has changed since it was sealed"), "{error}");
     assert_eq!(gcs.fake.counts().of(Kind::Initiate), 2, "a fresh session, once");
     assert!(gcs.fake.objects(BUCKET).is_empty());
