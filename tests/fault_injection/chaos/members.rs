@@ -50,7 +50,8 @@ impl<'a> Members<'a> {
                 _ => {
                     self.course.fault("daemon terminated:", &on);
                     let code = self.running[number].terminate();
-                    if code != Some(0) {
+                    // Without a code: the signal came before there was anything to end.
+                    if code.is_some_and(|code| code != 0) {
                         self.course.is_wrong(format!("daemon {number} ended on SIGTERM with {code:?}"));
                     }
                     self.start_again(number);
@@ -65,14 +66,19 @@ impl<'a> Members<'a> {
         self.ended.push(before.log());
     }
 
-    /// No daemon ends by itself. One that has is started again, so that the run goes on.
+    /// No daemon that runs ends by itself. One that has is started again, so that the run goes on.
     pub(super) fn look(&mut self) {
         for number in 0..MEMBERS {
             if !self.running[number].is_running() {
                 let code = self.running[number].wait().code();
                 let log = self.running[number].log();
-                let last: Vec<&str> = log.lines().rev().take(3).collect();
-                self.course.is_wrong(format!("daemon {number} ended by itself with {code:?}: {last:#?}"));
+                let last = log.lines().rev().find(|line| !line.starts_with('%')).unwrap_or_default().to_owned();
+                // What the bucket refuses keeps a daemon from starting, and says so. Kubernetes starts it again.
+                if code == Some(1) && last.contains("cannot start") && last.contains("answered 403") {
+                    self.course.fault("daemon refused at its start:", &number.to_string());
+                } else {
+                    self.course.is_wrong(format!("daemon {number} ended by itself with {code:?}: {last}"));
+                }
                 self.start_again(number);
             }
         }
