@@ -29,6 +29,7 @@ use kafka_store_actors::partition_writer::{WriterContext, WriterSettings};
 use kafka_store_actors::ports::{ChainLocator, MirrorStores, Ports, SegmentIndex, TransitionLog};
 use kafka_store_actors::spool_account::SpoolAccount;
 use kafka_store_actors::uploader::{Uploader, UploaderPool};
+use kafka_store_statecharts::backoff;
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::{TopicName, TopicPartition};
@@ -45,6 +46,7 @@ use tokio::sync::oneshot;
 
 mod clients;
 mod ending;
+mod start_error;
 mod status;
 mod stop_signals;
 mod stores;
@@ -52,6 +54,7 @@ mod topics;
 
 use clients::{forget_events_of, maker};
 use ending::{Ended, Why, exit_code, wait_for_the_end};
+pub(crate) use start_error::StartError;
 use status::ShownOutside;
 use stop_signals::StopSignals;
 pub(crate) use stores::{Purpose, Stores};
@@ -67,10 +70,10 @@ const START_TIME: Duration = Duration::from_secs(15);
 
 /// Runs the daemon to its end and says how it ended. Errors are told in the log.
 pub fn run(config: &DaemonConfig, log: &Logger) -> ExitCode {
-    match Prepared::new(config, log) {
+    match Prepared::waiting(config, log) {
         Ok(prepared) => prepared.run(config, log),
-        Err(reason) => {
-            error!(log, "cannot start"; "reason" => reason);
+        Err(error) => {
+            error!(log, "cannot start"; "reason" => %error);
             ExitCode::CannotRun
         }
     }
@@ -112,8 +115,14 @@ pub(crate) struct Reached {
 
 impl Reached {
     /// Opens the stores, which makes temporary directories, and asks the brokers.
-    pub(crate) fn new(config: &DaemonConfig, purpose: Purpose, log: &Logger) -> Result<Reached, String> {
+    pub(crate) fn new(config: &DaemonConfig, purpose: Purpose, log: &Logger) -> Result<Reached, StartError> {
         let stores = Stores::open(config, purpose, log)?;
+        let arbiter = Arc::clone(&stores.arbiter);
+        Reached::beyond(stores, config, log).map_err(|error| error.judged(arbiter.as_ref(), &config.group))
+    }
+
+    /// Asks brokers and index.
+    fn beyond(stores: Stores, config: &DaemonConfig, log: &Logger) -> Result<Reached, StartError> {
         let client = Arc::new(maker(config).make().map_err(text)?);
         // In this order: what finds no broker says so, and the cluster's id comes with the answer.
         let partitions = all_partitions(&client, &config.topics, &config.brokers)?;
@@ -122,7 +131,8 @@ impl Reached {
         info!(log, "kafka reached"; "partitions" => partitions.len(), "cluster" => identity.cluster_id.as_deref());
         let index = config.index.clone().map(|config| MysqlIndex::new(config, log.clone()));
         if let Some(index) = &index {
-            index.check(identity.cluster_id.as_deref()).map_err(|error| format!("{}: {error}", index.describe()))?;
+            let checked = index.check(identity.cluster_id.as_deref());
+            checked.map_err(|error| StartError::index(&error, &index.describe()))?;
             info!(log, "index reached"; "index" => index.describe());
         }
         let (first_start, is_first_start) =
@@ -146,33 +156,53 @@ impl Reached {
 }
 
 impl Prepared {
-    fn new(config: &DaemonConfig, log: &Logger) -> Result<Prepared, String> {
+    /// Waits for what passes: a daemon that was killed amid an outage starts when that is over, by itself. A scheduled run
+    /// says what it met, and the next one begins again.
+    fn waiting(config: &DaemonConfig, log: &Logger) -> Result<Prepared, StartError> {
         if let Some(complaint) = cgroup::complaint(config.memory.limit_bytes) {
             warn!(log, "memory may not be enough"; "reason" => complaint);
         }
+        let mut attempts = 0;
+        loop {
+            let error = match Prepared::new(config, log) {
+                Err(error) if error.passes() && config.until_end.is_none() => error,
+                decided => return decided,
+            };
+            attempts += 1;
+            let wait = backoff::delay(attempts, u64::from(std::process::id()));
+            error!(log, "cannot start yet, trying again"; "reason" => %error, "attempt" => attempts,
+                "next_in_seconds" => wait.as_secs_f64());
+            std::thread::sleep(wait);
+        }
+    }
+
+    fn new(config: &DaemonConfig, log: &Logger) -> Result<Prepared, StartError> {
         let status = status::listen(config, log)?;
         let audit =
             config.audit_log.as_ref().map(|settings| AuditLog::open(settings, log)).transpose().map_err(text)?;
         let Reached { stores, partitions, params, is_first_start } = Reached::new(config, Purpose::Archive, log)?;
+        let known = |error: StartError| error.judged(stores.arbiter.as_ref(), &config.group);
         if config.offset_reset == OffsetReset::Error {
-            refuse_without_origin(&params, &partitions)?;
+            refuse_without_origin(&params, &partitions).map_err(known)?;
         }
         if is_first_start {
             // Only now: a start that was refused was none.
-            params.first_start.clone().settle(stores.arbiter.as_ref(), &config.group).map_err(text)?;
+            params.first_start.clone().settle(stores.arbiter.as_ref(), &config.group)?;
         }
         let identity = params.identity.clone();
         let index = params.index.clone();
         if let Some(index) = &index {
             let cluster_id = identity.cluster_id.as_deref().unwrap_or_default();
-            index.settle_cluster(cluster_id).map_err(|error| format!("{}: {error}", index.describe()))?;
+            let settled = index.settle_cluster(cluster_id);
+            settled.map_err(|error| known(StartError::index(&error, &index.describe())))?;
         }
         let targets = match config.until_end {
             Some(_) => Some(targets(&params.client, &partitions, log)?),
             None => None,
         };
         let (asked, facts) = (Arc::clone(&params.client), Arc::clone(&params.facts));
-        let brokers = asked.broker_count(START_TIME).map_err(text)?;
+        let brokers = asked.broker_count(START_TIME);
+        let brokers = brokers.map_err(|error| known(StartError::kafka(&error, error.to_string())))?;
         forget_events_of(&asked);
         let mirrors = stores.mirrors(uploaders(config), log);
         let (figures, clock) = (Arc::new(Figures::default()), Arc::new(SystemClock::start()));
@@ -376,12 +406,13 @@ fn first_start(
     group: &str,
     partitions: &[TopicPartition],
     log: &Logger,
-) -> Result<(FirstStart, bool), String> {
-    if let Some(remembered) = FirstStart::read(store, group).map_err(text)? {
+) -> Result<(FirstStart, bool), StartError> {
+    if let Some(remembered) = FirstStart::read(store, group)? {
         return Ok((remembered, false));
     }
     let committed = KafkaError::ask_coordinator(START_TIME, || client.committed(partitions, START_TIME));
-    let committed = committed.map_err(|error| format!("the group's offsets are not known: {error}"))?;
+    let unknown = |error: KafkaError| StartError::kafka(&error, format!("the group's offsets are not known: {error}"));
+    let committed = committed.map_err(unknown)?;
     if committed.values().flatten().any(|committed| CommitMetadata::is_ours(&committed.metadata)) {
         // What existed then is not known any more. Nothing is lost if nothing is taken to have.
         error!(log, "the group was started before, and the store does not know: ~kafka-store/ was removed, or this is \
@@ -396,13 +427,13 @@ fn first_start(
     Ok((FirstStart::now(counts), true))
 }
 
-fn refuse_without_origin(params: &LocatorParams, partitions: &[TopicPartition]) -> Result<(), String> {
+fn refuse_without_origin(params: &LocatorParams, partitions: &[TopicPartition]) -> Result<(), StartError> {
     let missing = params.without_origin(partitions)?;
     match missing.as_slice() {
         [] => Ok(()),
         [first, others @ ..] => {
             let more = if others.is_empty() { String::new() } else { format!(" (and {} others)", others.len()) };
-            Err(format!("{}{more}", crate::archive::no_committed_offset(&params.group, first)))
+            Err(format!("{}{more}", crate::archive::no_committed_offset(&params.group, first)).into())
         }
     }
 }

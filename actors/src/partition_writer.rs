@@ -132,7 +132,8 @@ pub struct PartitionWriter {
     frozen_for: Option<String>,
     /// The Consumer takes it for frozen.
     is_reported_frozen: bool,
-    /// How often in a row what was held was given up for a failure that passes.
+    /// How often what was held was given up for a failure that passes, since a segment was stored last. That the brokers
+    /// give records again says nothing about the disk.
     disturbances: u32,
     /// How often in a row no broker gave records.
     fetch_failures: u32,

@@ -7,6 +7,7 @@ use super::parallel_map;
 use super::walk::{Tail, unfit};
 use crate::kafka::ffi::{KafkaError, LogEnd};
 use kafka_store_actors::ports::Blocked;
+use kafka_store_statecharts::failure::Port;
 use kafka_store_statecharts::name::ChainName;
 use kafka_store_statecharts::offset::Offset;
 use kafka_store_statecharts::topic::TopicPartition;
@@ -26,6 +27,21 @@ pub struct Plan {
     pub why: String,
     /// The last stable offset: what lies before it can be archived now.
     pub end: Offset,
+}
+
+/// Why it is not known which partitions have an origin.
+#[derive(Debug)]
+pub struct OriginsUnknown {
+    /// The reason, and what to do.
+    pub reason: String,
+    /// True if it may be known later.
+    pub passes: bool,
+}
+
+impl From<Unanswered> for OriginsUnknown {
+    fn from(unanswered: Unanswered) -> OriginsUnknown {
+        OriginsUnknown { passes: matches!(unanswered, Unanswered::ForNow(_)), reason: unanswered.reason() }
+    }
 }
 
 impl LocatorParams {
@@ -67,20 +83,23 @@ impl LocatorParams {
     /// The partitions for which `--offset-reset` would have to speak and does not: those with neither a commit nor anything
     /// in the archive. The group is asked once for all of them, and the archive, several at a time, only for those
     /// without a commit; nothing more is listed than it takes to see that there is something.
-    pub fn without_origin(&self, partitions: &[TopicPartition]) -> Result<Vec<TopicPartition>, String> {
+    pub fn without_origin(&self, partitions: &[TopicPartition]) -> Result<Vec<TopicPartition>, OriginsUnknown> {
         let existed: Vec<TopicPartition> =
             partitions.iter().filter(|partition| self.first_start.had(partition)).cloned().collect();
         if existed.is_empty() {
             return Ok(existed);
         }
         let committed = KafkaError::ask_coordinator(ANSWER_TIME, || self.client.committed(&existed, ANSWER_TIME));
-        let committed = committed.map_err(|error| format!("the group's offsets are not known: {error}"))?;
+        let committed = committed.map_err(|error| OriginsUnknown {
+            reason: format!("the group's offsets are not known: {error}"),
+            passes: error.failure(Port::Kafka).passes(),
+        })?;
         let uncommitted: Vec<TopicPartition> =
             existed.into_iter().filter(|partition| committed.get(partition).is_none_or(Option::is_none)).collect();
         let has_nothing = parallel_map(&uncommitted, ASKED_AT_A_TIME, |partition| self.has_nothing(partition));
         let mut missing = Vec::new();
         for (partition, has_nothing) in uncommitted.into_iter().zip(has_nothing) {
-            if has_nothing.map_err(Unanswered::reason)? {
+            if has_nothing? {
                 missing.push(partition);
             }
         }

@@ -13,7 +13,7 @@ use std::io::{self, Write};
 /// # Errors
 /// What keeps the daemon from starting; or, after the table, that some partitions could not go on.
 pub fn run(config: &DaemonConfig, log: &Logger) -> Result<(), CommandError> {
-    let reached = Reached::new(config, Purpose::Plan, log).map_err(CommandError::new)?;
+    let reached = Reached::new(config, Purpose::Plan, log).map_err(|error| CommandError::new(error.to_string()))?;
     let result = show(&reached);
     reached.stores.remove_directories();
     result

@@ -19,7 +19,7 @@ use std::io::{self, Write};
 /// # Errors
 /// What keeps it from looking or acting; or, after what it found, that partitions cannot go on.
 pub fn run(args: &ResolveArgs, config: &DaemonConfig, log: &Logger) -> Result<(), CommandError> {
-    let reached = Reached::new(config, Purpose::Plan, log).map_err(CommandError::new)?;
+    let reached = Reached::new(config, Purpose::Plan, log).map_err(|error| CommandError::new(error.to_string()))?;
     let readers = LogReaders::new(&config.brokers, &config.group, &config.kafka_properties);
     let resolve = Resolve { reached: &reached, readers };
     let result = match &args.partition {

@@ -1,6 +1,6 @@
 //! The stores of a daemon, and the directory of its files until they are stored.
 
-use super::text;
+use super::start_error::StartError;
 use crate::archive::{self, Mirrors};
 use crate::blocking::BlockingPool;
 use crate::chance::Chance;
@@ -37,9 +37,9 @@ pub(crate) enum Purpose {
 
 impl Stores {
     /// Opens them, and claims or removes what processes have left in the directories that have ended.
-    pub(super) fn open(config: &DaemonConfig, purpose: Purpose, log: &Logger) -> Result<Stores, String> {
+    pub(super) fn open(config: &DaemonConfig, purpose: Purpose, log: &Logger) -> Result<Stores, StartError> {
         let local = match &config.local_store {
-            Some(path) => Some(Arc::new(LocalStore::open(path).map_err(text)?.with_cache(config.page_cache()))),
+            Some(path) => Some(Arc::new(LocalStore::open(path)?.with_cache(config.page_cache()))),
             None => None,
         };
         if let Some(directory) = local.as_ref().and_then(|local| local.instance_dir()) {
@@ -51,14 +51,14 @@ impl Stores {
             let arbiter = Arc::clone(local.as_ref().expect("there is a store")) as Arc<dyn ArchiveStore>;
             return Ok(Stores { arbiter, mirror: None, local, spool, uploads });
         };
-        let store = GcsStore::open(&gcs.settings(Arc::new(Chance::from_system()), log)).map_err(text)?;
+        let store = GcsStore::open(&gcs.settings(Arc::new(Chance::from_system()), log))?;
         info!(log, "store opened"; "url" => store.describe());
         let sessions = match (purpose, gcs.resumes_sessions) {
-            (Purpose::Archive, true) => Sessions::kept_in(Arc::clone(&spool), log).map_err(text)?,
+            (Purpose::Archive, true) => Sessions::kept_in(Arc::clone(&spool), log)?,
             _ => Sessions::in_memory(log),
         };
         if purpose == Purpose::Plan {
-            store.try_to_create().map_err(text)?;
+            store.try_to_create()?;
         }
         let store = store.with_sessions(sessions).with_transitions(uploads.clone());
         Ok(Stores { arbiter: Arc::new(store), mirror: local.clone(), local, spool, uploads })
@@ -99,14 +99,14 @@ fn spool_directory(
     local: Option<&LocalStore>,
     purpose: Purpose,
     log: &Logger,
-) -> Result<Arc<InstanceDir>, String> {
+) -> Result<Arc<InstanceDir>, StartError> {
     let root = match (&config.spool.directory, local) {
         (Some(root), Some(local)) if is_same(root, local.root()) => return Ok(instance_of(local)),
         (Some(root), _) => root.clone(),
         (None, Some(local)) => return Ok(instance_of(local)),
         (None, None) => own_directory()?,
     };
-    let directory = InstanceDir::create(&root).map_err(text)?;
+    let directory = InstanceDir::create(&root)?;
     clean_up(&directory, KeepUnclean::No, "spool opened", purpose, log)?;
     Ok(Arc::new(directory))
 }
@@ -126,9 +126,9 @@ fn clean_up(
     what: &'static str,
     purpose: Purpose,
     log: &Logger,
-) -> Result<(), String> {
+) -> Result<(), StartError> {
     // A plan would claim what the next daemon can go on with.
-    let removed = if purpose == Purpose::Archive { directory.clean_up_others(keep).map_err(text)? } else { 0 };
+    let removed = if purpose == Purpose::Archive { directory.clean_up_others(keep)? } else { 0 };
     info!(log, "{}", what; "left_overs_removed" => removed, "path" => %directory.path().display());
     Ok(())
 }

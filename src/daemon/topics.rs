@@ -2,7 +2,7 @@
 //!
 //! The group's clients subscribe to names, each to those that it has seen itself: members may differ for a moment.
 
-use super::START_TIME;
+use super::{START_TIME, StartError};
 use crate::archive::parallel_map;
 use crate::blocking::BlockingPool;
 use crate::config::Subscription;
@@ -26,10 +26,10 @@ pub(super) fn all_partitions(
     client: &Client,
     topics: &Subscription,
     brokers: &str,
-) -> Result<Vec<TopicPartition>, String> {
+) -> Result<Vec<TopicPartition>, StartError> {
     // One answer names all topics with their partitions.
     let mut found = match topics.has_patterns() {
-        true => client.topics(START_TIME).map_err(|error| format!("{brokers}: {error}"))?,
+        true => client.topics(START_TIME).map_err(|error| StartError::kafka(&error, format!("{brokers}: {error}")))?,
         false => BTreeMap::new(),
     };
     let meant = topics.resolve(found.keys());
@@ -45,14 +45,19 @@ pub(super) fn all_partitions(
     Ok(found.into_iter().flat_map(of).collect())
 }
 
-fn partitions_of(client: &Client, topic: &TopicName, brokers: &str) -> Result<Vec<PartitionId>, String> {
+fn partitions_of(client: &Client, topic: &TopicName, brokers: &str) -> Result<Vec<PartitionId>, StartError> {
     client.partitions(topic, START_TIME).map_err(|error| match error.name.as_str() {
-        "UNKNOWN_TOPIC_OR_PART" => format!("there is no topic {topic} at {brokers}: create it, or check --topic"),
-        "_TRANSPORT" | "_TIMED_OUT" | "_ALL_BROKERS_DOWN" => format!(
-            "no broker of {brokers} answered within {} s: {error}; check --broker-list, the network and -X",
-            START_TIME.as_secs()
-        ),
-        _ => format!("topic {topic}: {error}"),
+        "UNKNOWN_TOPIC_OR_PART" => {
+            StartError::from(format!("there is no topic {topic} at {brokers}: create it, or check --topic"))
+        }
+        "_TRANSPORT" | "_TIMED_OUT" | "_ALL_BROKERS_DOWN" => {
+            let within = START_TIME.as_secs();
+            let reason = format!(
+                "no broker of {brokers} answered within {within} s: {error}; check --broker-list, the network and -X"
+            );
+            StartError::kafka(&error, reason)
+        }
+        _ => StartError::kafka(&error, format!("topic {topic}: {error}")),
     })
 }
 

@@ -3,9 +3,10 @@
 
 use crate::support::broker::Broker;
 use crate::support::daemon::Daemon;
-use crate::support::records::{Record, assert_same, logged_from, record};
+use crate::support::records::{Record, assert_same, logged_from, numbered, record};
 use crate::support::seed::Chance;
 use crate::support::small_disk::{MIB, SmallDisk};
+use crate::support::wait_until;
 use std::path::Path;
 
 /// 6 MB that no codec makes smaller.
@@ -58,4 +59,28 @@ fn an_open_segment_that_finds_no_room_is_given_up_and_fetched_again_once_there_i
     assert!(!running.log().contains("frozen"), "{}", running.log());
     assert_eq!(disk.archive.starts(&topic, 0), [0, 3_000]);
     assert_same("the archive", &disk.archive.records(&topic, 0), &logged_from(0, &records));
+}
+
+/// A disk without any room is tried later and later, and not ten times a second: each time, the records are fetched again.
+/// That brokers give them again says nothing about the disk.
+#[test]
+fn a_full_disk_is_tried_later_and_later() {
+    let broker = Broker::get();
+    let topic = broker.create_topic("no-room", 1, &[]);
+    let disk = SmallDisk::mount();
+    // So few records that they are written when the segment ends, and not before.
+    let daemon = Daemon::new(&broker, &[&topic], &topic, disk.archive.path()).args(&["--file-records", "20"]);
+    let mut running = daemon.never_seals_by_the_clock().spawn();
+    broker.produce(&topic, 0, &numbered(0..20), &[]);
+    wait_until("there is a segment", || disk.archive.starts(&topic, 0) == [0]);
+    let ballast = disk.fill();
+    broker.produce(&topic, 0, &numbered(20..40), &[]);
+    running.wait_for("attempt: 6");
+    let log = running.log();
+    let tries = log.lines().filter(|line| line.contains("records not kept on disk")).count();
+    assert!((6..12).contains(&tries), "{log}");
+    drop(ballast);
+    wait_until("the rest is stored", || disk.archive.starts(&topic, 0) == [0, 20]);
+    assert_eq!(running.terminate(), Some(0), "{}", running.log());
+    assert_same("the archive", &disk.archive.records(&topic, 0), &logged_from(0, &numbered(0..40)));
 }

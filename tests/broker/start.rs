@@ -251,6 +251,23 @@ fn brokers_out_of_reach_are_told_at_the_start() {
     assert!(archive.stamps().is_empty());
 }
 
+/// What has worked before is waited for: it is no wrong flag, but an outage.
+#[test]
+fn brokers_that_answered_before_are_waited_for() {
+    let (broker, archive) = (Broker::get(), Archive::new());
+    let topic = broker.create_topic("answered", 1, &[]);
+    broker.produce(&topic, 0, &numbered(0..20), &[]);
+    Daemon::new(&broker, &[&topic], &topic, archive.path()).until_end();
+    let away = Broker { address: "127.0.0.1:1".to_owned() };
+    let mut running = Daemon::new(&away, &[&topic], &topic, archive.path()).spawn();
+    running.wait_for("cannot start yet, trying again");
+    running.wait_for("attempt: 2");
+    running.kill();
+    // A scheduled run is not kept: the next one begins again.
+    let ended = Daemon::new(&away, &[&topic], &topic, archive.path()).args(&["--until-end"]).run();
+    assert_eq!(ended.code, Some(1), "{}", ended.log);
+}
+
 /// Two daemons that know nothing of each other write to one store: the first to store a segment decides.
 #[test]
 fn a_segment_that_another_writer_stored_first_is_adopted() {

@@ -86,6 +86,33 @@ impl World {
     }
 }
 
+/// A daemon that is killed and started again while the server is away begins by itself once that is back. Only a first
+/// start tells at once that nothing answers.
+#[test]
+fn a_start_waits_for_a_server_that_was_there_before() {
+    let mut world = World::new("started", 1);
+    let daemon = |world: &World, group: &str| {
+        let daemon = Daemon::new(&world.broker, &[&world.topic], group, world.archive.path());
+        daemon.args(&["--file-records", "40", "--mysql-metadata-url", &world.database.url()])
+    };
+    world.broker.produce(&world.topic, 0, &numbered(0..40), &[]);
+    daemon(&world, &world.topic).until_end();
+    world.server.kill();
+    let first = daemon(&world, "another-group").run();
+    assert_eq!(first.code, Some(1), "{}", first.log);
+    assert!(first.log.contains("cannot start, reason: mysql://"), "{}", first.log);
+
+    world.broker.produce(&world.topic, 0, &numbered(40..80), &[]);
+    let mut running = daemon(&world, &world.topic).spawn();
+    running.wait_for("cannot start yet, trying again");
+    assert!(running.log().contains("attempt: 1"), "{}", running.log());
+    world.server.run();
+    world.wait_for_rows(2);
+    assert_eq!(running.terminate(), Some(0), "{}", running.log());
+    assert_rows_are_the_files(&world.database, &world.archive);
+    assert_same("the archive", &world.archive.records(&world.topic, 0), &logged_from(0, &numbered(0..80)));
+}
+
 #[test]
 fn server_and_daemon_are_killed_at_random_and_rows_and_files_agree() {
     let mut chance = Chance::from_seed();

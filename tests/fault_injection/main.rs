@@ -3,6 +3,7 @@
 //!
 //! `tests/faults` runs this program; `cargo test` alone does not (`test = false` in Cargo.toml).
 
+mod chaos;
 mod cluster;
 mod departing;
 mod gcs_broken;
@@ -36,6 +37,8 @@ mod support {
     pub(crate) mod rows;
     pub(crate) mod seed;
     pub(crate) mod seen;
+    pub(crate) mod shaky_proxy;
+    pub(crate) mod small_disk;
     pub(crate) mod traffic;
     pub(crate) mod verified;
     mod waiting;

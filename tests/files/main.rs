@@ -5,6 +5,7 @@ mod codecs;
 mod damage;
 mod every_bit;
 mod format;
+mod guarantees;
 mod header;
 mod local_store;
 mod open_segment;

@@ -158,6 +158,7 @@ impl PartitionWriter {
             let event = match answer {
                 Ok(StoreAnswer::Stored(stored)) => {
                     writer.recovered(Port::Store);
+                    writer.disturbances = 0;
                     let content = stored.content;
                     writer.tell_stored(start, &content);
                     writer.keep_stored(start, stored);
@@ -168,6 +169,7 @@ impl PartitionWriter {
                 }
                 Ok(StoreAnswer::AlreadyExists(stored)) => {
                     writer.recovered(Port::Store);
+                    writer.disturbances = 0;
                     let content = stored.content;
                     let same = content.range == sealed.range && content.content_hash == sealed.content_hash;
                     warn!(writer.log, "the object is there already"; "segment" => %start, "stored" => %content.range,

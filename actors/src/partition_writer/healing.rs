@@ -94,7 +94,6 @@ impl PartitionWriter {
     pub(super) fn hears_of_kafka(&mut self) {
         self.doubted_at_ms = None;
         self.frozen_looks = 0;
-        self.disturbances = 0;
         if std::mem::take(&mut self.fetch_failures) > 0 {
             self.recovered(Port::Kafka);
         }

@@ -20,6 +20,9 @@ goes on by itself when it can.
 A sign that is not in the table is retried (class `other`): trying again loses nothing. An error of librdkafka's own (its name begins with
 `_`) that is not in the table freezes: going on might skip records.
 
+At the start, a daemon whose group was started before waits in the same way for what is retried, before it joins the group. A first start
+ends with exit code 1 where brokers or index do not answer, since a flag may be wrong; so does `--until-end`, and whatever freezes.
+
 A sync (fsync) that fails is none of these: it ends the process with exit code 71, since the kernel reports it only once.
 ";
 

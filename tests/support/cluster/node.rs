@@ -138,7 +138,7 @@ impl Node {
 
     /// Starts it, and does not wait.
     #[track_caller]
-    pub(super) fn spawn(&mut self) {
+    pub(crate) fn spawn(&mut self) {
         assert!(self.process.is_none(), "node {} runs already", self.id);
         self.starts += 1;
         let log = File::create(self.log_path()).expect("a log");
@@ -164,7 +164,7 @@ impl Node {
     }
 
     #[track_caller]
-    pub(super) fn wait_until_up(&mut self) {
+    pub(crate) fn wait_until_up(&mut self) {
         assert!(self.comes_up(), "node {} ended while it was starting:\n{}", self.id, self.log());
     }
 

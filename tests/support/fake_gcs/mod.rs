@@ -44,6 +44,7 @@ use tokio_rustls::TlsAcceptor;
 #[derive(Debug)]
 pub(crate) struct FakeGcs {
     server: Arc<Server>,
+    port: u16,
     is_down: Arc<AtomicBool>,
     /// Changes when all connections are to be reset; closed at the end.
     epoch: Option<watch::Sender<u64>>,
@@ -53,20 +54,26 @@ pub(crate) struct FakeGcs {
 impl FakeGcs {
     /// Starts a server that has these buckets, on a port that the system chooses.
     pub(crate) fn start(buckets: &[&str]) -> FakeGcs {
-        FakeGcs::start_with(buckets, None)
+        FakeGcs::start_with(buckets, None, None)
+    }
+
+    /// The same behind a proxy at this port of 127.0.0.1, through which sessions go, too.
+    pub(crate) fn start_behind(buckets: &[&str], proxy_port: u16) -> FakeGcs {
+        FakeGcs::start_with(buckets, None, Some(format!("http://127.0.0.1:{proxy_port}")))
     }
 
     /// The same with TLS: certificate and private key are PEM.
     pub(crate) fn start_with_tls(buckets: &[&str], certificate: &[u8], key: &[u8]) -> FakeGcs {
-        FakeGcs::start_with(buckets, Some(tls::acceptor(certificate, key)))
+        FakeGcs::start_with(buckets, Some(tls::acceptor(certificate, key)), None)
     }
 
-    fn start_with(buckets: &[&str], tls: Option<TlsAcceptor>) -> FakeGcs {
+    fn start_with(buckets: &[&str], tls: Option<TlsAcceptor>, public_url: Option<String>) -> FakeGcs {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port on the loopback");
         listener.set_nonblocking(true).expect("a socket of ours");
         let address = listener.local_addr().expect("it is bound");
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let server = Arc::new(Server::new(format!("{scheme}://{address}"), buckets));
+        let base_url = public_url.unwrap_or_else(|| format!("{scheme}://{address}"));
+        let server = Arc::new(Server::new(base_url, buckets));
         let is_down = Arc::new(AtomicBool::new(false));
         let (sender, epoch) = watch::channel(0);
         let thread = {
@@ -74,12 +81,17 @@ impl FakeGcs {
             let name = "fake-gcs".to_owned();
             std::thread::Builder::new().name(name).spawn(move || run(listener, tls, server, is_down, epoch))
         };
-        FakeGcs { server, is_down, epoch: Some(sender), thread: Some(thread.expect("a thread")) }
+        FakeGcs { server, port: address.port(), is_down, epoch: Some(sender), thread: Some(thread.expect("a thread")) }
     }
 
     /// `http://127.0.0.1:PORT`, or `https`.
     pub(crate) fn base_url(&self) -> &str {
         &self.server.base_url
+    }
+
+    /// The port on which it listens itself.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// `127.0.0.1:PORT`
