@@ -70,8 +70,8 @@ impl Outside for ShownOutside {
     fn failures(&self) -> BTreeMap<(Port, Class), u64> {
         let of_index = self.index.as_ref().map(MysqlIndex::failures).unwrap_or_default();
         let of_index = of_index.into_iter().map(|(class, count)| ((Port::Index, class), count));
-        let of_uploads = Some(self.uploads.failures()).filter(|count| *count > 0);
-        of_index.chain(of_uploads.map(|count| ((Port::Store, Class::Other), count))).collect()
+        let of_uploads = self.uploads.failures().into_iter().map(|(class, count)| ((Port::Store, class), count));
+        of_index.chain(of_uploads).collect()
     }
 
     fn trouble(&self, wall_ms: i64) -> Option<Trouble> {

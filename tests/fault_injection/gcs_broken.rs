@@ -59,7 +59,10 @@ fn a_bucket_that_does_not_answer_is_counted() {
     bucket.fake.arm_sequence(&[Kind::DataPut], &[Fault::Answer(503), Fault::Reset]);
     let mut shown = Shown::start(bucket.daemon(&broker, &topic, &topic).args(&["--file-records", "5"]));
     let metrics = shown.wait_for("kafka_store_partition_archived_offset", "0", 5.0);
-    assert_eq!(metrics.value("kafka_store_failures_total", &[("of", "store")]), Some(2.0), "{}", metrics.text);
+    for class in ["unavailable", "unreachable"] {
+        let labels = [("of", "store"), ("class", class)];
+        assert_eq!(metrics.value("kafka_store_failures_total", &labels), Some(1.0), "{}", metrics.text);
+    }
     assert_eq!(shown.running.terminate(), Some(0));
     bucket.check();
 }

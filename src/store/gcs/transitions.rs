@@ -4,10 +4,12 @@ use super::upload::{CHART, UploadLog};
 use kafka_store_actors::ports::Clock;
 use kafka_store_actors::transition::{Detail, Subject, TransitionLog, TransitionRecord};
 use kafka_store_statecharts::chart::{Kind, Transition};
+use kafka_store_statecharts::failure::Class;
 use kafka_store_statecharts::name::SegmentName;
-use kafka_store_statecharts::upload::{Upload, UploadEffect};
+use kafka_store_statecharts::upload::Upload;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A log, and what time it is.
 type Told = (Arc<dyn TransitionLog>, Arc<dyn Clock>);
@@ -17,7 +19,7 @@ type Told = (Arc<dyn TransitionLog>, Arc<dyn Clock>);
 pub struct UploadTransitions {
     to: Arc<OnceLock<Told>>,
     last: Arc<AtomicU64>,
-    failures: Arc<AtomicU64>,
+    failures: Arc<Mutex<BTreeMap<Class, u64>>>,
 }
 
 impl UploadTransitions {
@@ -27,9 +29,9 @@ impl UploadTransitions {
         let _ = self.to.set((log, clock));
     }
 
-    /// How often anything about an upload had to be tried again.
-    pub fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
+    /// How often anything about an upload had to be tried again, by class.
+    pub fn failures(&self) -> BTreeMap<Class, u64> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Of one more upload, of this segment.
@@ -46,10 +48,12 @@ pub(super) struct OfUpload<'a> {
 }
 
 impl UploadLog for OfUpload<'_> {
+    fn failed(&mut self, class: Class) {
+        let mut failures = self.transitions.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        *failures.entry(class).or_default() += 1;
+    }
+
     fn record(&mut self, transition: &Transition<Upload>) {
-        if transition.effects.iter().any(|effect| matches!(effect, UploadEffect::RetryLater { .. })) {
-            self.transitions.failures.fetch_add(1, Ordering::Relaxed);
-        }
         let Some((log, clock)) = self.transitions.to.get() else { return };
         if transition.from == transition.to {
             return;

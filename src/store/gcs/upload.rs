@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use kafka_store_statecharts::chart::{Chart, Now, Transition, on};
+use kafka_store_statecharts::failure::Class;
 use kafka_store_statecharts::upload::{ObjectSum, Upload, UploadEffect, UploadEvent, UploadState};
 use serde_json::{Map, Value, json};
 use std::fs::File;
@@ -47,6 +48,9 @@ pub(super) enum UploadEnd {
 /// Hears of each change of an upload's state.
 pub(super) trait UploadLog {
     fn record(&mut self, transition: &Transition<Upload>);
+
+    /// Hears of a failure after which something is tried again.
+    fn failed(&mut self, class: Class);
 }
 
 /// One upload under way.
@@ -98,6 +102,9 @@ impl<'a> Uploading<'a> {
             chart = transition.chart;
             let mut answer = None;
             for effect in transition.effects {
+                if let UploadEffect::RetryLater { .. } = effect {
+                    log.failed(self.trouble.class);
+                }
                 match self.carry_out(&chart, effect).await {
                     Ok(Some(event)) => answer = Some(event),
                     Ok(None) => {}
