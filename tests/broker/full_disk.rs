@@ -3,6 +3,8 @@
 
 use crate::support::broker::Broker;
 use crate::support::daemon::Daemon;
+use crate::support::http::get;
+use crate::support::ports::free_port;
 use crate::support::records::{Record, assert_same, logged_from, numbered, record};
 use crate::support::seed::Chance;
 use crate::support::small_disk::{MIB, SmallDisk};
@@ -70,6 +72,8 @@ fn a_full_disk_is_tried_later_and_later() {
     let disk = SmallDisk::mount();
     // So few records that they are written when the segment ends, and not before.
     let daemon = Daemon::new(&broker, &[&topic], &topic, disk.archive.path()).args(&["--file-records", "20"]);
+    let address = format!("127.0.0.1:{}", free_port());
+    let daemon = daemon.args(&["--status-listen", &address]);
     let mut running = daemon.never_seals_by_the_clock().spawn();
     broker.produce(&topic, 0, &numbered(0..20), &[]);
     wait_until("there is a segment", || disk.archive.starts(&topic, 0) == [0]);
@@ -81,6 +85,7 @@ fn a_full_disk_is_tried_later_and_later() {
     assert!((6..12).contains(&tries), "{log}");
     drop(ballast);
     wait_until("the rest is stored", || disk.archive.starts(&topic, 0) == [0, 20]);
+    wait_until("it is ready again", || get(&address, "/readyz").status == 200);
     assert_eq!(running.terminate(), Some(0), "{}", running.log());
     assert_same("the archive", &disk.archive.records(&topic, 0), &logged_from(0, &numbered(0..40)));
 }

@@ -6,6 +6,7 @@ use crate::spool_account::Growth;
 use actix::prelude::*;
 use kafka_store_statecharts::boundary::SealReason;
 use kafka_store_statecharts::chart::Chart;
+use kafka_store_statecharts::failure::Port;
 use kafka_store_statecharts::input::{InputEvent, InputStateKind};
 use kafka_store_statecharts::offset::OffsetRange;
 use kafka_store_statecharts::partition::{PartitionEvent, PartitionState};
@@ -137,6 +138,10 @@ impl PartitionWriter {
         }
         if self.input.end().is_some() {
             self.set_nothing_aside();
+            if self.spool_failures > 0 {
+                // All records are taken again. The segment may stay open for hours, and nothing is retried meanwhile.
+                self.recovered(Port::Spool);
+            }
         }
         self.commit_seen_to(ctx);
         let Some(open) = &self.open else { return };

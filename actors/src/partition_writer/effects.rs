@@ -130,6 +130,7 @@ impl PartitionWriter {
                 debug!(self.log, "segment sealed"; "range" => %range, "reason" => reason.as_str());
                 let content = completed.content;
                 self.spool_failures = 0;
+                self.recovered(Port::Spool);
                 if let Some(segment) = self.segments.get_mut(&range.start()) {
                     segment.sealed = Some((completed.summary.last_record, content));
                     segment.completed = Some((completed, spool));
@@ -157,8 +158,7 @@ impl PartitionWriter {
             let Ok(answer) = answer else { return };
             let event = match answer {
                 Ok(StoreAnswer::Stored(stored)) => {
-                    writer.recovered(Port::Store);
-                    writer.disturbances = 0;
+                    writer.store_answered();
                     let content = stored.content;
                     writer.tell_stored(start, &content);
                     writer.keep_stored(start, stored);
@@ -168,8 +168,7 @@ impl PartitionWriter {
                     }
                 }
                 Ok(StoreAnswer::AlreadyExists(stored)) => {
-                    writer.recovered(Port::Store);
-                    writer.disturbances = 0;
+                    writer.store_answered();
                     let content = stored.content;
                     let same = content.range == sealed.range && content.content_hash == sealed.content_hash;
                     warn!(writer.log, "the object is there already"; "segment" => %start, "stored" => %content.range,

@@ -57,12 +57,23 @@ impl PartitionWriter {
         self.figures.troubled(failure, failures, self.now().wall_ms);
     }
 
-    /// What was tried at a port has succeeded.
+    /// Ends the trouble at a port, where a call has succeeded.
     pub(super) fn recovered(&self, port: Port) {
         self.figures.recovered(port);
     }
 
-    /// Counts a failure that does not pass. (Where no log has the records any more, it is tried again all the same.) Returns what the operator is to be told.
+    /// The store has a segment: whatever the partition was interrupted for before is over.
+    pub(super) fn store_answered(&mut self) {
+        self.disturbances = 0;
+        self.recovered(Port::Store);
+        self.recovered(Port::Spool);
+        if self.fetch_failures == 0 {
+            self.recovered(Port::Kafka);
+        }
+    }
+
+    /// Counts a failure that does not pass, and returns what to tell the operator. Records that no log has any more are
+    /// tried again even so.
     pub(super) fn permanent(&self, failure: &Failure) -> String {
         self.context.figures.failed(failure);
         format!("{}: {}", self.partition, failure.advice())
