@@ -232,6 +232,11 @@ impl Consumer {
         self.writers.insert(partition, Writer { addr, epoch, backlog: VecDeque::new() });
     }
 
+    /// Reports whether a partition still has the writer of this assignment. What comes for an earlier one is void.
+    fn has_writer(&self, partition: &TopicPartition, epoch: AssignmentEpoch) -> bool {
+        self.writers.get(partition).is_some_and(|writer| writer.epoch == epoch)
+    }
+
     fn tell(&mut self, partition: &TopicPartition, mail: WriterMail, ctx: &mut Context<Self>) {
         let Some(writer) = self.writers.get_mut(partition) else { return };
         writer.backlog.push_back(mail);
@@ -269,17 +274,17 @@ impl Consumer {
             LogEvent::Records(partition, batch) => self.tell(&partition, WriterMail::Records(batch), ctx),
             LogEvent::EndReached(partition, end) => self.tell(&partition, WriterMail::EndReached(end), ctx),
             LogEvent::Failed { partition, epoch, reason } => {
-                if self.writers.get(&partition).is_some_and(|writer| writer.epoch == epoch) {
+                if self.has_writer(&partition, epoch) {
                     self.tell(&partition, WriterMail::Failed { reason }, ctx);
                 }
             }
             LogEvent::Interrupted { partition, epoch, failure } => {
-                if self.writers.get(&partition).is_some_and(|writer| writer.epoch == epoch) {
+                if self.has_writer(&partition, epoch) {
                     self.tell(&partition, WriterMail::Interrupted { failure }, ctx);
                 }
             }
             LogEvent::Broken { partition, epoch, seek_epoch, evidence } => {
-                if self.writers.get(&partition).is_some_and(|writer| writer.epoch == epoch) {
+                if self.has_writer(&partition, epoch) {
                     self.tell(&partition, WriterMail::Broken { seek_epoch, evidence }, ctx);
                 }
             }
@@ -452,13 +457,13 @@ impl Handler<WriterReport> for Consumer {
         match report {
             Report::TargetReached => self.target_reached(&partition, ctx),
             Report::Frozen { reason } => {
-                if self.writers.get(&partition).is_some_and(|writer| writer.epoch == epoch) {
+                if self.has_writer(&partition, epoch) {
                     self.frozen.insert(partition, reason);
                     self.finish_if_all_reached(ctx);
                 }
             }
             Report::GoesOn => {
-                if self.writers.get(&partition).is_some_and(|writer| writer.epoch == epoch) {
+                if self.has_writer(&partition, epoch) {
                     self.frozen.remove(&partition);
                 }
             }

@@ -9,7 +9,7 @@ use kafka_store_statecharts::anchor::Proof;
 use kafka_store_statecharts::boundary::SealReason;
 use kafka_store_statecharts::chart::Chart;
 use kafka_store_statecharts::commit_metadata::CommitMetadata;
-use kafka_store_statecharts::failure::{Class, Port};
+use kafka_store_statecharts::failure::{Class, Failure, Port};
 use kafka_store_statecharts::offset::{Offset, OffsetRange};
 use kafka_store_statecharts::partition::{PartitionEffect, PartitionEvent, PartitionStateKind};
 use kafka_store_statecharts::segment::{SegmentContent, SegmentEffect, SegmentEvent, SegmentStateKind};
@@ -186,7 +186,7 @@ impl PartitionWriter {
                     writer.run_pending(ctx);
                     return;
                 }
-                Err(failure) if failure.passes() || !writer.may_be_fetched_again() => {
+                Err(failure) if writer.is_tried_again(&failure) => {
                     writer.failed(start, failure);
                     SegmentEvent::StoreFailed
                 }
@@ -197,6 +197,11 @@ impl PartitionWriter {
             };
             writer.segment_event(start, event, ctx);
         }));
+    }
+
+    /// True for what passes, and for all that fails while Kafka no longer has the records: these are never given up.
+    fn is_tried_again(&self, failure: &Failure) -> bool {
+        failure.passes() || !self.may_be_fetched_again()
     }
 
     /// Something else is where the segment, or its row, belongs.
@@ -229,7 +234,7 @@ impl PartitionWriter {
                     writer.give_up(start, SegmentEvent::MirrorsConflict, reason, ctx);
                     return;
                 }
-                Err(failure) if failure.passes() || !writer.may_be_fetched_again() => {
+                Err(failure) if writer.is_tried_again(&failure) => {
                     writer.failed(start, failure);
                     SegmentEvent::MirrorsFailed
                 }
@@ -280,7 +285,7 @@ impl PartitionWriter {
                     writer.give_up(start, SegmentEvent::IndexConflicts, reason, ctx);
                     return;
                 }
-                Err(failure) if failure.passes() || !writer.may_be_fetched_again() => {
+                Err(failure) if writer.is_tried_again(&failure) => {
                     writer.failed(start, failure);
                     SegmentEvent::IndexFailed
                 }
