@@ -62,12 +62,15 @@ impl PollThread {
 
     fn look_at_partitions(&mut self, limit: u64, is_watched: bool, now: Instant) {
         let (mut standing_bytes, mut others_go_on) = (0, false);
+        let mut standing = Vec::new();
         for fetching in self.partitions.iter_mut() {
             if fetching.is_fetched() && !fetching.is_heard {
                 // It may have been undone since.
                 self.client.lead_records(&fetching.partition);
             }
-            if stands_still(fetching, is_watched, now) {
+            let stands = stands_still(fetching, is_watched, now);
+            standing.push(stands);
+            if stands {
                 standing_bytes += fetching.in_use.bytes();
             } else {
                 others_go_on |= fetching.started.is_some();
@@ -76,8 +79,7 @@ impl PollThread {
         let too_much_stands = others_go_on && standing_bytes > limit / 2;
         let (mut full, mut drained) = (Vec::new(), Vec::new());
         self.paused_bytes = 0;
-        for fetching in self.partitions.iter_mut() {
-            let stands = stands_still(fetching, is_watched, now);
+        for (fetching, stands) in self.partitions.iter_mut().zip(standing) {
             // Nothing may overtake it.
             let has_moved = !stands && !fetching.is_parked && (!is_watched || fetching.in_use.bytes() < limit / 8);
             if stands && too_much_stands {
