@@ -1,11 +1,9 @@
 //! Goal: what a disk did not take is never taken for stored, and what it may not have taken is read before it counts.
 //! Method: real daemons on a disk whose syncs fail once (a preloaded library), then the same daemons on a whole disk.
 
-use crate::support::archive::Archive;
-use crate::support::broker::Broker;
-use crate::support::daemon::Daemon;
 use crate::support::failing_sync::{EIO, ENOSPC, FailingSync};
 use crate::support::records::{assert_same, logged_from, numbered};
+use crate::support::scene::Scene;
 use crate::support::wait_until;
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -15,31 +13,7 @@ use std::path::{Path, PathBuf};
 const NOT_DURABLE: i32 = 71;
 const UNCLEAN: &str = "an earlier process ended uncleanly";
 
-/// A topic with 1,000 records in one partition, and the archive of it, in two segments.
-struct Scene {
-    broker: Broker,
-    topic: String,
-    archive: Archive,
-}
-
 impl Scene {
-    fn new(name: &str) -> Scene {
-        let broker = Broker::get();
-        let topic = broker.create_topic(name, 1, &[]);
-        broker.produce(&topic, 0, &numbered(0..1_000), &[]);
-        Scene { broker, topic, archive: Archive::new() }
-    }
-
-    fn daemon(&self) -> Daemon {
-        Daemon::new(&self.broker, &[&self.topic], &self.topic, self.archive.path())
-            .args(&["--file-records", "500"])
-            .never_seals_by_the_clock()
-    }
-
-    fn committed(&self) -> Option<i64> {
-        self.broker.committed(&self.topic, &self.topic, 0).map(|(offset, _)| offset)
-    }
-
     /// Runs until the sync of a path fails, which must end the process; the answer is its log.
     #[track_caller]
     fn run_until_a_sync_fails(&self, pattern: &str, nth: u32, errno: i32) -> String {

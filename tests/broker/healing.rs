@@ -11,6 +11,7 @@ use crate::support::metrics::Metrics;
 use crate::support::ports::free_port;
 use crate::support::raw_produce;
 use crate::support::records::{assert_same, logged_from, numbered};
+use crate::support::scene::Scene;
 use crate::support::wait_until;
 use kafka_store::kafka::ffi::MockBrokers;
 use kafka_store_statecharts::topic::TopicName;
@@ -19,32 +20,10 @@ use std::path::PathBuf;
 const FETCH: i16 = 1;
 const OFFSET_COMMIT: i16 = 8;
 
-/// A topic of one partition with 1,000 records, archived in segments of 500.
-struct Scene {
-    broker: Broker,
-    topic: String,
-    archive: Archive,
-}
-
 impl Scene {
-    fn new(name: &str) -> Scene {
-        let broker = Broker::get();
-        let topic = broker.create_topic(name, 1, &[]);
-        broker.produce(&topic, 0, &numbered(0..1_000), &[]);
-        Scene { broker, topic, archive: Archive::new() }
-    }
-
-    fn daemon(&self) -> Daemon {
-        Daemon::new(&self.broker, &[&self.topic], &self.topic, self.archive.path())
-            .args(&["--file-records", "500"])
-            .never_seals_by_the_clock()
-    }
-
     #[track_caller]
     fn is_archived_by(&self, running: &mut Running) {
-        wait_until("everything is committed", || {
-            self.broker.committed(&self.topic, &self.topic, 0).is_some_and(|(offset, _)| offset == 1_000)
-        });
+        wait_until("everything is committed", || self.committed() == Some(1_000));
         assert_eq!(running.terminate(), Some(0));
         assert_eq!(self.archive.starts(&self.topic, 0), [0, 500]);
         assert_same("the archive", &self.archive.records(&self.topic, 0), &logged_from(0, &numbered(0..1_000)));

@@ -43,6 +43,7 @@ mod support {
     pub(crate) mod raw_produce;
     pub(crate) mod records;
     pub(crate) mod rows;
+    pub(crate) mod scene;
     pub(crate) mod seed;
     pub(crate) mod seen;
     pub(crate) mod segments;
