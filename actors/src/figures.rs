@@ -18,10 +18,10 @@ pub struct Figures {
     partitions: Mutex<BTreeMap<TopicPartition, Arc<PartitionFigures>>>,
 }
 
-/// What does not work for a partition at the moment, and is tried again.
+/// A failure that a partition is retrying.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// What failed last.
+    /// The latest failure.
     pub failure: Failure,
     /// How often in a row.
     pub failures: u32,
@@ -63,7 +63,7 @@ impl Figures {
         }
     }
 
-    /// What was tried for a partition at some ports has succeeded.
+    /// Ends the troubles of a partition at these ports.
     pub fn recovered(&self, partition: &TopicPartition, ports: &[Port]) {
         if let Some(known) = self.lock().get(partition) {
             known.troubles().retain(|port, _| !ports.contains(port));
@@ -118,7 +118,7 @@ impl PartitionFigures {
         }
     }
 
-    /// What does not work for it, by where.
+    /// The failures that it is retrying, by port.
     pub fn troubles(&self) -> MutexGuard<'_, BTreeMap<Port, Trouble>> {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -183,17 +183,17 @@ impl Share {
         self.own.archived_to.store(next_offset.get(), Ordering::Relaxed);
     }
 
-    /// Something failed and is tried again.
+    /// Counts a failure that is retried, and shows it until it is over.
     pub(crate) fn troubled(&self, failure: &Failure, failures: u32, wall_ms: i64) {
         self.all.troubled(&self.partition, failure, failures, wall_ms);
     }
 
-    /// What was tried at a port has succeeded.
+    /// Ends the trouble at a port.
     pub(crate) fn recovered(&self, port: Port) {
         self.own.troubles().remove(&port);
     }
 
-    /// Nothing is tried again any more.
+    /// Ends all troubles: nothing is retried any more.
     pub(crate) fn tries_nothing(&self) {
         self.own.troubles().clear();
     }
