@@ -6,7 +6,7 @@ use kafka_store_statecharts::failure;
 const ABOUT: &str = "\
 # Failures
 
-Everything outside of the daemon that can fail, and what follows. The daemon runs on this table (`statecharts/src/failure.rs`); a test
+Everything outside of the daemon that can fail, and what follows. The daemon runs on this table (`statecharts/src/failure/table.rs`); a test
 compares the two, and `UPDATE_DIAGRAMS=1 cargo test -p kafka-store-statecharts` writes this document.
 
 *Retried*: the call is made again for as long as it takes, after 100 ms at first and then later and later, up to 30 s, and not by all
