@@ -7,6 +7,7 @@ mod plan;
 mod ports;
 mod prng;
 pub(crate) mod run;
+mod spool;
 pub(crate) mod world;
 
 use std::fmt;
