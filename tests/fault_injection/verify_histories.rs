@@ -2,7 +2,7 @@
 //! uncleanly, restored as a whole.
 
 use crate::support::archive::Archive;
-use crate::support::cluster::Cluster;
+use crate::support::cluster::{Cluster, Snapshot};
 use crate::support::daemon::Daemon;
 use crate::support::records::{Record, numbered};
 use crate::support::verified::Verified;
@@ -12,6 +12,18 @@ use std::process::Command;
 /// Archives a topic in segments of 100 records.
 fn archive(cluster: &Cluster, topic: &str, archive: &Archive) {
     Daemon::new(&cluster.broker(), &[topic], topic, archive.path()).args(&["--file-records", "100"]).until_end();
+}
+
+/// A topic of 1,000 records, all archived, and a copy of its log when it had 500.
+fn archived_beyond_a_copy(name: &str) -> (Cluster, String, Snapshot, Archive) {
+    let mut cluster = Cluster::start(1);
+    let topic = cluster.create_topic(name, 1, 1, &[]);
+    cluster.produce(&topic, 0, &numbered(0..500));
+    let half = cluster.node(1).stopped(|node| node.save_partition(&topic, 0));
+    cluster.produce(&topic, 0, &numbered(500..1_000));
+    let archived = Archive::new();
+    archive(&cluster, &topic, &archived);
+    (cluster, topic, half, archived)
 }
 
 fn verify(cluster: &Cluster, topic: &str, archive: &Archive, depth: &str) -> Verified {
@@ -31,13 +43,7 @@ fn assert_histories_part_at_500(cluster: &Cluster, topic: &str, archive: &Archiv
 
 #[test]
 fn a_log_that_was_cut_and_written_again() {
-    let mut cluster = Cluster::start(1);
-    let topic = cluster.create_topic("cut", 1, 1, &[]);
-    cluster.produce(&topic, 0, &numbered(0..500));
-    let half = cluster.node(1).stopped(|node| node.save_partition(&topic, 0));
-    cluster.produce(&topic, 0, &numbered(500..1_000));
-    let archived = Archive::new();
-    archive(&cluster, &topic, &archived);
+    let (mut cluster, topic, half, archived) = archived_beyond_a_copy("cut");
     for depth in ["--quick", "--deep"] {
         verify(&cluster, &topic, &archived, depth).finds(&[]);
     }
@@ -58,13 +64,7 @@ fn a_log_that_was_cut_and_written_again() {
 /// An operator said that it is the same history; the log is cut once more.
 #[test]
 fn an_accepted_history_is_no_problem_until_the_next_one() {
-    let mut cluster = Cluster::start(1);
-    let topic = cluster.create_topic("accepted", 1, 1, &[]);
-    cluster.produce(&topic, 0, &numbered(0..500));
-    let half = cluster.node(1).stopped(|node| node.save_partition(&topic, 0));
-    cluster.produce(&topic, 0, &numbered(500..1_000));
-    let archived = Archive::new();
-    archive(&cluster, &topic, &archived);
+    let (mut cluster, topic, half, archived) = archived_beyond_a_copy("accepted");
     cluster.node(1).stopped(|node| node.restore(&half));
     cluster.produce(&topic, 0, &numbered(2_000..2_600));
     let daemon = Daemon::new(&cluster.broker(), &[&topic], &topic, archived.path());
@@ -99,13 +99,7 @@ fn an_accepted_history_is_no_problem_until_the_next_one() {
 /// Producers that repeat what they sent make the same records, under a later leader.
 #[test]
 fn the_same_records_again_are_another_history() {
-    let mut cluster = Cluster::start(1);
-    let topic = cluster.create_topic("again", 1, 1, &[]);
-    cluster.produce(&topic, 0, &numbered(0..500));
-    let half = cluster.node(1).stopped(|node| node.save_partition(&topic, 0));
-    cluster.produce(&topic, 0, &numbered(500..1_000));
-    let archived = Archive::new();
-    archive(&cluster, &topic, &archived);
+    let (mut cluster, topic, half, archived) = archived_beyond_a_copy("again");
     cluster.node(1).stopped(|node| node.restore(&half));
     cluster.produce(&topic, 0, &numbered(500..1_000));
     // An archive knows the epoch of each segment's last record.
