@@ -89,7 +89,8 @@ pub(super) fn exit_code(finished: &Finished, why: Why, log: &Logger) -> ExitCode
             "partitions" => partitions.join(" "));
     }
     if let Some(reason) = &finished.client_failed {
-        error!(log, "another process has taken this member's identity; give each a group.instance.id of its own"; "reason" => reason);
+        error!(log, "another process has taken this member's identity; give each a group.instance.id of its own";
+            "reason" => reason);
         return ExitCode::Fenced;
     }
     if why == Why::TimeIsUp && !finished.unreached.is_empty() {
